@@ -1,0 +1,36 @@
+# Two commands matter: `make demo` and `make test`. Each prepares .venv by itself.
+PYTHON ?= python3.11
+BIN := .venv/bin
+# Two processes with one thread each beat two processes that fight for the cores.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test slow check lint types bench clean
+
+demo: .venv/ready
+	env -u OMP_NUM_THREADS $(BIN)/rate reproduce demo
+
+test: .venv/ready
+	$(BIN)/pytest -n auto
+
+slow: .venv/ready
+	$(BIN)/pytest -n auto -m slow
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: .venv/ready
+	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[development]'
+	touch $@
+
+clean:
+	rm -rf .venv runs

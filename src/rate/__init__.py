@@ -1,0 +1,77 @@
+"""RATE: agents that must remember, by offline sequence modelling with recurrent memory.
+
+The verbs of the command line are functions here: collect, train, resume, evaluate, reproduce, report. `load_agent` gives a trained
+agent back. Names are imported when first used, so that reporting needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rate.actor import Actor as Actor
+    from rate.checkpoint import load_agent as load_agent
+    from rate.checkpoint import load_policy as load_policy
+    from rate.collection import collect as collect
+    from rate.dataset import Dataset as Dataset
+    from rate.dataset import open_dataset as open_dataset
+    from rate.dataset import write_dataset as write_dataset
+    from rate.episode import Episode as Episode
+    from rate.evaluation import evaluate as evaluate
+    from rate.models import config_class as config_class
+    from rate.models import names as list_models
+    from rate.models.policy import Policy as Policy
+    from rate.recipe import OptimiserConfig as OptimiserConfig
+    from rate.recipe import Recipe as Recipe
+    from rate.recipe import SelectionConfig as SelectionConfig
+    from rate.released import load_released as load_released
+    from rate.reporting import report as report
+    from rate.reproduction import reproduce as reproduce
+    from rate.rollout import rollout as rollout
+    from rate.segment import Segment as Segment
+    from rate.tasks import Task as Task
+    from rate.tasks import families as list_tasks
+    from rate.tasks import find as find_task
+    from rate.training import resume as resume
+    from rate.training import train as train
+
+_HOMES = {
+    "Actor": ("rate.actor", "Actor"),
+    "Dataset": ("rate.dataset", "Dataset"),
+    "Episode": ("rate.episode", "Episode"),
+    "OptimiserConfig": ("rate.recipe", "OptimiserConfig"),
+    "Policy": ("rate.models.policy", "Policy"),
+    "Recipe": ("rate.recipe", "Recipe"),
+    "Segment": ("rate.segment", "Segment"),
+    "SelectionConfig": ("rate.recipe", "SelectionConfig"),
+    "Task": ("rate.tasks", "Task"),
+    "collect": ("rate.collection", "collect"),
+    "config_class": ("rate.models", "config_class"),
+    "evaluate": ("rate.evaluation", "evaluate"),
+    "find_task": ("rate.tasks", "find"),
+    "load_agent": ("rate.checkpoint", "load_agent"),
+    "load_policy": ("rate.checkpoint", "load_policy"),
+    "load_released": ("rate.released", "load_released"),
+    "list_models": ("rate.models", "names"),
+    "open_dataset": ("rate.dataset", "open_dataset"),
+    "report": ("rate.reporting", "report"),
+    "reproduce": ("rate.reproduction", "reproduce"),
+    "resume": ("rate.training", "resume"),
+    "rollout": ("rate.rollout", "rollout"),
+    "list_tasks": ("rate.tasks", "families"),
+    "train": ("rate.training", "train"),
+    "write_dataset": ("rate.dataset", "write_dataset"),
+}
+"""Public names, and the module and name behind each."""
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rate' has no attribute {name!r}; public names are {', '.join(__all__)}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return __all__

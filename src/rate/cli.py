@@ -1,0 +1,301 @@
+"""The command `rate`: verbs over tyro. Each parses, calls one public function, and prints."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+USAGE = """rate: agents that must remember.
+
+  rate list        models, tasks and experiments
+  rate collect     record an expert's episodes into a dataset
+  rate train       train a policy; rate train MODEL --help explains every field
+  rate evaluate    score a trained policy by acting step by step
+  rate reproduce   run an experiment of the paper, from data to report
+  rate report      tables and figures of a run or experiment
+
+rate VERB --help explains a verb. A first look:
+
+  rate collect tmaze-uniform/90 --output data/tmaze
+  rate train rate --dataset data/tmaze --run runs/first
+  rate evaluate runs/first --tasks tmaze/90 tmaze/900 tmaze/9600
+  rate report runs/first
+"""
+
+
+def list_(what: Annotated[Literal["all", "models", "tasks", "experiments"], tyro.conf.Positional] = "all") -> None:
+    """List models, tasks and experiments by name.
+
+    Args:
+        what: What to list.
+    """
+    from rate import experiments, models, tasks
+
+    sources: dict[str, Callable[[], dict[str, str]]] = {
+        "models": models.names,
+        "tasks": tasks.families,
+        "experiments": experiments.names,
+    }
+    for title, names in sources.items():
+        if what in ("all", title):
+            table = Table(title=title, title_justify="left", box=None, show_header=False, padding=(0, 2))
+            table.add_column(no_wrap=True, style="bold")
+            for name, description in names().items():
+                table.add_row(name, description)
+            out.print(table)
+
+
+def collect(
+    task: Annotated[str, tyro.conf.Positional], output: Path, episodes: int = 2000, seed: int = 0, parallel: int = 250
+) -> None:
+    """Record episodes of a task's expert into a dataset.
+
+    Args:
+        task: Task such as tmaze-uniform/90; `rate list tasks` shows all.
+        output: Folder of the new dataset.
+        episodes: Number of episodes.
+        seed: Block of episode seeds; blocks never overlap with one another or with evaluation.
+        parallel: Episodes stepped together; no influence on the data.
+    """
+    from rate.collection import collect as run
+
+    dataset = run(task, output, episodes=episodes, seed=seed, parallel=parallel, show_progress=True)
+    out.print(
+        f"{output}: {len(dataset)} episodes, {dataset.steps} steps, mean return {dataset.returns.mean():.3f}, "
+        f"content {dataset.content_hash[:12]}"
+    )
+
+
+def train(arguments: Sequence[str]) -> None:
+    """Train a policy, or resume an interrupted run."""
+    from rate import models
+
+    if "--resume" in arguments or any(argument.startswith("--resume=") for argument in arguments):
+        return tyro.cli(_resume, prog="rate train", args=arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        out.print(
+            "rate train MODEL --dataset FOLDER --run FOLDER [options]: train a policy.\n"
+            "rate train MODEL --help explains every option of a model and of the training.\n"
+            "rate train --resume RUN continues an interrupted run to the same weights.\n",
+            highlight=False,
+        )
+        return list_("models")
+    config = models.config_class(arguments[0])
+    tyro.cli(_train_command(config), prog=f"rate train {arguments[0]}", args=arguments[1:], description=config.__doc__)
+    return None
+
+
+def _train_command(config: type) -> Callable[..., None]:
+    """The training command for one model, whose options are those of its configuration."""
+    from rate.recipe import Recipe
+
+    recipe_class: Any = dataclasses.make_dataclass(
+        "Recipe", [("model", config, dataclasses.field(default_factory=config))], bases=(Recipe,), frozen=True
+    )
+    recipe_class.__doc__ = Recipe.__doc__
+
+    def command(
+        recipe: Annotated[recipe_class, tyro.conf.arg(name="")],  # type: ignore[valid-type]
+        run: Path,
+        seed: int = 0,
+        devices: int = 1,
+        accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        threads: int = 0,
+        loggers: tuple[Literal["tensorboard", "wandb"], ...] = (),
+    ) -> None:
+        """Train a policy.
+
+        Args:
+            recipe: What is trained, on what, and how.
+            run: Folder of the new run.
+            seed: Seed of weights, batches and dropout.
+            devices: Data-parallel processes; each batch is shared among them.
+            accelerator: Where to compute.
+            threads: CPU threads; 0 measures what is fastest.
+            loggers: Where metrics go besides metrics.jsonl. W&B takes its key from wandb_config.yaml or WANDB_API_KEY.
+        """
+        from rate.training import train as start
+
+        values = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(Recipe)}
+        _finish(
+            start(
+                Recipe(**values),
+                run,
+                seed=seed,
+                devices=devices,
+                accelerator=accelerator,
+                thread_count=threads,
+                loggers=loggers,
+                show_progress=True,
+            )
+        )
+
+    return command
+
+
+def _resume(resume: Path) -> None:
+    """Continue an interrupted or killed run from its last checkpoint.
+
+    Args:
+        resume: The run folder.
+    """
+    from rate.training import resume as start
+
+    _finish(start(resume, show_progress=True))
+
+
+def _finish(run: Path) -> None:
+    out.print(f"{run}: trained. Next: rate evaluate {run} --tasks ..., then rate report {run}", highlight=False)
+
+
+def evaluate(
+    run: Annotated[Path, tyro.conf.Positional],
+    tasks: tuple[str, ...],
+    checkpoint: Literal["last", "best"] = "last",
+    episodes: int = 100,
+    first_seed: int = 0,
+    parallel: int = 100,
+    sample: bool = False,
+    target_return: float | None = None,
+    device: str = "cpu",
+    threads: int = 0,
+) -> None:
+    """Score a trained policy by acting step by step; rows are appended to scores.jsonl in the run folder.
+
+    Args:
+        run: Run folder.
+        tasks: Tasks to score on, such as tmaze/90 tmaze/900.
+        checkpoint: The last checkpoint, or the best by validation.
+        episodes: Episodes per task, one per seed.
+        first_seed: Seed of the first episode.
+        parallel: Episodes stepped together; no influence on the scores.
+        sample: Draw actions in place of taking the most likely ones.
+        target_return: Return asked for; by default the task's own.
+        device: Where to compute, such as cpu or cuda.
+        threads: CPU threads; 0 measures what is fastest.
+    """
+    from rate.evaluation import evaluate as score
+
+    rows = score(
+        run,
+        tasks,
+        checkpoint=checkpoint,
+        episodes=episodes,
+        first_seed=first_seed,
+        parallel=parallel,
+        sample=sample,
+        target_return=target_return,
+        device=device,
+        thread_count=threads,
+        show_progress=True,
+    )
+    table = Table("task", "metric", "mean", "standard error", "episodes", "steps/s")
+    for row in rows:
+        speed = row["steps"] / max(row["seconds"], 1e-9)
+        table.add_row(
+            row["task"], row["metric"], f"{row['value']:.3f}", f"{row['standard_error']:.3f}", str(row["episodes"]), f"{speed:.0f}"
+        )
+    out.print(table)
+
+
+def reproduce(
+    experiment: Annotated[str, tyro.conf.Positional],
+    output: Path | None = None,
+    seeds: tuple[int, ...] = (),
+    variants: tuple[str, ...] = (),
+    jobs: int = 1,
+    threads: int = 0,
+    smoke: bool = False,
+) -> None:
+    """Run an experiment from data to report; run it again to go on where it stopped.
+
+    Args:
+        experiment: Name of the experiment; `rate list experiments` shows all.
+        output: Folder for everything; by default runs/<experiment>.
+        seeds: Only these seeds.
+        variants: Only these variants.
+        jobs: Runs side by side, with one thread each.
+        threads: CPU threads of a single job; 0 measures what is fastest.
+        smoke: The same in seconds, to see that it runs; its numbers mean nothing.
+    """
+    from rate.reproduction import reproduce as run
+
+    folder = run(
+        experiment, output, seeds=seeds, variants=variants, jobs=jobs, threads=threads, smoke=smoke, show_progress=True
+    )
+    _show_report(folder)
+
+
+def report(folder: Annotated[Path, tyro.conf.Positional]) -> None:
+    """Write report.html, report.md, figures and summary.json for a run or an experiment.
+
+    Args:
+        folder: Run folder or experiment folder.
+    """
+    from rate.reporting import report as write
+
+    write(folder)
+    _show_report(folder)
+
+
+def _show_report(folder: Path) -> None:
+    from rich.markdown import Markdown
+
+    out.print(Markdown((folder / "report.md").read_text(encoding="utf-8")))
+    out.print(f"\nwritten: {folder}/report.html, report.md, summary.json and figures", highlight=False)
+
+
+VERBS: dict[str, Callable[..., None]] = {
+    "list": list_,
+    "collect": collect,
+    "train": train,
+    "evaluate": evaluate,
+    "reproduce": reproduce,
+    "report": report,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0 done, 2 bad input, 130 interrupted)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        out.print(USAGE, highlight=False)
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        close = get_close_matches(verb, VERBS, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        err.print(f"rate: unknown verb {verb!r}{hint} Verbs are: {', '.join(VERBS)}", highlight=False, markup=False)
+        return 2
+    try:
+        if verb == "train":
+            train(rest)
+        else:
+            tyro.cli(VERBS[verb], prog=f"rate {verb}", args=rest)
+    except KeyboardInterrupt:
+        err.print("rate: interrupted; run the same command again to go on", highlight=False)
+        return 130
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        err.print(f"rate {verb}: {error}", highlight=False, markup=False)
+        return 2
+    except Exception as error:
+        from rate.rundir import Interrupted
+
+        if isinstance(error, Interrupted):
+            err.print(f"rate {verb}: {error}", highlight=False, markup=False)
+            return 130
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

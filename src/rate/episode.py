@@ -1,0 +1,122 @@
+"""One recorded trajectory as NumPy arrays, with Minari's field names and its final observation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One recorded trajectory of T steps, time-major; checked when made.
+
+    Shapes: observations (per leaf) [T + 1, ...], the one after the last action included; actions [T, ...]; rewards [T]
+    float32; terminations and truncations [T] bool. At most the last step ends the episode; a recording that was cut
+    ends in neither. `seed` is what the environment was reset with, if known.
+
+    Raises:
+        ValueError: an array is missing, empty, ragged, of unequal length, not finite, or the episode ends before its
+            last step; the message names the array.
+    """
+
+    observations: dict[str, np.ndarray]
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminations: np.ndarray
+    truncations: np.ndarray
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        leaves = {path: _array(f"observations[{path!r}]", leaf) for path, leaf in self.observations.items()}
+        arrays = {name: _array(name, getattr(self, name)) for name in ("actions", "rewards")}
+        flags = {name: _flags(name, getattr(self, name)) for name in ("terminations", "truncations")}
+        with np.errstate(over="ignore"):
+            arrays["rewards"] = arrays["rewards"].astype(np.float32, copy=False)
+        for name, value in {"observations": leaves, **arrays, **flags}.items():
+            object.__setattr__(self, name, value)
+        self._check_lengths()
+        for name, array in {**{f"observations[{path!r}]": leaf for path, leaf in leaves.items()}, **arrays}.items():
+            _check_finite(name, array)
+        for name, array in flags.items():
+            if array[:-1].any():
+                raise ValueError(
+                    f"{name}: the episode of {len(self)} steps ends at step {int(array.argmax())}, before its last step; "
+                    "split the recording where episodes end"
+                )
+        if self.seed is not None and not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed: {self.seed} is not a whole number from 0 to 2**63 - 1; leave it out if unknown")
+
+    def __len__(self) -> int:
+        """Number of steps T."""
+        return len(self.rewards)
+
+    @property
+    def total_return(self) -> float:
+        """Undiscounted sum of the rewards."""
+        return float(self.rewards.sum(dtype=np.float64))
+
+    def _check_lengths(self) -> None:
+        if not self.observations:
+            raise ValueError("observations: no leaf was given; flatten the observations with rate.spaces.flatten")
+        if self.rewards.ndim != 1 or not len(self.rewards):
+            raise ValueError(f"rewards: shape is {self.rewards.shape}, allowed is [T] with at least one step")
+        steps = len(self.rewards)
+        lengths = {name: (getattr(self, name), steps) for name in ("actions", "terminations", "truncations")}
+        lengths |= {f"observations[{path!r}]": (leaf, steps + 1) for path, leaf in self.observations.items()}
+        for name, (array, length) in lengths.items():
+            if array.ndim == 0 or len(array) != length:
+                given = "a single value" if array.ndim == 0 else f"{len(array)} entries"
+                hint = "; the observation after the last action belongs to them" if length > steps else ""
+                raise ValueError(f"{name}: {given}, but {steps} rewards need {length}{hint}")
+        for name in ("terminations", "truncations"):
+            if getattr(self, name).ndim != 1:
+                raise ValueError(f"{name}: shape is {getattr(self, name).shape}, allowed is [{steps}]")
+
+
+def returns_to_go(rewards: np.ndarray, discount: float = 1.0) -> np.ndarray:
+    """Return-to-go of every step, R_t = sum over t' >= t of discount^(t' - t) r_t', as float32 [T].
+
+    Sums are taken in float64; the published experiments use discount 1.
+
+    Raises:
+        ValueError: rewards are not [T], the discount is outside [0, 1], or a sum is too large for float32.
+    """
+    rewards = np.asarray(rewards, dtype=np.float64)
+    if rewards.ndim != 1:
+        raise ValueError(f"rewards: shape is {rewards.shape}, allowed is [T]")
+    if not 0.0 <= discount <= 1.0:
+        raise ValueError(f"discount is {discount}, allowed is 0 to 1")
+    if discount == 1.0:
+        sums = rewards[::-1].cumsum()[::-1]
+    else:
+        sums = np.empty_like(rewards)
+        following = 0.0
+        for step in range(len(rewards) - 1, -1, -1):
+            following = rewards[step] + discount * following
+            sums[step] = following
+    with np.errstate(over="ignore"):
+        result = sums.astype(np.float32)
+    _check_finite("returns-to-go", result)
+    return result
+
+
+def _array(name: str, value: object) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: entries have different shapes; every step needs the same shape") from error
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: dtype is {array.dtype}, allowed are booleans, whole numbers and floating-point numbers")
+    return array
+
+
+def _flags(name: str, value: object) -> np.ndarray:
+    array = _array(name, value)
+    if array.dtype != bool and array.size:
+        raise ValueError(f"{name}: dtype is {array.dtype}, allowed is bool; convert with astype(bool)")
+    return array
+
+
+def _check_finite(name: str, array: np.ndarray) -> None:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise ValueError(f"{name}: {bad} of {array.size} numbers are NaN, infinite or too large for {array.dtype}")

@@ -1,0 +1,95 @@
+"""Experiments: one table or figure per file, found by its file's name."""
+
+import ast
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rate.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Data that an experiment learns from: episodes of a task's expert."""
+
+    task: str
+    episodes: int
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Named recipes x seeds + evaluation tasks -> one table or figure.
+
+    data: collections by name. variants: recipes by name; a recipe's `dataset` is the name of its collection. evaluations: tasks
+    by name; paper: what the paper says of a variant. axis: what the number in an evaluation task's name means.
+    """
+
+    title: str
+    claim: str
+    source: str
+    cost: str
+    data: Mapping[str, Collection]
+    variants: Mapping[str, "Recipe"]
+    evaluations: tuple[str, ...]
+    seeds: tuple[int, ...] = (0, 1, 2, 3)
+    episodes: int = 100
+    checkpoint: str = "last"
+    axis: str = "corridor length T (steps)"
+    training_length: int | None = None
+    paper: Mapping[str, str] = field(default_factory=dict)
+
+    def smoke(self) -> "Experiment":
+        """The same experiment in seconds: few episodes, updates and evaluations. Its numbers mean nothing."""
+        return replace(
+            self,
+            data={name: replace(collection, episodes=48) for name, collection in self.data.items()},
+            variants={
+                name: replace(
+                    recipe, updates=3, batch_size=8, checkpoint_every=2, optimiser=replace(recipe.optimiser, warmup=1)
+                )
+                for name, recipe in self.variants.items()
+            },
+            evaluations=self.evaluations[:2],
+            seeds=self.seeds[:1],
+            episodes=4,
+        )
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What the report needs to know, as JSON data."""
+        return {
+            "name": name,
+            "title": self.title,
+            "claim": self.claim,
+            "source": self.source,
+            "cost": self.cost,
+            "command": f"rate reproduce {name}",
+            "axis": self.axis,
+            "training_length": self.training_length,
+            "order": list(self.variants),
+            "seeds": list(self.seeds),
+            "checkpoint": self.checkpoint,
+            "paper": dict(self.paper),
+        }
+
+
+def names() -> dict[str, str]:
+    """Every experiment with the first sentence about it, found without importing any."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+        found[path.stem.replace("_", "-")] = " ".join(docstring.split("\n\n")[0].split())
+    return found
+
+
+def find(name: str) -> Experiment:
+    """The experiment of a name; a wrong name is a ValueError that says what is allowed."""
+    if name not in names():
+        close = get_close_matches(name, names(), 1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise ValueError(f"unknown experiment {name!r}{hint} Experiments are: {', '.join(names())}")
+    return importlib.import_module(f"rate.experiments.{name.replace('-', '_')}").EXPERIMENT

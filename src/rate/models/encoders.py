@@ -1,0 +1,124 @@
+"""From a Gymnasium space to a module that turns one step's values into tokens (method, section 2.1)."""
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces as gym
+from torch import Tensor, nn
+
+from rate.spaces import is_image, leaves
+
+Normalisation = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Mean and standard deviation of observation leaves, by path."""
+
+
+class VectorEncoder(nn.Module):
+    """Numbers of any shape [..., *shape], standardised, flattened and mapped linearly to [..., d]."""
+
+    def __init__(self, shape: tuple[int, ...], width: int, mean: np.ndarray | float, std: np.ndarray | float) -> None:
+        super().__init__()
+        self.dimensions = len(shape)
+        self.linear = nn.Linear(int(np.prod(shape)), width)
+        self.register_buffer("mean", torch.as_tensor(np.broadcast_to(mean, shape).copy(), dtype=torch.float32))
+        self.register_buffer("std", torch.as_tensor(np.broadcast_to(std, shape).copy(), dtype=torch.float32))
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        values = (values.to(self.mean.dtype) - self.mean) / self.std
+        return self.linear(values.flatten(-self.dimensions) if self.dimensions else values[..., None])
+
+
+class ImageEncoder(nn.Module):
+    """Three convolutions and a linear map for uint8 images [..., H, W, C] or [..., C, H, W] (method, section 2.1)."""
+
+    def __init__(self, shape: tuple[int, ...], width: int, padding: int | None = None) -> None:
+        super().__init__()
+        self.channels_last = shape[-1] < shape[0]
+        channels, height, breadth = (shape[-1], *shape[:2]) if self.channels_last else shape
+        if padding is None:  # 36 is the smallest side that the three convolutions can cover unpadded
+            padding = 0 if min(height, breadth) >= 36 else 2
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(channels, 32, 8, 4, padding),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 4, 2, padding),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3, 1, padding),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        features = self.convolutions(torch.zeros(1, channels, height, breadth)).shape[1]
+        self.linear = nn.Linear(features, width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        batch = images.shape[:-3]
+        images = images.reshape(-1, *images.shape[-3:])
+        if self.channels_last:
+            images = images.permute(0, 3, 1, 2)
+        features = self.convolutions(images.to(self.linear.weight.dtype) / 255)
+        return self.linear(features).view(*batch, -1)
+
+
+class CategoryEncoder(nn.Module):
+    """The sum of one embedding per component, for integers [...] or [..., *shape] counted from `start`."""
+
+    def __init__(self, counts: np.ndarray, start: np.ndarray, width: int) -> None:
+        super().__init__()
+        self.components = counts.ndim
+        self.embedding = nn.Embedding(int(counts.sum()), width)
+        offsets = np.cumsum(counts.ravel()) - counts.ravel() - start.ravel()
+        self.register_buffer("offsets", torch.from_numpy(offsets.astype(np.int64)))
+        self.offsets: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.components:
+            return self.embedding(values.long() + self.offsets[0])
+        return self.embedding(values.long().flatten(-self.components) + self.offsets).sum(-2)
+
+
+def encoder(space: gymnasium.Space, width: int, mean: np.ndarray | float = 0.0, std: np.ndarray | float = 1.0) -> nn.Module:
+    """The encoder of one leaf space; values come with any leading batch dimensions."""
+    if is_image(space):
+        assert space.shape is not None
+        return ImageEncoder(space.shape, width)
+    match space:
+        case gym.Box():
+            return VectorEncoder(space.shape, width, mean, std)
+        case gym.MultiBinary():
+            return VectorEncoder(space.shape, width, 0.0, 1.0)
+        case gym.Discrete():
+            return CategoryEncoder(np.asarray(space.n), np.asarray(space.start), width)
+        case gym.MultiDiscrete():
+            return CategoryEncoder(np.asarray(space.nvec), np.asarray(space.start), width)
+    raise ValueError(
+        f"no encoder for {type(space).__name__} spaces: use Box, Discrete, MultiDiscrete, MultiBinary, or Dict and Tuple of these"
+    )
+
+
+class ObservationEncoder(nn.Module):
+    """The sum of the encodings of all leaves of an observation space."""
+
+    def __init__(self, space: gymnasium.Space, width: int, normalisation: Normalisation) -> None:
+        super().__init__()
+        found = leaves(space)
+        self.paths = list(found)
+        self.encoders = nn.ModuleList(
+            encoder(leaf, width, *normalisation.get(path, (0.0, 1.0))) for path, leaf in found.items()
+        )
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        tokens = [encode(observations[path]) for path, encode in zip(self.paths, self.encoders, strict=True)]
+        return tokens[0] if len(tokens) == 1 else torch.stack(tokens).sum(0)
+
+
+class ReturnEncoder(nn.Module):
+    """A linear map of the return-to-go, divided by the return scale of the data."""
+
+    def __init__(self, width: int, scale: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(1, width)
+        self.register_buffer("scale", torch.tensor(float(scale)))
+        self.scale: Tensor
+
+    def forward(self, returns_to_go: Tensor) -> Tensor:
+        return self.linear((returns_to_go / self.scale)[..., None])

@@ -1,0 +1,100 @@
+"""From a Gymnasium action space to a head: outputs, loss per step, and the choice of an action."""
+
+import gymnasium
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces as gym
+from torch import Tensor, nn
+
+
+class CategoricalHead(nn.Module):
+    """Logits of Discrete and MultiDiscrete actions, components side by side: [..., d] -> [..., sum of counts]."""
+
+    def __init__(self, counts: np.ndarray, start: np.ndarray, width: int) -> None:
+        super().__init__()
+        self.shape, self.start = counts.shape, start
+        self.counts = counts.ravel().tolist()
+        self.linear = nn.Linear(width, sum(self.counts), bias=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.linear(hidden)
+
+    def loss(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """Cross-entropy of actions [..., *shape], summed over components, [...]."""
+        batch = outputs.shape[:-1]
+        start = torch.as_tensor(self.start, device=actions.device).ravel()
+        targets = (actions.reshape(*batch, -1).long() - start).clamp_min(0)
+        losses = [
+            F.cross_entropy(logits.flatten(0, -2).float(), target.flatten(), reduction="none")
+            for logits, target in zip(outputs.split(self.counts, -1), targets.unbind(-1), strict=True)
+        ]
+        return (losses[0] if len(losses) == 1 else torch.stack(losses).sum(0)).view(batch)
+
+    def choose(self, outputs: Tensor, uniform: np.ndarray | None) -> np.ndarray:
+        """The most likely actions, or, by inverse probability, those at `uniform` in [0, 1), [n, components]."""
+        chosen = []
+        for component, logits in enumerate(outputs.float().split(self.counts, -1)):
+            if uniform is None:
+                chosen.append(logits.argmax(-1))
+            else:
+                cumulative = logits.double().softmax(-1).cumsum(-1)
+                threshold = torch.as_tensor(uniform[:, component, None], device=outputs.device)
+                chosen.append((cumulative <= threshold).sum(-1).clamp(max=self.counts[component] - 1))
+        actions = torch.stack(chosen, -1).cpu().numpy() + self.start.ravel()
+        return actions.reshape(len(actions), *self.shape).astype(np.int64)
+
+    def correct(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """Whether the most likely action is the given one, [...] float."""
+        start = torch.as_tensor(self.start, device=actions.device).ravel()
+        targets = actions.reshape(*outputs.shape[:-1], -1) - start
+        best = torch.stack([logits.argmax(-1) for logits in outputs.split(self.counts, -1)], -1)
+        return (best == targets).all(-1).float()
+
+
+class ContinuousHead(nn.Module):
+    """Box actions: tanh scaled to the bounds where there are any, [..., d] -> [..., size]."""
+
+    def __init__(self, space: gym.Box, width: int) -> None:
+        super().__init__()
+        self.shape, self.dtype = space.shape, space.dtype
+        self.linear = nn.Linear(width, int(np.prod(space.shape)))
+        self.bounded = bool(space.is_bounded())
+        if self.bounded:
+            low, high = (torch.as_tensor(bound, dtype=torch.float32).flatten() for bound in (space.low, space.high))
+            self.register_buffer("centre", (low + high) / 2, persistent=False)
+            self.register_buffer("radius", (high - low) / 2, persistent=False)
+            self.centre: Tensor
+            self.radius: Tensor
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        outputs = self.linear(hidden)
+        return self.centre + self.radius * torch.tanh(outputs) if self.bounded else outputs
+
+    def loss(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """Squared error of actions [..., *shape], mean over components, [...]."""
+        return (outputs.float() - actions.reshape(outputs.shape)).square().mean(-1)
+
+    def choose(self, outputs: Tensor, uniform: np.ndarray | None) -> np.ndarray:
+        """The actions themselves; there is no distribution to sample from."""
+        if uniform is not None:
+            raise ValueError("Box actions are deterministic and cannot be sampled: evaluate with greedy actions")
+        actions = outputs.float().cpu().numpy().reshape(len(outputs), *self.shape)
+        return actions.astype(self.dtype)
+
+    def correct(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """Whether every component is within a tenth of its range, [...] float."""
+        radius = self.radius if self.bounded else 1.0
+        return ((outputs - actions.reshape(outputs.shape)).abs() <= 0.2 * radius).all(-1).float()
+
+
+def head(space: gymnasium.Space, width: int) -> CategoricalHead | ContinuousHead:
+    """The head for an action space."""
+    match space:
+        case gym.Discrete():
+            return CategoricalHead(np.asarray(space.n), np.asarray(space.start), width)
+        case gym.MultiDiscrete():
+            return CategoricalHead(np.asarray(space.nvec), np.asarray(space.start), width)
+        case gym.Box():
+            return ContinuousHead(space, width)
+    raise ValueError(f"no head for {type(space).__name__} actions: use Discrete, MultiDiscrete or Box")

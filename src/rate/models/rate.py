@@ -1,0 +1,350 @@
+"""RATE: a transformer over segments with memory tokens at both ends, cached hidden states and a Memory Retention Valve.
+
+One class serves a family: DT, DT-XL, RMT and TrXL are the same parts switched off (method, section 10).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rate.models.attention import Positions
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
+from rate.models.layers import Layer, LayerKind
+from rate.models.valve import Activation, CrossAttentionValve
+
+QUERY_BLOCK = 64
+"""Query rows scored at once on a CPU: later keys of a causal block are never computed, and scores stay in the cache."""
+
+
+@dataclass(frozen=True)
+class Config(ModelConfig):
+    """Recurrent Action Transformer with Memory."""
+
+    layers: int = 2
+    """Transformer layers, L."""
+    heads: int = 2
+    """Attention heads, h."""
+    head_width: int = 32
+    """Width of one attention head; heads x head width need not equal the model's width."""
+    feed_forward: int = 0
+    """Inner width of the feed-forward block; 0 leaves the block out."""
+    layer: LayerKind = "trxl"
+    """Layer variant: post-norm Transformer-XL, identity-map reordered TrXL-I, or gated GTrXL."""
+    attention_dropout: float = 0.0
+    """Dropout rate on attention weights."""
+    memory_tokens: int = 4
+    """Memory tokens at each end of a segment, m."""
+    valve: Literal["ca-2", "none"] = "ca-2"
+    """Memory Retention Valve; without it the written memory is handed on as it is."""
+    valve_heads: int = 2
+    """Heads of the valve, H."""
+    valve_activation: Activation = "relu"
+    """Activation on the written memory in front of the valve."""
+    cached_states: int = 0
+    """Cached hidden states that tokens may attend to, P, in tokens; 0 for sparse tasks."""
+    memory_reads_cache: bool = False
+    """Whether memory tokens see cached hidden states, too."""
+    context_segments: int = 0
+    """Earlier segments kept as plain tokens and encoded anew with each segment (the sliding window of DT)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("layers", "heads", "head_width"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, but {getattr(self, field)} was given")
+        for field in ("memory_tokens", "cached_states", "context_segments", "feed_forward"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field} must not be negative, but {getattr(self, field)} was given")
+        if self.context_segments and (self.cached_states or self.memory_tokens):
+            raise ValueError("context_segments goes with neither memory_tokens nor cached_states: set these to 0")
+
+    @property
+    def training_segment_length(self) -> int:
+        # Over N segments of plain context, causal attention gives the same hidden states in one pass.
+        return self.segment_length * (1 + self.context_segments)
+
+    @property
+    def retained(self) -> int:
+        """Token positions kept from earlier segments, as hidden states or as plain tokens."""
+        return self.cached_states or self.context_segments * self.segment_length * len(self.tokens)
+
+    def build(self) -> "MemoryTransformer":
+        return MemoryTransformer(self)
+
+
+class View(NamedTuple):
+    """Where a forward pass stands: its keys' table, positions of its queries, what may see what, how queries are cut."""
+
+    table: Tensor
+    queries: slice
+    mask: Tensor
+    blocks: tuple[int, ...]
+
+
+class MemoryTransformer(Backbone):
+    """Positions, from left to right: [retained states | read memory | segment's tokens | write memory].
+
+    Memory is the tuple (memory tokens [B, m, d], retained states [B, levels, P, d] right-aligned, their number [B]).
+    Levels are the inputs of the layers (cached hidden states), or the embeddings alone (plain context).
+    """
+
+    layer_type: type[Layer] = Layer
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        memory_tokens, width = config.memory_tokens, config.width
+        self.levels = config.layers if config.cached_states else 1
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(
+            self.layer_type(
+                config.layer,
+                width,
+                config.heads,
+                config.head_width,
+                config.feed_forward,
+                config.dropout,
+                config.attention_dropout,
+            )
+            for _ in range(config.layers)
+        )
+        # One pair of attention biases for all layers, u for content and v for position.
+        self.content_bias = nn.Parameter(nn.init.xavier_uniform_(torch.empty(config.heads, config.head_width)))
+        self.position_bias = nn.Parameter(nn.init.xavier_uniform_(torch.empty(config.heads, config.head_width)))
+        if memory_tokens:
+            self.memory_tokens = nn.Parameter(torch.randn(memory_tokens, width))
+        self.valve: CrossAttentionValve | None = None
+        if memory_tokens and config.valve != "none":
+            self.valve = CrossAttentionValve(
+                width, config.valve_heads, config.valve_activation, config.attention_dropout
+            )
+        segment = config.training_segment_length * len(config.tokens)
+        self.read_start = config.retained
+        self.token_start = self.read_start + memory_tokens
+        self.capacity = self.token_start + config.segment_length * len(config.tokens) + memory_tokens
+        self.positions = Positions(self.token_start + segment + memory_tokens, width)
+
+    # Memory -----------------------------------------------------------------------------------------------------
+
+    def initial_memory(self, batch: int) -> Memory:
+        config = self.config
+        like = self.content_bias
+        tokens = self.memory_tokens.expand(batch, -1, -1) if config.memory_tokens else like.new_zeros(batch, 0, config.width)
+        retained = like.new_zeros(batch, self.levels, config.retained, config.width)
+        return tokens, retained, torch.zeros(batch, dtype=torch.int64, device=like.device)
+
+    def _write(self, memory: Memory, written: Tensor, states: Tensor) -> Memory:
+        """The next memory from the write tokens' outputs [B, m, d] and the segment's states [B, levels, n, d]."""
+        incoming, retained, count = memory
+        tokens = self.valve(incoming, written) if self.valve is not None else written
+        if self.config.retained:
+            retained = torch.cat([retained, states], 2)[:, :, -self.config.retained :]
+            count = (count + states.shape[2]).clamp(max=self.config.retained)
+        return tokens, retained, count
+
+    # Whole segments ---------------------------------------------------------------------------------------------
+
+    def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
+        config = self.config
+        incoming, retained, count = memory
+        length = tokens.shape[1]
+        write = config.memory_tokens if commit else 0
+        parts = [incoming, tokens, incoming] if write else [incoming, tokens]
+        hidden = self.dropout(torch.cat(parts, 1) if config.memory_tokens else tokens)
+        past = int(count.max()) if config.retained else 0
+        if config.context_segments and past:
+            hidden = torch.cat([self.dropout(retained[:, 0, -past:]), hidden], 1)
+        view = self._view(past, length, write, count)
+        inputs = []
+        for level, layer in enumerate(self.layers):
+            inputs.append(hidden)
+            cached = retained[:, level, -past:] if config.cached_states and past else None
+            hidden = self._layer(layer, hidden, cached, view)
+        hidden = self.dropout(hidden)
+        first = config.memory_tokens + (past if config.context_segments else 0)
+        if not commit:
+            return hidden[:, first:], memory
+        if config.cached_states:
+            states = self._states(inputs, hidden)
+        else:
+            states = tokens[:, None] if config.retained else retained
+        return hidden[:, first : first + length], self._write(memory, hidden[:, first + length :], states)
+
+    def _states(self, inputs: list[Tensor], outputs: Tensor) -> Tensor:
+        """What the cache keeps of a segment, [B, levels, n, d]: the layers' inputs, memory positions included."""
+        return torch.stack(inputs, 1)
+
+    def _view(self, past: int, length: int, write: int, count: Tensor) -> View:
+        config = self.config
+        read = config.memory_tokens
+        start, stop = self.read_start - past, self.token_start + length + write
+        mask = segment_mask(past, read, length, write, config.memory_reads_cache, bool(config.context_segments))
+        mask = mask.to(count.device)
+        if past and int(count.min()) < past:
+            empty = torch.arange(past, device=count.device) < past - count[:, None]
+            hide = torch.zeros(len(count), 1, 1, mask.shape[1], device=count.device)
+            hide[:, 0, 0, :past] = torch.where(empty, -torch.inf, 0.0)
+            mask = mask + hide
+            if config.context_segments:  # rows of empty context must see something: themselves
+                mask.diagonal(dim1=-2, dim2=-1)[..., :past] = 0.0
+        queries = slice(start if config.context_segments else self.read_start, stop)
+        rows = queries.stop - queries.start
+        blocks = tuple(range(max(QUERY_BLOCK, read), rows - write - QUERY_BLOCK // 2, QUERY_BLOCK))
+        return View(self._table(slice(start, stop), count), queries, mask, blocks)
+
+    def _table(self, keys: slice, count: Tensor) -> Tensor:
+        """What keys hold at the positions `keys`, [t, d], or [B, 1, t, d] if it differs with the rows' `count` [B]."""
+        return self.positions.table[keys]
+
+    def _layer(self, layer: nn.Module, hidden: Tensor, cached: Tensor | None, view: View) -> Tensor:
+        assert isinstance(layer, Layer)
+        attention, positions = layer.attention, self.positions
+        inputs = layer.attention_input(hidden)
+        query, keys, values = attention.project(inputs)
+        if cached is not None:
+            old = attention.keys_values(layer.cache_input(cached))
+            keys, values = (torch.cat(pair, 2) for pair in zip(old, (keys, values), strict=True))
+        rotated = attention.rotate(
+            query + self.position_bias[:, None], positions.sin[view.queries], positions.cos[view.queries]
+        )
+        attended = attention.attend(
+            query + self.content_bias[:, None],
+            rotated,
+            keys,
+            values,
+            view.table,
+            view.mask,
+            view.blocks,
+        )
+        return layer.finish(hidden, inputs, attention.merge(attended))
+
+    # Token by token ---------------------------------------------------------------------------------------------
+
+    def start(self, memory: Memory) -> Stream:
+        config = self.config
+        incoming, retained, count = memory
+        batch, shape = len(count), (config.layers, config.heads, self.capacity, config.head_width)
+        tensors = {
+            "memory_tokens": incoming.clone(),
+            "retained": retained.clone(),
+            "count": count.clone(),
+            "keys": incoming.new_zeros(batch, *shape),
+            "values": incoming.new_zeros(batch, *shape),
+        }
+        if config.retained:
+            tensors["states"] = incoming.new_zeros(batch, self.levels, self.capacity, config.width)
+        stream = Stream(tensors, np.full(batch, self.read_start))
+        past = int(count.max()) if config.retained else 0
+        if past:
+            tensors["states"][:, :, : self.read_start] = retained
+        if config.cached_states and past:
+            for level, layer in enumerate(self.layers):
+                assert isinstance(layer, Layer)
+                old = layer.attention.keys_values(layer.cache_input(retained[:, level]))
+                for name, new in zip(("keys", "values"), old, strict=True):
+                    tensors[name][:, level, :, : self.read_start] = new
+        if config.context_segments and past:
+            stream.positions = stream.positions - past
+            self._extend(stream, retained[:, 0, -past:], "tokens")
+        if config.memory_tokens:
+            self._extend(stream, incoming, "read")
+        return stream
+
+    def append(self, stream: Stream, tokens: Tensor) -> Tensor:
+        return self._extend(stream, tokens, "tokens")
+
+    def commit(self, stream: Stream) -> Memory:
+        config = self.config
+        written = self._extend(stream, stream["memory_tokens"], "write") if config.memory_tokens else None
+        memory = (stream["memory_tokens"], stream["retained"], stream["count"])
+        states = stream["retained"]
+        if config.retained:
+            start = self.read_start if config.cached_states else self.token_start
+            states = stream["states"][:, :, start : int(stream.positions[0])]
+        return self._write(memory, memory[0] if written is None else written, states)
+
+    def _extend(self, stream: Stream, tokens: Tensor, role: Literal["read", "tokens", "write"]) -> Tensor:
+        """Run new positions [B, n, d] through the layers, against the keys and values of all earlier ones."""
+        config, positions = self.config, self.positions
+        length = tokens.shape[1]
+        start, stop = int(stream.positions.min()), int(stream.positions.max()) + length
+        first = self.read_start - (int(stream["count"].max()) if config.retained else 0)
+        aligned = stream.aligned
+        index = torch.from_numpy(stream.positions)[:, None] + torch.arange(length)  # [B, n]
+        place: tuple[object, ...]
+        if aligned:
+            place = (slice(None), slice(start, stop))
+            sin, cos = positions.sin[start:stop], positions.cos[start:stop]
+        else:
+            index = index.to(tokens.device)
+            place = (torch.arange(len(index), device=index.device)[:, None], index)
+            sin, cos = positions.sin[index][:, None], positions.cos[index][:, None]
+        mask = self._stream_mask(stream, index, slice(first, stop), role)
+        table = self._table(slice(first, stop), stream["count"])
+        hidden = tokens
+        states = stream["states"].transpose(1, 2) if config.retained else None  # [B, t, levels, d]
+        for level, layer in enumerate(self.layers):
+            assert isinstance(layer, Layer)
+            if states is not None and level < self.levels:
+                states[(*place, level)] = hidden  # type: ignore[index]
+            inputs = layer.attention_input(hidden)
+            query, new_keys, new_values = layer.attention.project(inputs)
+            keys, values = stream["keys"][:, level], stream["values"][:, level]  # [B, h, t, head width]
+            keys.transpose(1, 2)[place] = new_keys.transpose(1, 2)  # type: ignore[index]
+            values.transpose(1, 2)[place] = new_values.transpose(1, 2)  # type: ignore[index]
+            rotated = layer.attention.rotate(query + self.position_bias[:, None], sin, cos)
+            attended = layer.attention.attend(
+                query + self.content_bias[:, None],
+                rotated,
+                keys[:, :, first:stop],
+                values[:, :, first:stop],
+                table,
+                mask,
+            )
+            hidden = layer.finish(hidden, inputs, layer.attention.merge(attended))
+        stream.positions = stream.positions + length
+        return hidden
+
+    def _stream_mask(
+        self, stream: Stream, index: Tensor, keys: slice, role: Literal["read", "tokens", "write"]
+    ) -> Tensor:
+        """Additive mask of new positions `index` [B, n] over the key positions in `keys`: [n, t], or [B, 1, n, t]."""
+        config = self.config
+        same = stream.aligned and (not config.retained or int(stream["count"].min()) == self.read_start - keys.start)
+        if same:
+            index = index[:1]
+        columns = torch.arange(keys.start, keys.stop, device=stream["count"].device)
+        last = index if role == "tokens" else index[:, -1:].expand_as(index)
+        allowed = columns <= last.to(columns.device)[..., None]  # [B, n, t]
+        if role != "tokens" and not config.memory_reads_cache:
+            allowed = allowed & (columns >= self.read_start)
+        elif not same:
+            allowed = allowed & (columns >= self.read_start - stream["count"][:, None, None])
+            allowed = allowed | (columns == index.to(columns.device)[..., None])
+        mask = torch.zeros(allowed.shape, device=columns.device).masked_fill(~allowed, -torch.inf)
+        return mask[0] if same else mask[:, None]
+
+
+@lru_cache(maxsize=256)
+def segment_mask(past: int, read: int, length: int, write: int, memory_reads_cache: bool, plain_context: bool) -> Tensor:
+    """Additive attention mask of a whole segment (method, section 5).
+
+    Columns are [past | read | tokens | write]; rows are [read | tokens | write], and the past as well if it is plain
+    context that is encoded anew. Read memory sees itself; tokens see the past, read memory and tokens up to
+    themselves; write memory sees read memory, all tokens and itself.
+    """
+    total = past + read + length + write
+    allowed = torch.ones(total, total, dtype=torch.bool).tril()
+    edges = [0, past, past + read, past + read + length, total]
+    memory_rows = [slice(a, b) for a, b in list(pairwise(edges))[1::2]]
+    for rows in memory_rows:
+        allowed[rows, rows] = True
+        if not memory_reads_cache:
+            allowed[rows, :past] = False
+    mask = torch.zeros(total, total).masked_fill(~allowed, -torch.inf)
+    return mask if plain_context else mask[past:]

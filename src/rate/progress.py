@@ -1,0 +1,62 @@
+"""Progress of long work: a bar with rate and time left on a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+Advance = Callable[..., None]
+"""Called as `advance(count, **values)`: so much was done, and these are the newest values."""
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
+
+
+@contextmanager
+def progress_bar(title: str, total: int, done: int = 0, show: bool = True) -> Iterator[Advance]:
+    """Shows how far some work is; `show` off makes it silent."""
+    console = Console(stderr=True)
+    if not show:
+        yield lambda count, **values: None
+    elif console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            _Rate(),
+            TextColumn("{task.fields[values]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(title, total=total, completed=done, values="")
+            yield lambda count, **values: bar.update(task, advance=count, values=_text(values))
+    else:
+        yield _lines(console, title, total, done)
+
+
+def _lines(console: Console, title: str, total: int, done: int, every: float = 10.0) -> Advance:
+    state = {"done": done, "shown": time.monotonic(), "before": done}
+
+    def advance(count: int, **values: float) -> None:
+        state["done"] += count
+        now = time.monotonic()
+        if now - state["shown"] < every and state["done"] < total:
+            return
+        speed = (state["done"] - state["before"]) / max(1e-9, now - state["shown"])
+        left = (total - state["done"]) / speed if speed else float("inf")
+        console.print(
+            f"{title}: {state['done']}/{total}, {speed:.1f}/s, {left:.0f} s left {_text(values)}", highlight=False, soft_wrap=True
+        )
+        state.update(shown=now, before=state["done"])
+
+    return advance
+
+
+def _text(values: dict[str, float]) -> str:
+    return " ".join(f"{name} {value:.4g}" for name, value in values.items())

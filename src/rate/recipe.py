@@ -1,0 +1,141 @@
+"""A recipe: everything that determines a training run except the seed and the machine."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from rate.models import config_class, model_name
+from rate.models.backbone import ModelConfig
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """AdamW with warm-up and decay; the schedule ends exactly at the last update."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    weight_decay: float = 0.01
+    """Weight decay, on matrices only: not on biases, norms and memory tokens."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay rates of AdamW's running moments."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient; 0 switches clipping off."""
+    warmup: int = 50
+    """Updates of linear warm-up."""
+    decay: Literal["cosine", "linear", "none"] = "cosine"
+    """How the learning rate falls after warm-up."""
+    final_factor: float = 0.1
+    """Learning rate at the last update, as a fraction of the peak."""
+
+    def factor(self, update: int, updates: int) -> float:
+        """Learning rate at update 0 ... updates - 1, as a fraction of the peak."""
+        if update < self.warmup:
+            return (update + 1) / self.warmup
+        if self.decay == "none":
+            return 1.0
+        progress = min(1.0, (update - self.warmup) / max(1, updates - 1 - self.warmup))
+        fall = 0.5 * (1 + math.cos(math.pi * progress)) if self.decay == "cosine" else 1 - progress
+        return self.final_factor + (1 - self.final_factor) * fall
+
+
+@dataclass(frozen=True)
+class SelectionConfig:
+    """How the best checkpoint is chosen: by score on selection seeds, else by loss on held-out episodes."""
+
+    task: str = ""
+    """Task whose score selects the best checkpoint; empty: the validation loss does."""
+    episodes: int = 20
+    """Episodes per selection, on seeds of their own that never score."""
+    every: int = 100
+    """Updates between two validations."""
+    fraction: float = 0.05
+    """Fraction of the episodes held out for the validation loss."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a training run except the seed and the machine."""
+
+    dataset: str
+    """Folder of the dataset to learn from."""
+    model: ModelConfig
+    """The model and its options."""
+    updates: int = 600
+    """Optimiser updates (batches) in the run."""
+    batch_size: int = 64
+    """Windows in a batch, over all processes."""
+    micro_batch: int = 0
+    """Windows in one forward pass; batches are cut into micro-batches of similar length. 0: 16 on a CPU, else the whole batch."""
+    sampling: Literal["first", "stride", "random"] = "first"
+    """Windows of an episode: its first steps, consecutive ones, or one at random."""
+    objective: Literal["behaviour-cloning"] = "behaviour-cloning"
+    """What the policy is trained for."""
+    weighting: Literal["episode", "step"] = "episode"
+    """Whether every window counts the same in the loss, or every real step."""
+    bptt_segments: int = 0
+    """Segments that a gradient crosses; 0: the whole window, 1: memory is detached after each (the released code)."""
+    update_per_segment: bool = False
+    """Take an optimiser step after every bptt_segments segments (the released code) and not once per window."""
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    """Optimiser and schedule."""
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    """Validation and choice of the best checkpoint."""
+    target_return: float | None = None
+    """Return asked for when acting; by default the best return in the dataset."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Numerical precision, in Lightning Fabric's words."""
+    compile: bool = False
+    """Compile the policy with torch.compile."""
+    checkpoint_every: int = 100
+    """Updates between two checkpoints; a run killed at any moment resumes from the last one."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("updates", 1), ("batch_size", 1), ("micro_batch", 0), ("bptt_segments", 0), ("checkpoint_every", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, but {getattr(self, name)} was given")
+        if self.update_per_segment and not self.bptt_segments:
+            raise ValueError("update_per_segment needs bptt_segments of at least 1: an update cannot wait for later segments")
+        if not 0 <= self.selection.fraction < 1:
+            raise ValueError(f"selection.fraction must lie in [0, 1), but {self.selection.fraction} was given")
+        if self.optimiser.warmup < 1:
+            raise ValueError(f"optimiser.warmup must be at least 1, but {self.optimiser.warmup} was given")
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as JSON data; `from_json` reads it back."""
+        return {**asdict(self), "model": model_to_json(self.model)}
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that name the recipe, wherever its dataset lies."""
+        data = {**self.to_json(), "dataset": ""}
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def model_to_json(config: ModelConfig) -> dict[str, Any]:
+    """A model's name and options as JSON data."""
+    return {"name": model_name(config), **asdict(config)}
+
+
+def model_from_json(data: dict[str, Any]) -> ModelConfig:
+    """The model configuration that `model_to_json` wrote."""
+    options = dict(data)
+    return _build(config_class(options.pop("name")), options)
+
+
+def from_json(data: dict[str, Any]) -> Recipe:
+    """The recipe that `Recipe.to_json` wrote; unknown or missing fields are a ValueError that names them."""
+    data = dict(data)
+    data["model"] = model_from_json(data["model"])
+    data["optimiser"] = _build(OptimiserConfig, data["optimiser"])
+    data["selection"] = _build(SelectionConfig, data["selection"])
+    return _build(Recipe, data)
+
+
+def _build(cls: type, data: dict[str, Any]) -> Any:
+    allowed = {item.name for item in fields(cls)}
+    unknown = set(data) - allowed
+    if unknown:
+        raise ValueError(f"{cls.__name__} has no field {sorted(unknown)}; its fields are {sorted(allowed)}")
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})

@@ -1,0 +1,104 @@
+"""A run: a folder with recipe, provenance, metrics and checkpoints; and what to do when it is asked to stop."""
+
+import contextlib
+import json
+import platform
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rate import recipe as recipes
+from rate.files import atomic_write
+from rate.recipe import Recipe
+
+RECIPE, PROVENANCE = "recipe.json", "provenance.json"
+
+
+class RunError(ValueError):
+    """A run folder that cannot be started, resumed or read."""
+
+
+def create(run: Path, recipe: Recipe, seed: int, **facts: Any) -> None:
+    """Begin a run folder; an existing run is never overwritten."""
+    if (run / RECIPE).exists():
+        raise RunError(f"{run} holds a run already: choose another folder, remove it, or continue it with `rate train --resume {run}`")
+    run.mkdir(parents=True, exist_ok=True)
+    atomic_write(run / PROVENANCE, json.dumps({"seed": seed, **provenance(), **facts}, indent=2))
+    # The recipe is written last: a folder with a recipe is a complete beginning.
+    atomic_write(run / RECIPE, json.dumps({**recipe.to_json(), "hash": recipe.hash}, indent=2))
+
+
+def read(run: Path) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe and provenance of a run folder."""
+    if not (run / RECIPE).is_file():
+        raise RunError(f"{run} is not a run: it has no {RECIPE}. Run folders are made by `rate train`")
+    try:
+        data = json.loads((run / RECIPE).read_text())
+        data.pop("hash", None)
+        return recipes.from_json(data), json.loads((run / PROVENANCE).read_text())
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise RunError(f"{run} has an unreadable {RECIPE} or {PROVENANCE}: {error}") from error
+
+
+def provenance() -> dict[str, Any]:
+    """Where a result comes from: versions, machine, commit and date."""
+    packages = {}
+    for name in ("rate-rl", "torch", "numpy", "gymnasium"):
+        with contextlib.suppress(PackageNotFoundError):
+            packages[name] = version(name)
+    return {
+        "commit": commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "packages": packages,
+    }
+
+
+def commit() -> str:
+    """The commit of the source tree this package runs from, with "+" if it was changed; empty outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", here, *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    head = git("rev-parse", "--short=12", "HEAD")
+    return head + ("+" if head and git("status", "--porcelain", "--untracked-files=no", "--", ".") else "")
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, has saved, and can be resumed."""
+
+
+class Interruption:
+    """Whether Ctrl-C or SIGTERM has asked for an end; a second Ctrl-C ends at once."""
+
+    def __init__(self) -> None:
+        self.requested = ""
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = signal.Signals(number).name
+
+
+@contextlib.contextmanager
+def interruption() -> Iterator[Interruption]:
+    """Within this context Ctrl-C and SIGTERM set a flag for the loop to end cleanly."""
+    flag = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    old = {number: signal.signal(number, flag._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield flag
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

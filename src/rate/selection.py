@@ -1,0 +1,71 @@
+"""Choice of the best checkpoint while training: by score on selection seeds, or by loss on held-out episodes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rate.actor import Actor
+from rate.dataset import Batches, Dataset
+from rate.learner import Learner, step_weights
+from rate.models.policy import Policy
+from rate.recipe import Recipe
+from rate.rollout import outcomes
+from rate.tasks import find
+
+SELECTION_SEEDS = 1_000_000
+"""First seed for selecting checkpoints; scoring seeds start at 0 and never reach this."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Validates a policy; a higher score is better."""
+
+    recipe: Recipe
+    dataset: Dataset
+    held_out: np.ndarray
+    target_return: float
+
+    def validate(self, policy: Policy) -> dict[str, float]:
+        """Metrics of the policy, `selection_score` among them if there is something to select by."""
+        metrics = {}
+        policy.eval()
+        with torch.no_grad():
+            if len(self.held_out):
+                metrics["validation_loss"], metrics["validation_accuracy"] = self._held_out(policy)
+                metrics["selection_score"] = -metrics["validation_loss"]
+            if self.recipe.selection.task:
+                metrics["selection_score"] = self._score(policy)
+        policy.train()
+        return metrics
+
+    def _score(self, policy: Policy) -> float:
+        task = find(self.recipe.selection.task)
+        seeds = range(SELECTION_SEEDS, SELECTION_SEEDS + self.recipe.selection.episodes)
+        results = outcomes(Actor(policy, self.target_return), task, seeds, parallel=len(seeds))
+        scores = [task.score(result.total_return, result.length) for result in results]
+        policy.train()
+        return float(np.mean(scores))
+
+    def _held_out(self, policy: Policy, limit: int = 256) -> tuple[float, float]:
+        window = self.recipe.model.window
+        batches = Batches(self.dataset, 1, window, "first", 0, self.held_out)
+        episodes = self.held_out[:limit]
+        lengths = np.minimum(self.dataset.lengths[episodes], window)
+        order = np.argsort(-lengths, kind="stable")
+        loss = right = 0.0
+        learner = Learner(policy)
+        device = next(policy.parameters()).device
+        for rows in np.array_split(order, max(1, len(order) // 32)):
+            segment = batches.load(episodes[rows], np.zeros_like(rows), lengths[rows]).to(device)
+            weights = step_weights(lengths[rows], segment.steps, self.recipe.weighting, lengths).to(device)
+            length = self.recipe.model.training_segment_length
+            part, correct, _, _ = learner(
+                segment.split(length),
+                list(weights.split(length, 1)),
+                policy.initial_memory(len(rows)),
+                torch.arange(len(rows), device=device),
+                False,
+            )
+            loss, right = loss + float(part), right + float(correct)
+        return loss, right

@@ -1,0 +1,284 @@
+"""Training: the loop as straight text. `rate train` and `rate.train` are the same function."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric
+import numpy as np
+import torch
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor
+
+from rate import rundir, threads
+from rate.checkpoint import CheckpointError, read_tensors, save_policy, write_tensors
+from rate.dataset import Batches, open_dataset, split
+from rate.learner import Learner, step_weights
+from rate.models.backbone import Memory, detach
+from rate.models.policy import Policy
+from rate.progress import progress_bar
+from rate.recipe import OptimiserConfig, Recipe
+from rate.runlog import RunLog
+from rate.segment import Segment
+from rate.selection import Selection
+
+STATE, LAST, BEST = "training.safetensors", "last.safetensors", "best.safetensors"
+
+
+def train(
+    recipe: Recipe,
+    run: str | Path,
+    *,
+    seed: int = 0,
+    devices: int = 1,
+    accelerator: str = "auto",
+    thread_count: int = 0,
+    loggers: Sequence[str] = (),
+    show_progress: bool = False,
+) -> Path:
+    """Train a policy by a recipe and return the run folder.
+
+    run: a new folder. devices: data-parallel processes; the batch is shared among them. accelerator: "cpu", "cuda", "mps" or
+    "auto". thread_count: CPU threads, 0 to measure what is fastest. loggers: "tensorboard", "wandb"; metrics always go to
+    metrics.jsonl. Ctrl-C and SIGTERM save and end; `resume(run)` goes on to the same weights as a run never interrupted.
+    """
+    run = Path(run)
+    dataset = open_dataset(recipe.dataset)
+    if recipe.target_return is None:
+        recipe = replace(recipe, target_return=float(dataset.returns.max()))
+    if not thread_count:
+        thread_count = _fastest_threads(recipe) if accelerator in ("cpu", "auto") and not torch.cuda.is_available() else 1
+    machine = {"devices": devices, "accelerator": accelerator, "thread_count": thread_count, "loggers": list(loggers)}
+    rundir.create(run, recipe, seed, dataset=dataset.content_hash, **machine)
+    _launch(recipe, run, seed, show_progress, machine)
+    return run
+
+
+def resume(run: str | Path, *, show_progress: bool = False) -> Path:
+    """Continue an interrupted or killed run from its last checkpoint, to bit-identical losses and weights."""
+    run = Path(run)
+    recipe, facts = rundir.read(run)
+    if (found := open_dataset(recipe.dataset, verify=False).content_hash) != facts["dataset"]:
+        raise rundir.RunError(f"the dataset {recipe.dataset} has changed since {run} began: {found} is not {facts['dataset']}")
+    machine = {name: facts[name] for name in ("devices", "accelerator", "thread_count", "loggers")}
+    _launch(recipe, run, facts["seed"], show_progress, machine)
+    return run
+
+
+def _launch(recipe: Recipe, run: Path, seed: int, show_progress: bool, machine: dict[str, Any]) -> None:
+    devices = machine["devices"]
+    strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True) if devices > 1 else "auto"
+    if devices > 1 and recipe.update_per_segment:
+        raise ValueError("update_per_segment is the released single-process rule: use one device")
+    if recipe.batch_size % devices:
+        raise ValueError(f"batch_size {recipe.batch_size} cannot be shared by {devices} devices: give a multiple")
+    fabric = lightning_fabric.Fabric(
+        accelerator=machine["accelerator"], devices=devices, strategy=strategy, precision=recipe.precision
+    )
+    arguments = (recipe, run, seed, machine["thread_count"], machine["loggers"], show_progress)
+    if devices > 1:
+        fabric.launch(_train, *arguments)
+    else:
+        fabric.launch()
+        _train(fabric, *arguments)
+
+
+def _train(
+    fabric: lightning_fabric.Fabric,
+    recipe: Recipe,
+    run: Path,
+    seed: int,
+    thread_count: int,
+    loggers: Sequence[str],
+    show_progress: bool,
+) -> None:
+    torch.set_num_threads(thread_count)
+    dataset = open_dataset(recipe.dataset, verify=False)
+    training, held_out = split(dataset, recipe.selection.fraction, seed)
+    torch.manual_seed(seed)
+    policy = Policy(
+        dataset.observation_space, dataset.action_space, recipe.model, dataset.normalisation, dataset.return_scale
+    )
+    assert recipe.target_return is not None
+    target_return = recipe.target_return
+    optimiser = adamw(policy, recipe.optimiser)
+    done, best = _load_state(run, policy, optimiser)
+    learner, optimiser = fabric.setup(torch.compile(Learner(policy)) if recipe.compile else Learner(policy), optimiser)
+    batches = Batches(dataset, recipe.batch_size, recipe.model.window, recipe.sampling, seed, training)
+    selection = Selection(recipe, dataset, held_out, target_return)
+    log = RunLog(run, loggers if fabric.is_global_zero else (), after=done, writes=fabric.is_global_zero)
+    title = f"train {run.name}"
+    started = time.perf_counter()
+
+    with log, rundir.interruption() as stop, progress_bar(title, recipe.updates, done, show_progress and fabric.is_global_zero) as bar:
+        for update in range(done, recipe.updates):
+            # Dropout depends on seed, update and process alone, so a resumed run repeats it.
+            torch.manual_seed(hash((seed, update, fabric.global_rank)))
+            rate = recipe.optimiser.learning_rate * recipe.optimiser.factor(update, recipe.updates)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            loss, accuracy, norm, steps = _update(fabric, learner, policy, optimiser, recipe, batches, update)
+            if not np.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss became {loss} at update {update + 1}: lower optimiser.learning_rate or set optimiser.gradient_clip; "
+                    f"{run} keeps its last checkpoint"
+                )
+            row = {"update": update + 1, "loss": loss, "accuracy": accuracy, "gradient_norm": norm, "learning_rate": rate}
+            last = update + 1 == recipe.updates
+            if last or (update + 1) % recipe.selection.every == 0:
+                metrics = selection.validate(policy) if fabric.is_global_zero else {}
+                score = metrics.get("selection_score")
+                if score is not None and score >= best:
+                    best = score
+                    save_policy(run / BEST, policy, target_return, update=update + 1, score=score, recipe=recipe.hash, seed=seed)
+                row |= metrics
+            log.write({**row, "steps": steps, "seconds": time.perf_counter() - started})
+            bar(1, loss=loss, accuracy=accuracy)
+            stopping = bool(fabric.all_reduce(torch.tensor(float(bool(stop.requested))), reduce_op="sum")) if fabric.world_size > 1 else stop.requested
+            if last or stopping or (update + 1) % recipe.checkpoint_every == 0:
+                if fabric.is_global_zero:
+                    log.flush()
+                    _save_state(run, policy, optimiser, update + 1, best)
+                    save_policy(run / LAST, policy, target_return, update=update + 1, recipe=recipe.hash, seed=seed)
+                fabric.barrier()
+            if stopping and not last:
+                raise rundir.Interrupted(
+                    f"stopped by {stop.requested or 'another process'} after update {update + 1} of {recipe.updates}; "
+                    f"continue with `rate train --resume {run}`"
+                )
+
+
+def _update(
+    fabric: lightning_fabric.Fabric,
+    learner: Any,
+    policy: Policy,
+    optimiser: Any,
+    recipe: Recipe,
+    batches: Batches,
+    update: int,
+) -> tuple[float, float, float, int]:
+    """One batch: loss, share of right actions, gradient norm, and real steps (all processes together)."""
+    episodes, starts, lengths = batches.plan(update)
+    size = recipe.micro_batch or (16 if fabric.device.type == "cpu" else recipe.batch_size)
+    mine = np.arange(fabric.global_rank, len(lengths), fabric.world_size)
+    mine = mine[np.argsort(-lengths[mine], kind="stable")]  # alike lengths side by side: less padding
+    parts = [
+        _Part(batches, policy, recipe, episodes[rows], starts[rows], lengths[rows], lengths, fabric.device)
+        for rows in np.split(mine, range(size, len(mine), size))
+    ]
+    chunks = range(max(part.chunks for part in parts))
+    order = [(part, chunk) for part in parts for chunk in chunks]
+    if recipe.update_per_segment:
+        order = [(part, chunk) for chunk in chunks for part in parts]
+    order = [(part, chunk) for part, chunk in order if chunk < part.chunks]
+    totals = torch.zeros(2)
+    norm = 0.0
+    for index, (part, chunk) in enumerate(order):
+        ends = index + 1 == len(order) or (recipe.update_per_segment and order[index + 1][1] != chunk)
+        with fabric.no_backward_sync(learner, enabled=not ends):
+            loss, correct = part.forward(learner, chunk)
+            fabric.backward(loss * fabric.world_size)
+        totals += torch.stack([loss.detach(), correct]).cpu()
+        if ends:
+            if recipe.optimiser.gradient_clip:
+                clipped = fabric.clip_gradients(learner, optimiser, max_norm=recipe.optimiser.gradient_clip, error_if_nonfinite=False)
+                norm = float(clipped) if clipped is not None else 0.0
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+    if fabric.world_size > 1:
+        totals = fabric.all_reduce(totals, reduce_op="sum")
+    return float(totals[0]), float(totals[1]), norm, int(lengths.sum())
+
+
+class _Part:
+    """A micro-batch on its way through the segments of its window."""
+
+    def __init__(
+        self,
+        batches: Batches,
+        policy: Policy,
+        recipe: Recipe,
+        episodes: np.ndarray,
+        starts: np.ndarray,
+        lengths: np.ndarray,
+        all_lengths: np.ndarray,
+        device: torch.device,
+    ) -> None:
+        length = recipe.model.training_segment_length
+        window = batches.load(episodes, starts, lengths).to(device)
+        weights = step_weights(lengths, window.steps, recipe.weighting, all_lengths).to(device)
+        self.segments: list[Segment] = window.split(length)
+        self.weights = list(weights.split(length, 1))
+        self.bptt = recipe.bptt_segments or len(self.segments)
+        self.policy, self.rows = policy, len(window)
+        self.memory: Memory | None = None
+        self.alive = torch.arange(self.rows, device=device)
+
+    @property
+    def chunks(self) -> int:
+        return -(-len(self.segments) // self.bptt)
+
+    def forward(self, learner: Any, chunk: int) -> tuple[Tensor, Tensor]:
+        """Loss and right actions of the chunk's segments; the memory after them waits, detached, for the next chunk."""
+        if chunk == 0:
+            self.memory = self.policy.initial_memory(self.rows)
+        here = slice(chunk * self.bptt, (chunk + 1) * self.bptt)
+        assert self.memory is not None
+        loss, correct, memory, self.alive = learner(
+            self.segments[here], self.weights[here], self.memory, self.alive, chunk + 1 < self.chunks
+        )
+        self.memory = detach(memory)
+        return loss, correct
+
+
+def adamw(policy: torch.nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices only."""
+    parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    matrices = {id(module.weight) for module in policy.modules() if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)}
+    groups = [
+        {"params": [p for p in parameters if id(p) in matrices], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if id(p) not in matrices], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
+def _fastest_threads(recipe: Recipe) -> int:
+    """The thread count with which a batch of this recipe takes the least time."""
+    dataset = open_dataset(recipe.dataset, verify=False)
+    state = torch.get_rng_state()
+    policy = Policy(dataset.observation_space, dataset.action_space, recipe.model)
+    fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1, precision=recipe.precision)
+    learner, optimiser = fabric.setup(Learner(policy), adamw(policy, recipe.optimiser))
+    batches = Batches(dataset, min(recipe.batch_size, 32), recipe.model.window, recipe.sampling, 0)
+    chosen = threads.fastest(lambda: _update(fabric, learner, policy, optimiser, recipe, batches, 0))
+    torch.set_rng_state(state)
+    return chosen
+
+
+def _save_state(run: Path, policy: Policy, optimiser: Any, update: int, best: float) -> None:
+    """Everything a resumed run needs, in one atomic file."""
+    tensors = {f"policy.{name}": tensor for name, tensor in policy.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+    write_tensors(run / STATE, tensors, {"update": update, "best": best if np.isfinite(best) else None})
+
+
+def _load_state(run: Path, policy: Policy, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+    """Restore a run from its last checkpoint, if it has one: updates done, and best selection score."""
+    if not (run / STATE).exists():
+        return 0, -np.inf
+    tensors, header = read_tensors(run / STATE)
+    weights = {name.removeprefix("policy."): tensor for name, tensor in tensors.items() if name.startswith("policy.")}
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        kind, index, *rest = name.split(".", 2)
+        if kind == "optimiser":
+            state.setdefault(int(index), {})[rest[0]] = tensor
+    try:
+        policy.load_state_dict(weights)
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{run / STATE} does not fit the run's recipe: {error}") from error
+    return header["update"], -np.inf if header["best"] is None else header["best"]
