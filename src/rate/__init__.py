@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rate.released import load_released as load_released
     from rate.reporting import report as report
     from rate.reproduction import reproduce as reproduce
-    from rate.rollout import rollout as rollout
     from rate.segment import Segment as Segment
     from rate.tasks import Task as Task
     from rate.tasks import families as list_tasks
@@ -56,7 +55,6 @@ _HOMES = {
     "report": ("rate.reporting", "report"),
     "reproduce": ("rate.reproduction", "reproduce"),
     "resume": ("rate.training", "resume"),
-    "rollout": ("rate.rollout", "rollout"),
     "list_tasks": ("rate.tasks", "families"),
     "train": ("rate.training", "train"),
     "write_dataset": ("rate.dataset", "write_dataset"),

@@ -34,7 +34,9 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and JSON header of a file that `write_tensors` wrote; any damage is a CheckpointError. No code is run."""
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}: give a run folder, or a .safetensors file written by `rate train`")
+        raise CheckpointError(
+            f"there is no checkpoint {path}: give a run folder, or a .safetensors file written by `rate train`"
+        )
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -47,7 +49,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "format. Use another checkpoint of the run, or train again."
         ) from error
     if not intact:
-        raise CheckpointError(f"{path} is damaged: its content does not match its hash. Use another checkpoint of the run.")
+        raise CheckpointError(
+            f"{path} is damaged: its content does not match its hash. Use another checkpoint of the run."
+        )
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {header.get('format')}, but this version reads format {FORMAT}")
     return tensors, header
@@ -99,7 +103,9 @@ def load_policy(path: str | Path) -> tuple[Policy, dict[str, Any]]:
     return policy.eval(), header
 
 
-def load_agent(path: str | Path, *, target_return: float | None = None, sample: bool = False, device: str = "cpu") -> Actor:
+def load_agent(
+    path: str | Path, *, target_return: float | None = None, sample: bool = False, device: str = "cpu"
+) -> Actor:
     """The trained agent of a run folder or checkpoint, ready to act.
 
         agent = rate.load_agent("runs/demo/rate")

@@ -202,7 +202,12 @@ def evaluate(
     for row in rows:
         speed = row["steps"] / max(row["seconds"], 1e-9)
         table.add_row(
-            row["task"], row["metric"], f"{row['value']:.3f}", f"{row['standard_error']:.3f}", str(row["episodes"]), f"{speed:.0f}"
+            row["task"],
+            row["metric"],
+            f"{row['value']:.3f}",
+            f"{row['standard_error']:.3f}",
+            str(row["episodes"]),
+            f"{speed:.0f}",
         )
     out.print(table)
 

@@ -39,7 +39,7 @@ class Episode:
         for name, array in flags.items():
             if array[:-1].any():
                 raise ValueError(
-                    f"{name}: the episode of {len(self)} steps ends at step {int(array.argmax())}, before its last step; "
+                    f"{name}: the episode ends at step {int(array.argmax())}, before its last step {len(self) - 1}; "
                     "split the recording where episodes end"
                 )
         if self.seed is not None and not 0 <= self.seed < 2**63:
@@ -105,7 +105,7 @@ def _array(name: str, value: object) -> np.ndarray:
     except ValueError as error:
         raise ValueError(f"{name}: entries have different shapes; every step needs the same shape") from error
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: dtype is {array.dtype}, allowed are booleans, whole numbers and floating-point numbers")
+        raise ValueError(f"{name}: dtype is {array.dtype}, allowed are booleans, integers and floating-point numbers")
     return array
 
 

@@ -54,7 +54,9 @@ def evaluate(
         _choose_threads(agent, task, min(parallel, episodes), thread_count)
         started = time.perf_counter()
         seeds = range(first_seed, first_seed + episodes)
-        with progress_bar(f"evaluate {run.name} on {task.name}", -(-episodes // parallel) * task.horizon, show=show_progress) as bar:
+        with progress_bar(
+            f"evaluate {run.name} on {task.name}", -(-episodes // parallel) * task.horizon, show=show_progress
+        ) as bar:
             results = list(outcomes(agent, task, seeds, parallel=parallel, progress=bar))
         scores = np.array([task.score(result.total_return, result.length) for result in results])
         size = re.search(r"(\d+)(?:x\d+)?$", task.name)
@@ -91,7 +93,9 @@ def _check_spaces(task: Task, policy: Any) -> None:
     for name in ("observation_space", "action_space"):
         wanted, given = getattr(policy, name), getattr(task, name)
         if wanted != given:
-            raise ValueError(f"the policy was trained for the {name.replace('_', ' ')} {wanted}, but {task.name} has {given}")
+            raise ValueError(
+                f"the policy was trained for the {name.replace('_', ' ')} {wanted}, but {task.name} has {given}"
+            )
 
 
 def _choose_threads(agent: Any, task: Task, batch: int, thread_count: int) -> None:

@@ -16,7 +16,7 @@ if sys.platform != "win32":
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose a folder on another disk",
     errno.EDQUOT: "the disk quota is used up; free some space or choose a folder on another disk",
-    errno.EFBIG: "the file would exceed the largest size allowed here; raise the limit (ulimit -f) or choose another disk",
+    errno.EFBIG: "the file exceeds the largest size allowed here; raise the limit (ulimit -f)",
     errno.EROFS: "the file system is read-only; choose a folder that can be written",
     errno.EACCES: "permission is denied; choose a folder that you may write to",
     errno.EPERM: "the operation is not permitted; choose a folder that you may write to",

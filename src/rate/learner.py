@@ -30,6 +30,8 @@ class Learner(nn.Module):
             going = segment.mask[alive, 0]
             if not bool(going.all()):
                 alive, memory = alive[going], select_rows(memory, going)
+            if not len(alive):
+                break
             if len(alive) < len(segment):
                 segment, weight = segment.rows(alive), weight[alive]
             outputs, memory = self.policy(segment, memory, commit=more or index + 1 < len(segments))
@@ -45,5 +47,7 @@ def step_weights(lengths: np.ndarray, steps: int, weighting: str, all_lengths: n
     "step": each real step does.
     """
     mask = np.arange(steps) < lengths[:, None]
-    each = 1.0 / (len(all_lengths) * lengths) if weighting == "episode" else np.full(len(lengths), 1.0 / all_lengths.sum())
+    each = (
+        1.0 / (len(all_lengths) * lengths) if weighting == "episode" else np.full(len(lengths), 1.0 / all_lengths.sum())
+    )
     return torch.from_numpy((mask * each[:, None]).astype(np.float32))

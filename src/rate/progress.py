@@ -51,7 +51,9 @@ def _lines(console: Console, title: str, total: int, done: int, every: float = 1
         speed = (state["done"] - state["before"]) / max(1e-9, now - state["shown"])
         left = (total - state["done"]) / speed if speed else float("inf")
         console.print(
-            f"{title}: {state['done']}/{total}, {speed:.1f}/s, {left:.0f} s left {_text(values)}", highlight=False, soft_wrap=True
+            f"{title}: {state['done']}/{total}, {speed:.1f}/s, {left:.0f} s left {_text(values)}",
+            highlight=False,
+            soft_wrap=True,
         )
         state.update(shown=now, before=state["done"])
 

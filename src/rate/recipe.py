@@ -92,11 +92,19 @@ class Recipe:
     """Updates between two checkpoints; a run killed at any moment resumes from the last one."""
 
     def __post_init__(self) -> None:
-        for name, least in (("updates", 1), ("batch_size", 1), ("micro_batch", 0), ("bptt_segments", 0), ("checkpoint_every", 1)):
+        for name, least in (
+            ("updates", 1),
+            ("batch_size", 1),
+            ("micro_batch", 0),
+            ("bptt_segments", 0),
+            ("checkpoint_every", 1),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, but {getattr(self, name)} was given")
         if self.update_per_segment and not self.bptt_segments:
-            raise ValueError("update_per_segment needs bptt_segments of at least 1: an update cannot wait for later segments")
+            raise ValueError(
+                "update_per_segment needs bptt_segments of at least 1: an update cannot wait for later segments"
+            )
         if not 0 <= self.selection.fraction < 1:
             raise ValueError(f"selection.fraction must lie in [0, 1), but {self.selection.fraction} was given")
         if self.optimiser.warmup < 1:

@@ -70,7 +70,9 @@ def _narrow(experiment: Experiment, seeds: Sequence[int] | None, variants: Seque
     return replace(experiment, variants=kept, seeds=tuple(seeds) if seeds else experiment.seeds)
 
 
-def _one(name: str, experiment: Experiment, output: Path, variant: str, seed: int, threads: int, show_progress: bool) -> None:
+def _one(
+    name: str, experiment: Experiment, output: Path, variant: str, seed: int, threads: int, show_progress: bool
+) -> None:
     """Train one variant with one seed and score it, as far as that has not been done yet."""
     run = output / "runs" / f"{variant}-{seed}"
     recipe = experiment.variants[variant]

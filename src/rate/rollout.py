@@ -77,7 +77,8 @@ def rollout(
     """Let the agent play one episode per seed and yield the episodes in the order of the seeds.
 
     ``task.prompt`` is imposed and an episode is truncated at ``task.horizon``. Up to ``parallel`` episodes are held
-    in memory. ``progress`` is called with the number of steps that were taken since its last call.
+    in memory. ``progress`` is called with the number of steps that a wave, all its rows together, has taken since the
+    last call: at most ``task.horizon`` for every ``parallel`` seeds.
 
     Raises:
         ValueError: ``parallel`` is less than 1, or the agent returned other actions than were asked of it.
@@ -144,13 +145,13 @@ def _play(
 ) -> Iterator[_Step]:
     """Play one wave until its last episode has ended."""
     agent.reset(len(seeds), seeds)
-    prompt = [] if task.prompt is None else np.moveaxis(task.prompt(seeds), 1, 0)
+    prompt: Sequence[Any] | np.ndarray = [] if task.prompt is None else np.moveaxis(task.prompt(seeds), 1, 0)
     values = environments.reset(seeds)
     rewards = np.zeros(len(seeds), np.float32)
     running = np.ones(len(seeds), bool)
     for time in range(1, task.horizon + 1):
         forced = prompt[time - 1] if time <= len(prompt) else None
-        actions = np.asarray(agent.act(values, rewards, forced))
+        actions = np.array(agent.act(values, rewards, forced))  # a copy: the agent may use its array again
         _check_actions(actions, forced, len(seeds))
         next_values, rewards, terminations, truncations = environments.step(actions)
         rewards = np.where(running, rewards, np.float32(0))
@@ -158,7 +159,7 @@ def _play(
         truncations = running & (truncations | (time == task.horizon)) & ~terminations
         yield _Step(values, actions, rewards, terminations, truncations, running, next_values)
         if progress is not None:
-            progress(int(running.sum()))
+            progress(1)
         values = next_values
         running = running & ~(terminations | truncations)
         if not running.any():

@@ -27,7 +27,9 @@ class RunError(ValueError):
 def create(run: Path, recipe: Recipe, seed: int, **facts: Any) -> None:
     """Begin a run folder; an existing run is never overwritten."""
     if (run / RECIPE).exists():
-        raise RunError(f"{run} holds a run already: choose another folder, remove it, or continue it with `rate train --resume {run}`")
+        raise RunError(
+            f"{run} holds a run already: choose another folder, remove it, or continue it with `rate train --resume {run}`"
+        )
     run.mkdir(parents=True, exist_ok=True)
     atomic_write(run / PROVENANCE, json.dumps({"seed": seed, **provenance(), **facts}, indent=2))
     # The recipe is written last: a folder with a recipe is a complete beginning.

@@ -49,7 +49,9 @@ class RunLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.file:
             self.file.close()
         for sink in self.sinks:
@@ -92,7 +94,13 @@ class _WeightsAndBiases:
             raise ImportError("Weights & Biases is not installed: pip install 'rate-rl[wandb]'") from error
         key = wandb_key()
         settings = wandb.Settings(init_timeout=30, console="off", silent=True)
-        options: dict[str, Any] = {"project": "rate", "name": run.name, "id": run.name, "dir": str(run), "settings": settings}
+        options: dict[str, Any] = {
+            "project": "rate",
+            "name": run.name,
+            "id": run.name,
+            "dir": str(run),
+            "settings": settings,
+        }
         if key:
             os.environ["WANDB_API_KEY"] = key
         self.run = None

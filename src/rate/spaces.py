@@ -5,6 +5,7 @@ a Tuple space, an array otherwise). *Leaves* are the same arrays in a flat dicti
 """
 
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,7 +48,8 @@ def to_json(space: gymnasium.Space[Any]) -> dict[str, Any]:
     if isinstance(space, spaces.MultiDiscrete):
         numbers = {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
         return {"type": "MultiDiscrete", "dtype": str(np.dtype(space.dtype)), **numbers}
-    return {"type": "MultiBinary", "shape": list(_shape(space))}
+    assert isinstance(space, spaces.MultiBinary)
+    return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(_shape(space))}
 
 
 def from_json(data: Mapping[str, Any]) -> gymnasium.Space[Any]:
@@ -58,7 +60,7 @@ def from_json(data: Mapping[str, Any]) -> gymnasium.Space[Any]:
     """
     try:
         return _parse(data)
-    except (KeyError, TypeError, OverflowError, AssertionError, ArithmeticError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, RecursionError) as error:
         raise ValueError(
             f"not the description of a space: {_brief(data)} ({type(error).__name__}: {error}); "
             "write the description with rate.spaces.to_json"
@@ -94,9 +96,7 @@ def flatten(space: gymnasium.Space[Any], value: Any) -> dict[str, np.ndarray]:
         ValueError: the value lacks a part of the space, or has one that the space does not have.
     """
     paths = leaves(space)
-    arrays: list[np.ndarray] = []
-    _collect(space, value, arrays)
-    return dict(zip(paths, arrays, strict=True))
+    return dict(zip(paths, _collect(space, value), strict=True))
 
 
 def unflatten(space: gymnasium.Space[Any], leaves_by_path: Mapping[str, np.ndarray]) -> Any:
@@ -125,7 +125,7 @@ def as_leaf(space: gymnasium.Space[Any], value: Any) -> np.ndarray:
     """
     array, dtype = np.asarray(value), np.dtype(space.dtype)
     whole, real = array.dtype.kind in "biu", array.dtype.kind == "f"
-    if array.dtype == dtype or not (whole and dtype.kind in "iuf" or real and dtype.kind == "f"):
+    if array.dtype == dtype or not ((whole and dtype.kind in "iuf") or (real and dtype.kind == "f")):
         return array
     with np.errstate(over="ignore"):
         cast = array.astype(dtype)
@@ -145,9 +145,9 @@ def check_leaf(space: gymnasium.Space[Any], array: np.ndarray, what: str) -> Non
     if array.dtype != dtype:
         raise ValueError(f"{what}: dtype is {array.dtype}, the space {_brief(space)} needs {dtype}; convert the array")
     if array.shape[max(array.ndim - len(shape), 0) :] != shape:
-        raise ValueError(f"{what}: shape is {array.shape}, the space {_brief(space)} needs (..., {shape}) at the end")
+        raise ValueError(f"{what}: shape is {array.shape}, the space {_brief(space)} needs one that ends in {shape}")
     if dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"{what}: {_count(~np.isfinite(array))} not finite (NaN or infinity); repair or leave them out")
+        raise ValueError(f"{what}: {_count(~np.isfinite(array))} NaN or infinite; repair or leave them out")
     low, high = _bounds(space)
     if low is None and high is None:
         return
@@ -168,21 +168,18 @@ def _walk(space: gymnasium.Space[Any], keys: _Keys = ()) -> list[tuple[_Keys, gy
     return [(keys, space)]
 
 
-def _collect(space: gymnasium.Space[Any], value: Any, arrays: list[np.ndarray]) -> None:
+def _collect(space: gymnasium.Space[Any], value: Any) -> list[np.ndarray]:
     if isinstance(space, spaces.Dict):
         if not isinstance(value, Mapping) or set(value) != set(space.spaces):
             given = list(value) if isinstance(value, Mapping) else type(value).__name__
             raise ValueError(f"expected a dictionary with the keys {list(space.spaces)}, got {given}")
-        for key, part in space.spaces.items():
-            _collect(part, value[key], arrays)
-    elif isinstance(space, spaces.Tuple):
+        return [array for key, part in space.spaces.items() for array in _collect(part, value[key])]
+    if isinstance(space, spaces.Tuple):
         if not isinstance(value, Sequence) or len(value) != len(space.spaces):
             given = f"{len(value)} parts" if isinstance(value, Sequence) else type(value).__name__
             raise ValueError(f"expected a tuple of {len(space.spaces)} parts, got {given}")
-        for part, entry in zip(space.spaces, value, strict=True):
-            _collect(part, entry, arrays)
-    else:
-        arrays.append(as_leaf(space, value))
+        return [array for part, entry in zip(space.spaces, value, strict=True) for array in _collect(part, entry)]
+    return [as_leaf(space, value)]
 
 
 def _rebuild(space: gymnasium.Space[Any], remaining: Any) -> Any:
@@ -207,14 +204,15 @@ def _parse(data: Mapping[str, Any]) -> gymnasium.Space[Any]:
     elif kind == "Discrete":
         # Releases of Gymnasium before 1.2 know no dtype here: it is passed only where it is not their int64.
         dtype = _parse_dtype(data["dtype"])
-        option = {} if dtype == np.int64 else {"dtype": dtype.type}
+        option: dict[str, Any] = {} if dtype == np.int64 else {"dtype": dtype.type}
         space = spaces.Discrete(_whole(data["n"]), start=_whole(data["start"]), **option)
     elif kind == "MultiDiscrete":
         dtype = _parse_dtype(data["dtype"])
         nvec, start = (np.array(_map_nested(_whole, data[key]), dtype) for key in ("nvec", "start"))
         space = spaces.MultiDiscrete(nvec, dtype.type, start=start)
     elif kind == "MultiBinary":
-        space = spaces.MultiBinary(_parse_shape(data["shape"]))
+        n = data["n"]  # Gymnasium tells MultiBinary(4) from MultiBinary([4])
+        space = spaces.MultiBinary(_parse_shape(n) if isinstance(n, list) else _parse_shape([n])[0])
     else:
         raise ValueError(f"unknown kind of space {_brief(kind)}; supported are {_SUPPORTED}")
     _check_leaf_space(space)
@@ -243,9 +241,7 @@ def _whole(number: Any) -> int:
 
 def _check_leaf_space(space: gymnasium.Space[Any]) -> None:
     if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
-        raise ValueError(
-            f"{_brief(space)} is not supported; supported are {_SUPPORTED}: convert the space with an observation wrapper"
-        )
+        raise ValueError(f"{_brief(space)} is not supported, supported are {_SUPPORTED}; convert it with a wrapper")
     if np.dtype(space.dtype).kind not in "biuf":
         raise ValueError(f"{_brief(space)}: a space holds booleans or real numbers, not {space.dtype}")
     _parse_shape(_shape(space))
@@ -268,15 +264,14 @@ def _bounds(space: gymnasium.Space[Any]) -> tuple[Any, Any]:
         limits = (False, True)
     elif space.dtype.kind in "iu":
         limits = (np.iinfo(space.dtype).min, np.iinfo(space.dtype).max)
-    low = None if (space.low == limits[0]).all() else space.low
-    high = None if (space.high == limits[1]).all() else space.high
+    ends = zip((space.low, space.high), limits, strict=True)
+    low, high = (None if (end == limit).all() else end for end, limit in ends)
     return low, high
 
 
 def _bounds_to_json(bound: np.ndarray) -> Any:
-    if (bound == bound.flat[0]).all():
-        return _number_to_json(bound.flat[0].item())
-    return _map_nested(_number_to_json, bound.tolist())
+    numbers = bound.flat[0].item() if (bound == bound.flat[0]).all() else bound.tolist()
+    return _map_nested(lambda number: str(number) if math.isinf(number) else number, numbers)
 
 
 def _bounds_from_json(bound: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
@@ -286,10 +281,6 @@ def _bounds_from_json(bound: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
 
 def _map_nested(function: Any, entry: Any) -> Any:
     return [_map_nested(function, part) for part in entry] if isinstance(entry, list) else function(entry)
-
-
-def _number_to_json(number: Any) -> Any:
-    return str(number) if isinstance(number, float) and math.isinf(number) else number
 
 
 def _number_from_json(number: Any) -> Any:
@@ -305,5 +296,5 @@ def _count(flags: np.ndarray) -> str:
 
 
 def _brief(thing: Any) -> str:
-    text = str(thing) if isinstance(thing, gymnasium.Space) else repr(thing)
+    text = str(thing) if isinstance(thing, gymnasium.Space) else reprlib.repr(thing)
     return text if len(text) <= 200 else text[:197] + "..."

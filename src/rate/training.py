@@ -49,7 +49,9 @@ def train(
     if recipe.target_return is None:
         recipe = replace(recipe, target_return=float(dataset.returns.max()))
     if not thread_count:
-        thread_count = _fastest_threads(recipe) if accelerator in ("cpu", "auto") and not torch.cuda.is_available() else 1
+        thread_count = (
+            _fastest_threads(recipe) if accelerator in ("cpu", "auto") and not torch.cuda.is_available() else 1
+        )
     machine = {"devices": devices, "accelerator": accelerator, "thread_count": thread_count, "loggers": list(loggers)}
     rundir.create(run, recipe, seed, dataset=dataset.content_hash, **machine)
     _launch(recipe, run, seed, show_progress, machine)
@@ -61,7 +63,9 @@ def resume(run: str | Path, *, show_progress: bool = False) -> Path:
     run = Path(run)
     recipe, facts = rundir.read(run)
     if (found := open_dataset(recipe.dataset, verify=False).content_hash) != facts["dataset"]:
-        raise rundir.RunError(f"the dataset {recipe.dataset} has changed since {run} began: {found} is not {facts['dataset']}")
+        raise rundir.RunError(
+            f"the dataset {recipe.dataset} has changed since {run} began: {found} is not {facts['dataset']}"
+        )
     machine = {name: facts[name] for name in ("devices", "accelerator", "thread_count", "loggers")}
     _launch(recipe, run, facts["seed"], show_progress, machine)
     return run
@@ -112,7 +116,11 @@ def _train(
     title = f"train {run.name}"
     started = time.perf_counter()
 
-    with log, rundir.interruption() as stop, progress_bar(title, recipe.updates, done, show_progress and fabric.is_global_zero) as bar:
+    with (
+        log,
+        rundir.interruption() as stop,
+        progress_bar(title, recipe.updates, done, show_progress and fabric.is_global_zero) as bar,
+    ):
         for update in range(done, recipe.updates):
             # Dropout depends on seed, update and process alone, so a resumed run repeats it.
             torch.manual_seed(hash((seed, update, fabric.global_rank)))
@@ -125,18 +133,30 @@ def _train(
                     f"the loss became {loss} at update {update + 1}: lower optimiser.learning_rate or set optimiser.gradient_clip; "
                     f"{run} keeps its last checkpoint"
                 )
-            row = {"update": update + 1, "loss": loss, "accuracy": accuracy, "gradient_norm": norm, "learning_rate": rate}
+            row = {
+                "update": update + 1,
+                "loss": loss,
+                "accuracy": accuracy,
+                "gradient_norm": norm,
+                "learning_rate": rate,
+            }
             last = update + 1 == recipe.updates
             if last or (update + 1) % recipe.selection.every == 0:
                 metrics = selection.validate(policy) if fabric.is_global_zero else {}
                 score = metrics.get("selection_score")
                 if score is not None and score >= best:
                     best = score
-                    save_policy(run / BEST, policy, target_return, update=update + 1, score=score, recipe=recipe.hash, seed=seed)
+                    save_policy(
+                        run / BEST, policy, target_return, update=update + 1, score=score, recipe=recipe.hash, seed=seed
+                    )
                 row |= metrics
             log.write({**row, "steps": steps, "seconds": time.perf_counter() - started})
             bar(1, loss=loss, accuracy=accuracy)
-            stopping = bool(fabric.all_reduce(torch.tensor(float(bool(stop.requested))), reduce_op="sum")) if fabric.world_size > 1 else stop.requested
+            stopping = (
+                bool(fabric.all_reduce(torch.tensor(float(bool(stop.requested))), reduce_op="sum"))
+                if fabric.world_size > 1
+                else stop.requested
+            )
             if last or stopping or (update + 1) % recipe.checkpoint_every == 0:
                 if fabric.is_global_zero:
                     log.flush()
@@ -183,7 +203,9 @@ def _update(
         totals += torch.stack([loss.detach(), correct]).cpu()
         if ends:
             if recipe.optimiser.gradient_clip:
-                clipped = fabric.clip_gradients(learner, optimiser, max_norm=recipe.optimiser.gradient_clip, error_if_nonfinite=False)
+                clipped = fabric.clip_gradients(
+                    learner, optimiser, max_norm=recipe.optimiser.gradient_clip, error_if_nonfinite=False
+                )
                 norm = float(clipped) if clipped is not None else 0.0
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
@@ -236,7 +258,9 @@ class _Part:
 def adamw(policy: torch.nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices only."""
     parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-    matrices = {id(module.weight) for module in policy.modules() if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)}
+    matrices = {
+        id(module.weight) for module in policy.modules() if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
+    }
     groups = [
         {"params": [p for p in parameters if id(p) in matrices], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if id(p) not in matrices], "weight_decay": 0.0},

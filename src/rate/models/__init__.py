@@ -34,4 +34,9 @@ def config_class(name: str) -> type["ModelConfig"]:
 
 def model_name(config: "ModelConfig") -> str:
     """The name of the model that a configuration belongs to."""
-    return type(config).__module__.rpartition(".")[2].replace("_", "-")
+    name = type(config).__module__.rpartition(".")[2].replace("_", "-")
+    if name not in names():
+        raise ValueError(
+            f"{type(config).__qualname__} of {type(config).__module__} is not the Config of a model; models are: {', '.join(names())}"
+        )
+    return name

@@ -99,9 +99,21 @@ class RelativeAttention(nn.Module):
         attended = []
         for start, stop in pairwise([0, *blocks, length]):
             seen = times - length + stop
-            weights = _weights(queries[:, :, start:stop], keys[:, :, :seen], mask[..., start:stop, :seen], scale, dropout)
+            weights = _weights(
+                queries[:, :, start:stop], keys[:, :, :seen], mask[..., start:stop, :seen], scale, dropout
+            )
             attended.append(weights @ values[:, :, :seen])
         return attended[0] if len(attended) == 1 else torch.cat(attended, 2)
+
+    def attend_few(
+        self, content: Tensor, rotated: Tensor, keys: Tensor, values: Tensor, table: Tensor, mask: Tensor
+    ) -> Tensor:
+        """As `attend`, for few queries against many keys: nothing of the size of the keys is copied."""
+        batch, heads, length, _ = content.shape
+        scale = self.head_width**-0.5
+        bias = (torch.matmul(rotated * scale, table.T) + mask).flatten(0, 1)
+        scores = torch.baddbmm(bias, content.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2), alpha=scale)
+        return torch.bmm(scores.softmax(-1), values.flatten(0, 1)).view(batch, heads, length, -1)
 
 
 def _weights(queries: Tensor, keys: Tensor, mask: Tensor, scale: float, dropout: float) -> Tensor:

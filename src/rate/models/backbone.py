@@ -121,6 +121,4 @@ def detach(memory: Memory) -> Memory:
 
 def where_rows(condition: Tensor, yes: Memory, no: Memory) -> Memory:
     """Row by row, the memory `yes` where `condition` [B] holds and the memory `no` elsewhere."""
-    return tuple(
-        torch.where(condition.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in zip(yes, no, strict=True)
-    )
+    return tuple(torch.where(condition.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in zip(yes, no, strict=True))

@@ -76,7 +76,9 @@ class CategoryEncoder(nn.Module):
         return self.embedding(values.long().flatten(-self.components) + self.offsets).sum(-2)
 
 
-def encoder(space: gymnasium.Space, width: int, mean: np.ndarray | float = 0.0, std: np.ndarray | float = 1.0) -> nn.Module:
+def encoder(
+    space: gymnasium.Space, width: int, mean: np.ndarray | float = 0.0, std: np.ndarray | float = 1.0
+) -> nn.Module:
     """The encoder of one leaf space; values come with any leading batch dimensions."""
     if is_image(space):
         assert space.shape is not None

@@ -45,11 +45,10 @@ class Policy(nn.Module):
 
         Memory is written from complete segments only: rows with padded steps keep the memory they came with.
         """
-        batch, steps = segment.mask.shape
         values = {"return_to_go": segment.returns_to_go, "observation": segment.observations, "action": segment.actions}
         tokens = torch.stack([self.encoders[name](values[name]) for name in self.tokens], 2).flatten(1, 2)
         complete = segment.mask[:, -1]
-        commit = commit and steps % self.config.segment_length == 0 and bool(complete.any())
+        commit = commit and bool(complete.any())
         hidden, after = self.backbone(tokens, memory, commit)
         if commit and not bool(complete.all()):
             after = where_rows(complete, after, memory)

@@ -78,7 +78,7 @@ class Config(ModelConfig):
 
 
 class View(NamedTuple):
-    """Where a forward pass stands: its keys' table, positions of its queries, what may see what, how queries are cut."""
+    """Where a forward pass stands: table of its keys, positions of its queries, what may see what, how to cut queries."""
 
     table: Tensor
     queries: slice
@@ -134,7 +134,9 @@ class MemoryTransformer(Backbone):
     def initial_memory(self, batch: int) -> Memory:
         config = self.config
         like = self.content_bias
-        tokens = self.memory_tokens.expand(batch, -1, -1) if config.memory_tokens else like.new_zeros(batch, 0, config.width)
+        tokens = (
+            self.memory_tokens.expand(batch, -1, -1) if config.memory_tokens else like.new_zeros(batch, 0, config.width)
+        )
         retained = like.new_zeros(batch, self.levels, config.retained, config.width)
         return tokens, retained, torch.zeros(batch, dtype=torch.int64, device=like.device)
 
@@ -228,31 +230,28 @@ class MemoryTransformer(Backbone):
     def start(self, memory: Memory) -> Stream:
         config = self.config
         incoming, retained, count = memory
-        batch, shape = len(count), (config.layers, config.heads, self.capacity, config.head_width)
-        tensors = {
-            "memory_tokens": incoming.clone(),
-            "retained": retained.clone(),
-            "count": count.clone(),
-            "keys": incoming.new_zeros(batch, *shape),
-            "values": incoming.new_zeros(batch, *shape),
-        }
+        batch = len(count)
+        tensors = {"memory_tokens": incoming.clone(), "retained": retained.clone(), "count": count.clone()}
+        for level in range(config.layers):
+            for name in ("keys", "values"):
+                tensors[f"{name}{level}"] = incoming.new_zeros(batch, config.heads, self.capacity, config.head_width)
         if config.retained:
-            tensors["states"] = incoming.new_zeros(batch, self.levels, self.capacity, config.width)
+            tensors["states"] = incoming.new_zeros(batch, self.capacity, self.levels, config.width)
         stream = Stream(tensors, np.full(batch, self.read_start))
         past = int(count.max()) if config.retained else 0
         if past:
-            tensors["states"][:, :, : self.read_start] = retained
+            tensors["states"][:, : self.read_start] = retained.transpose(1, 2)
         if config.cached_states and past:
             for level, layer in enumerate(self.layers):
                 assert isinstance(layer, Layer)
                 old = layer.attention.keys_values(layer.cache_input(retained[:, level]))
                 for name, new in zip(("keys", "values"), old, strict=True):
-                    tensors[name][:, level, :, : self.read_start] = new
+                    tensors[f"{name}{level}"][:, :, : self.read_start] = new
         if config.context_segments and past:
             stream.positions = stream.positions - past
             self._extend(stream, retained[:, 0, -past:], "tokens")
         if config.memory_tokens:
-            self._extend(stream, incoming, "read")
+            self._extend(stream, incoming, "memory")
         return stream
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
@@ -260,78 +259,93 @@ class MemoryTransformer(Backbone):
 
     def commit(self, stream: Stream) -> Memory:
         config = self.config
-        written = self._extend(stream, stream["memory_tokens"], "write") if config.memory_tokens else None
         memory = (stream["memory_tokens"], stream["retained"], stream["count"])
-        states = stream["retained"]
+        written = self._extend(stream, memory[0], "memory") if config.memory_tokens else memory[0]
+        states = memory[1]
         if config.retained:
             start = self.read_start if config.cached_states else self.token_start
-            states = stream["states"][:, :, start : int(stream.positions[0])]
-        return self._write(memory, memory[0] if written is None else written, states)
+            states = stream["states"][:, start : int(stream.positions[0])].transpose(1, 2)
+        return self._write(memory, written, states)
 
-    def _extend(self, stream: Stream, tokens: Tensor, role: Literal["read", "tokens", "write"]) -> Tensor:
+    def _extend(self, stream: Stream, tokens: Tensor, role: Literal["memory", "tokens"]) -> Tensor:
         """Run new positions [B, n, d] through the layers, against the keys and values of all earlier ones."""
         config, positions = self.config, self.positions
         length = tokens.shape[1]
-        start, stop = int(stream.positions.min()), int(stream.positions.max()) + length
-        first = self.read_start - (int(stream["count"].max()) if config.retained else 0)
         aligned = stream.aligned
-        index = torch.from_numpy(stream.positions)[:, None] + torch.arange(length)  # [B, n]
-        place: tuple[object, ...]
+        start = int(stream.positions[0] if aligned else stream.positions.min())
+        stop = length + (start if aligned else int(stream.positions.max()))
+        keys = slice(self.read_start - (int(stream["count"].max()) if config.retained else 0), stop)
+        mask = self._stream_mask(stream, keys, length, role)
+        here: slice | Tensor
         if aligned:
-            place = (slice(None), slice(start, stop))
-            sin, cos = positions.sin[start:stop], positions.cos[start:stop]
+            here = slice(start, stop)
+            sin, cos = positions.sin[here], positions.cos[here]
         else:
-            index = index.to(tokens.device)
-            place = (torch.arange(len(index), device=index.device)[:, None], index)
-            sin, cos = positions.sin[index][:, None], positions.cos[index][:, None]
-        mask = self._stream_mask(stream, index, slice(first, stop), role)
-        table = self._table(slice(first, stop), stream["count"])
+            here = torch.from_numpy(stream.positions).to(tokens.device)[:, None] + torch.arange(
+                length, device=tokens.device
+            )
+            sin, cos = positions.sin[here][:, None], positions.cos[here][:, None]
         hidden = tokens
-        states = stream["states"].transpose(1, 2) if config.retained else None  # [B, t, levels, d]
         for level, layer in enumerate(self.layers):
             assert isinstance(layer, Layer)
-            if states is not None and level < self.levels:
-                states[(*place, level)] = hidden  # type: ignore[index]
+            if config.retained and level < self.levels:
+                _place(stream["states"][:, :, level], here, hidden)
             inputs = layer.attention_input(hidden)
             query, new_keys, new_values = layer.attention.project(inputs)
-            keys, values = stream["keys"][:, level], stream["values"][:, level]  # [B, h, t, head width]
-            keys.transpose(1, 2)[place] = new_keys.transpose(1, 2)  # type: ignore[index]
-            values.transpose(1, 2)[place] = new_values.transpose(1, 2)  # type: ignore[index]
+            for name, new in ((f"keys{level}", new_keys), (f"values{level}", new_values)):
+                _place(stream[name].transpose(1, 2), here, new.transpose(1, 2))
             rotated = layer.attention.rotate(query + self.position_bias[:, None], sin, cos)
-            attended = layer.attention.attend(
+            attended = layer.attention.attend_few(
                 query + self.content_bias[:, None],
                 rotated,
-                keys[:, :, first:stop],
-                values[:, :, first:stop],
-                table,
+                stream[f"keys{level}"][:, :, keys],
+                stream[f"values{level}"][:, :, keys],
+                self._table(keys, stream["count"]),
                 mask,
             )
             hidden = layer.finish(hidden, inputs, layer.attention.merge(attended))
         stream.positions = stream.positions + length
         return hidden
 
-    def _stream_mask(
-        self, stream: Stream, index: Tensor, keys: slice, role: Literal["read", "tokens", "write"]
-    ) -> Tensor:
-        """Additive mask of new positions `index` [B, n] over the key positions in `keys`: [n, t], or [B, 1, n, t]."""
-        config = self.config
-        same = stream.aligned and (not config.retained or int(stream["count"].min()) == self.read_start - keys.start)
-        if same:
-            index = index[:1]
-        columns = torch.arange(keys.start, keys.stop, device=stream["count"].device)
+    def _stream_mask(self, stream: Stream, keys: slice, length: int, role: Literal["memory", "tokens"]) -> Tensor:
+        """Additive mask of `length` new positions over the key positions in `keys`: [n, t], or [B, 1, n, t]."""
+        config, count = self.config, stream["count"]
+        hidden_past = self.read_start - keys.start if role == "memory" and not config.memory_reads_cache else 0
+        same_past = not config.retained or hidden_past or int(count.min()) == self.read_start - keys.start
+        if stream.aligned and same_past:
+            return stream_mask(length, keys.stop - keys.start, hidden_past, role == "memory").to(count.device)
+        index = torch.from_numpy(stream.positions).to(count.device)[:, None] + torch.arange(length, device=count.device)
+        columns = torch.arange(keys.start, keys.stop, device=count.device)
         last = index if role == "tokens" else index[:, -1:].expand_as(index)
-        allowed = columns <= last.to(columns.device)[..., None]  # [B, n, t]
-        if role != "tokens" and not config.memory_reads_cache:
-            allowed = allowed & (columns >= self.read_start)
-        elif not same:
-            allowed = allowed & (columns >= self.read_start - stream["count"][:, None, None])
-            allowed = allowed | (columns == index.to(columns.device)[..., None])
-        mask = torch.zeros(allowed.shape, device=columns.device).masked_fill(~allowed, -torch.inf)
-        return mask[0] if same else mask[:, None]
+        first = self.read_start - (torch.zeros_like(count) if hidden_past else count)
+        allowed = (columns <= last[..., None]) & (columns >= first[:, None, None])
+        # Rows of empty context must see something: themselves.
+        allowed = allowed | (columns == index[..., None])
+        return torch.zeros(allowed.shape, device=count.device).masked_fill(~allowed, -torch.inf)[:, None]
+
+
+def _place(target: Tensor, here: slice | Tensor, values: Tensor) -> None:
+    """Write values [B, n, ...] into target [B, t, ...] at positions `here`, the same for all rows or [B, n]."""
+    if isinstance(here, slice):
+        target[:, here] = values
+    else:
+        target[torch.arange(len(here), device=here.device)[:, None], here] = values
+
+
+@lru_cache(maxsize=2048)
+def stream_mask(length: int, times: int, hidden_past: int, bidirectional: bool) -> Tensor:
+    """Additive mask [n, t] of the last n of t positions; memory rows see one another, and not the past."""
+    allowed = torch.ones(length, times, dtype=torch.bool)
+    if not bidirectional:
+        allowed = allowed.tril(times - length)
+    allowed[:, :hidden_past] = False
+    return torch.zeros(length, times).masked_fill(~allowed, -torch.inf)
 
 
 @lru_cache(maxsize=256)
-def segment_mask(past: int, read: int, length: int, write: int, memory_reads_cache: bool, plain_context: bool) -> Tensor:
+def segment_mask(
+    past: int, read: int, length: int, write: int, memory_reads_cache: bool, plain_context: bool
+) -> Tensor:
     """Additive attention mask of a whole segment (method, section 5).
 
     Columns are [past | read | tokens | write]; rows are [read | tokens | write], and the past as well if it is plain

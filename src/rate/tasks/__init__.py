@@ -20,6 +20,9 @@ import numpy as np
 
 __all__ = ["Agent", "Environments", "Family", "Task", "families", "find", "read_length", "read_segments", "success"]
 
+LONGEST = 10_000_000
+"""Most steps that the name of a task can ask for."""
+
 
 class Agent(Protocol):
     """Acts in a batch of episodes that begin together; keeps its own memory of them."""
@@ -135,7 +138,7 @@ def find(name: str) -> Task:
     found = discover()
     key, _, size = name.partition("/")
     if key not in found:
-        raise ValueError(f"there is no task {name!r}{_suggestion(key, size)}. Families: {', '.join(families())}")
+        raise ValueError(f"there is no task {name!r}. {_suggestion(key, size)}Families: {', '.join(families())}")
     family = found[key]
     missing = [module for module in family.modules if importlib.util.find_spec(module) is None]
     if missing:
@@ -177,7 +180,7 @@ def _suggestion(key: str, size: str) -> str:
         name = family.make(size).name
     except ValueError:
         name = family.example
-    return f"; did you mean {name!r}?"
+    return f"Did you mean {name!r}? "
 
 
 def success(total_return: float, length: int) -> float:
@@ -187,19 +190,20 @@ def success(total_return: float, length: int) -> float:
 
 def read_length(size: str, least: int) -> int:
     """Read the size of a task that is one number of steps, such as ``90``; at least ``least``."""
-    if re.fullmatch(r"[0-9]+", size) is None or int(size) < least:
-        raise ValueError(f"T = {size!r}, but T must be a whole number of at least {least}")
+    if re.fullmatch(r"[0-9]{1,9}", size) is None or not least <= int(size) <= LONGEST:
+        raise ValueError(f"T is {size!r}, but T must be a whole number from {least} to {LONGEST}")
     return int(size)
 
 
 def read_segments(size: str, least: int) -> tuple[int, int]:
     """Read a size such as ``90x3``: steps and number of segments; a segment has at least ``least`` steps."""
-    match = re.fullmatch(r"([0-9]+)x([1-9][0-9]*)", size)
+    match = re.fullmatch(r"([0-9]{1,9})x([1-9][0-9]{0,8})", size)
     if match is None:
         raise ValueError(f"{size!r} is not of the form <T>x<N>: a number of steps and a number of segments")
     steps, segments = int(match[1]), int(match[2])
-    if steps % segments or steps // segments < least:
+    if steps % segments or steps // segments < least or steps > LONGEST:
         raise ValueError(
-            f"{steps} steps in {segments} segments, but T must be a multiple of N with T/N at least {least}"
+            f"{steps} steps in {segments} segments, but T must be a multiple of N, with T/N at least {least} and T at "
+            f"most {LONGEST}"
         )
     return steps, segments

@@ -101,7 +101,7 @@ class ActionAssociativeRetrieval(BatchOfOne):
     """
 
     def __init__(self, stay: int | Sequence[int] = 88, render_mode: str | None = None) -> None:
-        super().__init__(ActionAssociativeRetrievals((stay,) if isinstance(stay, int) else stay), render_mode)
+        super().__init__(ActionAssociativeRetrievals(stay if isinstance(stay, Sequence) else (stay,)), render_mode)
 
 
 class ActionAssociativeRetrievalOracle:

@@ -20,8 +20,6 @@ class BatchOfOne(gymnasium.Env[Any, Any]):
         gymnasium.error.InvalidAction: The action is not in the action space.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}
-
     def __init__(self, batch: Environments, render_mode: str | None = None) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode is {render_mode!r}, allowed: {self.metadata['render_modes']} or None")
@@ -73,7 +71,8 @@ class RowNoise:
                 self._numbers[:, row] = generator.integers(self._low, self._high, block, np.int8, endpoint=True)
             self._next = 0
         self._next += 1
-        return self._numbers[self._next - 1]
+        numbers: np.ndarray = self._numbers[self._next - 1]
+        return numbers
 
 
 def generators(seeds: Sequence[int]) -> list[np.random.Generator]:

@@ -31,11 +31,12 @@ class Code:
 
     def read(self, values: Any) -> np.ndarray:
         """Return the symbols [n] of values [n, ...]."""
-        distance = 0.0
+        distance: Any = 0.0
         for path, leaf in flatten(self.space, values).items():
             difference = leaf[:, None].astype(np.float32) - self.leaves[path].astype(np.float32)
             distance = distance + np.abs(difference).reshape(*difference.shape[:2], -1).sum(-1)
-        return np.argmin(distance, axis=1)
+        nearest: np.ndarray = np.argmin(distance, axis=1)
+        return nearest
 
 
 VECTOR = np.array([[-1, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0], [0, 0, 1]], np.float32)
@@ -94,7 +95,8 @@ class Recalls:
 
     def _right(self, actions: np.ndarray) -> np.ndarray:
         given = np.sign(actions) if isinstance(self.action_space, Box) else actions
-        return (given == self._answer.write(self.cue)).reshape(len(self.cue), -1).all(axis=1)
+        right: np.ndarray = (given == self._answer.write(self.cue)).reshape(len(self.cue), -1).all(axis=1)
+        return right
 
 
 class Recall(BatchOfOne):

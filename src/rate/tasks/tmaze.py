@@ -31,7 +31,7 @@ class TMazes:
             raise ValueError(f"corridor lengths are {list(corridors)}, each must be at least 1")
         if sampling not in ("turns", "uniform"):
             raise ValueError(f"sampling is {sampling!r}, allowed: 'turns' or 'uniform'")
-        self._corridors = tuple(corridors)
+        self._corridors = corridors
         self._sampling = sampling
         self.observation_space = gymnasium.spaces.Box(
             np.array([-1, -1, 0, -1], np.float32), np.array([1, 1, 1, 1], np.float32)
@@ -44,7 +44,7 @@ class TMazes:
         if self._sampling == "turns":
             self.length = lengths(seeds, self._corridors)
         else:
-            self.length = np.array([self._corridors[source.integers(len(self._corridors))] for source in sources])
+            self.length = np.array([self._corridors[int(source.integers(len(self._corridors)))] for source in sources])
         self.goal = 1 - 2 * cues(seeds)
         self.x = np.zeros(len(seeds), np.int64)
         self.y = np.zeros(len(seeds), np.int64)
@@ -121,7 +121,7 @@ class TMaze(BatchOfOne):
     v0: as in RATE; the released code differs in the flag of the final observation, which nobody acts on.
     """
 
-    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 8}
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 8}  # noqa: RUF012 (Gymnasium reads the class)
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class TMaze(BatchOfOne):
         sampling: Sampling = "turns",
         render_mode: str | None = None,
     ) -> None:
-        self.mazes = TMazes((length,) if isinstance(length, int) else length, sampling)
+        self.mazes = TMazes(length if isinstance(length, Sequence) else (length,), sampling)
         super().__init__(self.mazes, render_mode)
 
     def render(self) -> Any:

@@ -1,0 +1,30 @@
+"""`python -m benchmarks [acting|training] [--quick]`: measure, append rows to results.jsonl, render README.md."""
+
+import argparse
+
+from benchmarks import acting, training
+from benchmarks.rows import record, render
+
+SUITES = {"acting": acting.measure, "training": training.measure}
+
+
+def main() -> None:
+    """Run the chosen suites, or all."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Speed and memory beside a textbook baseline."
+    )
+    parser.add_argument("suite", nargs="?", choices=SUITES, help="acting or training; both if left out")
+    parser.add_argument("--quick", action="store_true", help="small sizes only, about a minute in all")
+    arguments = parser.parse_args()
+    for name in [arguments.suite] if arguments.suite else SUITES:
+        for measurement in SUITES[name](arguments.quick):
+            row = record(measurement)
+            ratio = "" if row["ratio"] is None else f"  ratio {row['ratio']:.2f}"
+            print(
+                f"{row['benchmark']:9} {row['configuration']:26} {row['variant']:26} {row['value']:10.3f} {row['unit']}{ratio}"
+            )
+            render()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Measurements as rows of JSON, and the tables that the latest of them fill."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rate.files import append_jsonl, atomic_write, read_jsonl
+from rate.rundir import commit
+
+HERE = Path(__file__).parent
+RESULTS, PAGE = HERE / "results.jsonl", HERE / "README.md"
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+TITLES = {
+    "acting": "Acting far into an episode",
+    "stepping": "Acting from cached keys and values, or by recomputing the segment",
+    "training": "Training throughput",
+    "memory": "Peak memory of training",
+}
+RATIOS = {
+    "acting": "cost against first segments",
+    "stepping": "times as fast as recomputing",
+    "training": "times as fast as naive",
+    "memory": "share of naive",
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured value; the ratio is that of the benchmark's table, where there is one."""
+
+    benchmark: str
+    variant: str
+    configuration: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    threads: int = 1
+
+
+def cpu_model() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def record(measurement: Measurement, path: Path = RESULTS) -> dict[str, Any]:
+    """Append a measurement with its provenance and return the row."""
+    row = {
+        **asdict(measurement),
+        "torch": torch.__version__,
+        "cpu": cpu_model(),
+        "commit": commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    append_jsonl(path, row)
+    return row
+
+
+def render(path: Path = RESULTS, page: Path = PAGE) -> None:
+    """Write the latest row of every measurement into the page, between its markers."""
+    latest: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in read_jsonl(path):
+        latest[row["benchmark"], row["configuration"], row["variant"], row["unit"]] = row
+    tables = [
+        _table(benchmark, [row for row in latest.values() if row["benchmark"] == benchmark]) for benchmark in TITLES
+    ]
+    text = page.read_text()
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{page} has lost its markers: put the lines {BEGIN!r} and {END!r} where the tables belong")
+    head, _, rest = text.partition(BEGIN)
+    tail = rest.partition(END)[2]
+    atomic_write(page, f"{head}{BEGIN}\n\n{''.join(tables)}{END}{tail}")
+
+
+def _table(benchmark: str, rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    lines = [
+        f"### {TITLES[benchmark]}\n",
+        f"| configuration | variant | value | unit | {RATIOS[benchmark]} | threads |",
+        "|---|---|---:|---|---:|---:|",
+    ]
+    for row in rows:
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        lines.append(
+            f"| {row['configuration']} | {row['variant']} | {_number(row['value'])} | {row['unit']} | {ratio} "
+            f"| {row['threads']} |"
+        )
+    last = rows[-1]
+    lines.append(
+        f"\nLast row: {last['cpu']}, torch {last['torch']}, commit {last['commit'] or 'none'}, {last['date']}.\n"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

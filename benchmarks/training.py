@@ -1,0 +1,155 @@
+"""Real environment steps per second in training, and peak memory, against the textbook baseline."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import lightning_fabric
+import numpy as np
+import torch
+
+from benchmarks import naive
+from benchmarks.configurations import CONFIGURATIONS, DEMO, RELEASED, Configuration
+from benchmarks.rows import Measurement
+from rate.dataset import Batches, Dataset
+from rate.learner import Learner
+from rate.models.policy import Policy
+from rate.training import _update, adamw
+
+Update = Callable[[int], int]
+"""Train on the batch with the given index and return its real steps; padding never counts."""
+
+
+def measure(quick: bool) -> Iterator[Measurement]:
+    """All training measurements; `quick` leaves the released sizes out."""
+    with tempfile.TemporaryDirectory() as folder:
+        for configuration in (DEMO,) if quick else (DEMO, RELEASED):
+            dataset = configuration.dataset(Path(folder))
+            yield from peak_memory(configuration, dataset)
+            yield from throughput(configuration, dataset)
+
+
+def throughput(configuration: Configuration, dataset: Dataset, repeats: int = 5) -> Iterator[Measurement]:
+    """Median real steps per second of every variant with the thread count that suits it best.
+
+    The variants train on the same batches by turns, so that whatever else the machine does slows down all of them; a
+    ratio is the median of the ratios within a turn.
+    """
+    updates = {name: variant(configuration, dataset) for name, variant in VARIANTS.items()}
+    counts = sorted({1, os.cpu_count() or 1})
+    speeds = np.empty((len(updates), len(counts), 1 + repeats))
+    for repeat in range(1 + repeats):
+        for column, threads in enumerate(counts):
+            torch.set_num_threads(threads)
+            for line, update in enumerate(updates.values()):
+                started = time.perf_counter()
+                steps = update(repeat)
+                speeds[line, column, repeat] = steps / (time.perf_counter() - started)
+    speeds = speeds[..., 1:]  # the first turn only warms up
+    best = np.median(speeds, -1).argmax(-1)
+    chosen = speeds[np.arange(len(updates)), best]
+    for line, name in enumerate(updates):
+        ratio = None if name == "naive" else float(np.median(chosen[line] / chosen[0]))
+        value = float(np.median(chosen[line]))
+        yield Measurement("training", name, configuration.name, value, "real steps/s", ratio, counts[best[line]])
+
+
+def peak_memory(configuration: Configuration, dataset: Dataset, updates: int = 3) -> Iterator[Measurement]:
+    """Largest resident memory of a fresh process after a few updates: in all, and what training added to the imports."""
+    peaks = {}
+    for name in VARIANTS:
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.training",
+            name,
+            configuration.name,
+            str(dataset.path),
+            str(updates),
+        ]
+        done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True)
+        peaks[name] = json.loads(done.stdout.splitlines()[-1])
+    for name, (before, after) in peaks.items():
+        naive_before, naive_after = peaks["naive"]
+        grown, total = (after - before) / (naive_after - naive_before), after / naive_after
+        ratios = (None, None) if name == "naive" else (grown, total)
+        yield Measurement("memory", name, configuration.name, after - before, "MiB added", ratios[0])
+        yield Measurement("memory", name, configuration.name, after, "MiB in all", ratios[1])
+
+
+def ours(configuration: Configuration, dataset: Dataset, per_segment: bool = False) -> Update:
+    """The library's update; by default its own rule, one optimiser step per window with the gradient through memory."""
+    policy = policy_for(configuration, dataset)
+    recipe = configuration.recipe(dataset)
+    if per_segment:
+        recipe = replace(recipe, bptt_segments=1, update_per_segment=True)
+    fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
+    learner, optimiser = fabric.setup(Learner(policy), adamw(policy, recipe.optimiser))
+    batches = batches_of(configuration, dataset)
+    return lambda index: _update(fabric, learner, policy, optimiser, recipe, batches, index)[3]
+
+
+def ours_per_segment(configuration: Configuration, dataset: Dataset) -> Update:
+    """The library's update by the baseline's rule: memory detached and an optimiser step after each segment."""
+    return ours(configuration, dataset, per_segment=True)
+
+
+def textbook(configuration: Configuration, dataset: Dataset) -> Update:
+    """The baseline's update."""
+    policy = naive.NaivePolicy(policy_for(configuration, dataset))
+    optimiser = naive.adamw(policy, configuration.optimiser)
+    batches, clip = batches_of(configuration, dataset), configuration.optimiser.gradient_clip
+
+    def update(index: int) -> int:
+        episodes, starts, lengths = batches.plan(index)
+        window = naive.padded(batches.load(episodes, starts, lengths), configuration.model.window)
+        naive.update(policy, optimiser, window, clip)
+        return int(lengths.sum())
+
+    return update
+
+
+VARIANTS = {"naive": textbook, "ours": ours, "ours, update per segment": ours_per_segment}
+
+
+def policy_for(configuration: Configuration, dataset: Dataset) -> Policy:
+    """A fresh policy for the data."""
+    torch.manual_seed(0)
+    spaces = dataset.observation_space, dataset.action_space
+    return Policy(*spaces, configuration.model, dataset.normalisation, dataset.return_scale)
+
+
+def batches_of(configuration: Configuration, dataset: Dataset) -> Batches:
+    """The same batches for every variant."""
+    return Batches(dataset, configuration.batch_size, configuration.model.window, "first", seed=0)
+
+
+def resident_peak() -> float:
+    """Largest resident memory of this process so far, MiB.
+
+    getrusage would count the parent process, too, because its figure survives fork and exec on Linux.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+
+
+def _measure_own_memory(variant: str, configuration: str, dataset: str, updates: str) -> None:
+    """What a process started by `peak_memory` does: prints its peaks before the model is built and after the updates."""
+    torch.set_num_threads(1)
+    sizes = CONFIGURATIONS[configuration]
+    data = sizes.dataset(Path(dataset).parent)
+    before = resident_peak()
+    update = VARIANTS[variant](sizes, data)
+    for index in range(int(updates)):
+        update(index)
+    print(json.dumps([before, resident_peak()]))
+
+
+if __name__ == "__main__":
+    _measure_own_memory(*sys.argv[1:])

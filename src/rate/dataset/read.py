@@ -1,0 +1,212 @@
+"""Opening a dataset: arrays are memory-mapped, and every kind of damage is an error that names the file."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from rate import spaces
+from rate.dataset.card import CARD, RECOVER, ArrayLayout, DatasetError, array_layouts, read_card
+from rate.episode import Episode
+
+CHUNK_BYTES = 2**24
+SMALLEST_SCALE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Recorded episodes in a folder, open for reading; `open_dataset` makes one.
+
+    `card` is the content of `card.json`; `arrays` are the memory-mapped arrays by name, read-only.
+    """
+
+    path: Path
+    card: dict[str, Any] = field(repr=False)
+    observation_space: gymnasium.Space[Any]
+    action_space: gymnasium.Space[Any]
+    arrays: Mapping[str, np.ndarray] = field(repr=False)
+
+    def __len__(self) -> int:
+        """Number of episodes."""
+        return int(self.card["episodes"])
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of all episodes together."""
+        return int(self.card["steps"])
+
+    @property
+    def content_hash(self) -> str:
+        """Hash that identifies the recorded data, wherever it is stored and whatever its provenance says."""
+        return str(self.card["content_hash"])
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Steps of each episode, [episodes] int64."""
+        lengths: np.ndarray = np.diff(self.arrays["episode_offsets"])
+        return lengths
+
+    @cached_property
+    def returns(self) -> np.ndarray:
+        """Undiscounted return of each episode, [episodes] float32."""
+        returns: np.ndarray = self.arrays["returns_to_go"][self.arrays["episode_offsets"][:-1]]
+        return returns
+
+    @property
+    def return_scale(self) -> float:
+        """Largest absolute return, which brings returns into [-1, 1]; 1 if all returns are zero."""
+        largest = float(np.abs(self.returns).max())
+        return largest if largest >= SMALLEST_SCALE else 1.0
+
+    @cached_property
+    def normalisation(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Mean and standard deviation of each floating-point leaf, float32; 1 where nothing varies."""
+        result = {}
+        for path, moments in self.card["normalisation"].items():
+            mean, std = (np.array(moments[key], np.float32) for key in ("mean", "std"))
+            result[path] = mean, np.where(std < SMALLEST_SCALE, np.float32(1), std)
+        return result
+
+    def episode(self, index: int) -> Episode:
+        """Episode `index`, copied out of the files; negative indices count from the end.
+
+        Raises:
+            IndexError: there is no such episode.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"episode {index} of a dataset of {len(self)} episodes; allowed are 0 to {len(self) - 1}")
+        index %= len(self)
+        start, stop = (int(offset) for offset in self.arrays["episode_offsets"][index : index + 2])
+        steps = {
+            name: self.arrays[name][start:stop].copy() for name in ("actions", "rewards", "terminations", "truncations")
+        }
+        # Each earlier episode holds one observation more than it has steps.
+        rows = slice(start + index, stop + index + 1)
+        observations = {path: self.arrays[f"observations/{path}"][rows].copy() for path in self.observation_leaves}
+        seed = int(self.arrays["seeds"][index])
+        return Episode(observations, **steps, seed=None if seed < 0 else seed)
+
+    @cached_property
+    def observation_leaves(self) -> dict[str, gymnasium.Space[Any]]:
+        """Leaf spaces of the observations by path."""
+        return spaces.leaves(self.observation_space)
+
+
+def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> Dataset:
+    """Open a dataset folder.
+
+    Args:
+        verify: also read every array once, to compare it with its hash and with the spaces. Without it only structure
+            is checked: the card, and the dtype, shape and size of each file.
+
+    Raises:
+        DatasetError: a file is missing, truncated, altered, not an array of numbers, or does not fit the card.
+    """
+    path = Path(path)
+    card = read_card(path, verify)
+    try:
+        observation_space, action_space = (spaces.from_json(card[key]) for key in ("observation_space", "action_space"))
+        layouts = array_layouts(observation_space, action_space)
+    except ValueError as error:
+        raise DatasetError(f"{path / CARD}: {error}; {RECOVER}") from error
+    if set(card["arrays"]) != set(layouts):
+        given = sorted(card["arrays"])
+        raise DatasetError(f"{path / CARD} lists the arrays {given}, its spaces need {sorted(layouts)}; {RECOVER}")
+    if min(card["episodes"], card["steps"]) < 1:
+        raise DatasetError(f"{path / CARD} counts {card['episodes']} episodes and {card['steps']} steps; {RECOVER}")
+    arrays = {}
+    for name, layout in layouts.items():
+        file, shape = path / layout.file, layout.shape(card["episodes"], card["steps"])
+        _check_record(path / CARD, name, card["arrays"][name], layout, shape)
+        arrays[name] = _map_array(file, layout.dtype, shape)
+        if verify and _digest(arrays[name]) != card["arrays"][name].get("sha256"):
+            raise DatasetError(f"{file} does not match its hash in {CARD}: its content has changed; {RECOVER}")
+    _check_offsets(path / layouts["episode_offsets"].file, arrays["episode_offsets"], card["steps"])
+    _check_normalisation(path / CARD, card["normalisation"], layouts)
+    if verify:
+        _check_content(path, arrays, layouts)
+    return Dataset(path, card, observation_space, action_space, arrays)
+
+
+def _check_record(card: Path, name: str, record: Any, layout: ArrayLayout, shape: tuple[int, ...]) -> None:
+    expected = {"file": layout.file, "dtype": layout.dtype.str, "shape": list(shape)}
+    if not isinstance(record, dict) or {key: record.get(key) for key in expected} != expected:
+        raise DatasetError(f"{card}: its spaces and counts need {name!r} to be {expected}, it says {record}; {RECOVER}")
+
+
+def _map_array(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
+    """Memory-map a `.npy` file, whose dtype, shape and size must be the expected ones."""
+    try:
+        mapped = np.lib.format.open_memmap(file, mode="r")  # refuses objects, so nothing can be unpickled
+        size = file.stat().st_size
+    except FileNotFoundError as error:
+        raise DatasetError(f"{file} is missing; {RECOVER}") from error
+    except (ValueError, OSError, EOFError, OverflowError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise DatasetError(f"{file} is truncated or not an array of numbers ({error}); {RECOVER}") from error
+    if mapped.dtype != dtype or mapped.shape != shape or not mapped.flags.c_contiguous:
+        given = f"{mapped.dtype.str} {mapped.shape}"
+        raise DatasetError(f"{file} holds an array {given}, its card needs {dtype.str} {shape}; {RECOVER}")
+    if size != mapped.offset + mapped.nbytes:
+        raise DatasetError(f"{file} has {size} bytes, its array takes {mapped.offset + mapped.nbytes}; {RECOVER}")
+    return np.asarray(mapped)
+
+
+def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Consecutive rows of about `CHUNK_BYTES`."""
+    rows = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
+    return (array[start : start + rows] for start in range(0, len(array), rows))
+
+
+def _digest(array: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for chunk in _chunks(array):
+        digest.update(chunk.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _check_offsets(file: Path, offsets: np.ndarray, steps: int) -> None:
+    if offsets[0] != 0 or offsets[-1] != steps or not (np.diff(offsets) > 0).all():
+        raise DatasetError(f"{file} must rise from 0 to the {steps} steps of the card; {RECOVER}")
+
+
+def _check_normalisation(card: Path, normalisation: dict[str, Any], layouts: Mapping[str, ArrayLayout]) -> None:
+    expected = {
+        name.removeprefix("observations/"): layout.row_shape
+        for name, layout in layouts.items()
+        if layout.per == "observation" and layout.dtype.kind == "f"
+    }
+    try:
+        given = {
+            path: [np.array(moments[key], np.float64) for key in ("mean", "std")]
+            for path, moments in normalisation.items()
+        }
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DatasetError(f"{card}: 'normalisation' is damaged ({error}); {RECOVER}") from error
+    fits = given.keys() == expected.keys() and all(
+        array.shape == expected[path] and np.isfinite(array).all() for path, pair in given.items() for array in pair
+    )
+    if not fits or any((std < 0).any() for _, std in given.values()):
+        raise DatasetError(f"{card}: 'normalisation' needs finite means and stds of the shapes {expected}; {RECOVER}")
+
+
+def _check_content(folder: Path, arrays: Mapping[str, np.ndarray], layouts: Mapping[str, ArrayLayout]) -> None:
+    """Values that no hash protects from a wrong writer: outside the spaces, not finite, ends inside episodes."""
+    for name, layout in layouts.items():
+        for chunk in _chunks(arrays[name]):
+            try:
+                if layout.space is not None:
+                    spaces.check_leaf(layout.space, chunk, name)
+            except ValueError as error:
+                raise DatasetError(f"{folder / layout.file}: {error}; {RECOVER}") from error
+            if layout.dtype.kind == "f" and not np.isfinite(chunk).all():
+                raise DatasetError(f"{folder / layout.file} holds NaN or infinity; {RECOVER}")
+    last = arrays["episode_offsets"][1:] - 1
+    for name in ("terminations", "truncations"):
+        if np.count_nonzero(arrays[name]) != np.count_nonzero(arrays[name][last]):
+            raise DatasetError(f"{folder / layouts[name].file} ends an episode before its last step; {RECOVER}")

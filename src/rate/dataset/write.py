@@ -1,0 +1,230 @@
+"""Writing a dataset: episodes stream to the disk, and the folder appears complete or not at all."""
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from rate import spaces
+from rate.dataset.card import CARD, ArrayLayout, DatasetError, array_layouts, seal
+from rate.dataset.read import Dataset, open_dataset
+from rate.episode import Episode, returns_to_go
+from rate.files import atomic_write, storage_errors, synchronise, synchronise_folder
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def write_dataset(
+    path: str | os.PathLike[str],
+    episodes: Iterable[Episode],
+    observation_space: gymnasium.Space[Any],
+    action_space: gymnasium.Space[Any],
+    *,
+    task: str | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Write episodes to a new dataset folder and open it; one episode is held in memory at a time.
+
+    The folder gets its name only once it is complete and flushed to the disk. On an error, or Ctrl-C, nothing is left.
+
+    Args:
+        task: name of the task that was recorded, if it has one.
+        provenance: where the data comes from, as JSON data; kept in the card.
+
+    Raises:
+        DatasetError: the folder exists, there is no episode, or an episode does not fit the spaces.
+        OSError: the disk is full or read-only; the message says which.
+    """
+    path = Path(path)
+    layouts = array_layouts(observation_space, action_space)
+    facts = {
+        "task": task,
+        "provenance": _plain(dict(provenance or {})),
+        "observation_space": spaces.to_json(observation_space),
+        "action_space": spaces.to_json(action_space),
+    }
+    with _new_folder(path) as folder:
+        facts |= _write_arrays(folder, episodes, layouts)
+        atomic_write(folder / CARD, seal(facts))
+    return open_dataset(path, verify=False)
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that is renamed to `path` at the end, or removed on an error."""
+    _check_free(path)
+    missing = [parent for parent in path.parents if not parent.exists()]
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with storage_errors(path):
+            partial.mkdir(parents=True)
+        yield partial
+        with storage_errors(path):
+            for folder in {child.parent for child in partial.rglob("*")}:
+                synchronise_folder(folder)
+            _check_free(path)
+            os.rename(partial, path)
+            synchronise_folder(path.parent)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        for parent in missing:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+        if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            _check_free(path)
+        raise
+
+
+def _check_free(path: Path) -> None:
+    if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+        raise DatasetError(f"{path} already exists; choose another folder, or remove it first if it can be spared")
+
+
+def _write_arrays(folder: Path, episodes: Iterable[Episode], layouts: Mapping[str, ArrayLayout]) -> dict[str, Any]:
+    """Stream the episodes into array files; returns what the card says about them."""
+    moments = {name: _Moments() for name, layout in layouts.items() if layout.dtype.kind == "f" and layout.space}
+    moments.pop("actions", None)
+    lengths, returns = [], []
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(_ArrayFile(folder, layout)) for name, layout in layouts.items()}
+        files["episode_offsets"].append(np.zeros(1, np.int64))
+        for index, episode in enumerate(episodes):
+            arrays = _arrays(episode, layouts, f"episode {index}")
+            lengths.append(len(episode))
+            returns.append(arrays["returns_to_go"][0])
+            arrays["episode_offsets"] = np.array([files["actions"].rows + len(episode)])
+            for name, array in arrays.items():
+                files[name].append(array)
+            for name, statistics in moments.items():
+                statistics.add(arrays[name])
+        if not lengths:
+            raise DatasetError("there is no episode to write; give at least one")
+        records = {name: file.finish() for name, file in files.items()}
+    return {
+        "episodes": len(lengths),
+        "steps": sum(lengths),
+        "lengths": {"min": min(lengths), "max": max(lengths), "mean": float(np.mean(lengths))},
+        "returns": _summary(np.array(returns, np.float64)),
+        "normalisation": {name.removeprefix("observations/"): part.result(name) for name, part in moments.items()},
+        "arrays": records,
+    }
+
+
+def _arrays(episode: Episode, layouts: Mapping[str, ArrayLayout], what: str) -> dict[str, np.ndarray]:
+    """The rows that an episode adds to each array, checked against the spaces."""
+    recorded = {f"observations/{path}": leaf for path, leaf in episode.observations.items()}
+    recorded["actions"] = episode.actions
+    expected = {name: layout.space for name, layout in layouts.items() if layout.space is not None}
+    if set(recorded) != set(expected):
+        raise DatasetError(f"{what}: it has the arrays {sorted(recorded)}, the spaces need {sorted(expected)}")
+    arrays = {}
+    try:
+        for name, space in expected.items():
+            array = spaces.as_leaf(space, recorded[name])
+            spaces.check_leaf(space, array, name)
+            if array.ndim != 1 + len(layouts[name].row_shape):
+                raise ValueError(f"{name}: shape is {array.shape}, each step needs {layouts[name].row_shape}")
+            arrays[name] = array
+        arrays["returns_to_go"] = returns_to_go(episode.rewards)
+    except ValueError as error:
+        raise DatasetError(f"{what}: {error}") from error
+    for name in ("rewards", "terminations", "truncations"):
+        arrays[name] = getattr(episode, name)
+    arrays["seeds"] = np.array([-1 if episode.seed is None else episode.seed], np.int64)
+    return arrays
+
+
+class _ArrayFile:
+    """A `.npy` file that grows by rows, is hashed on the way, and learns its length at the end."""
+
+    def __init__(self, folder: Path, layout: ArrayLayout) -> None:
+        self.path, self.layout, self.rows = folder / layout.file, layout, 0
+        self.digest = hashlib.sha256()
+        with storage_errors(self.path):
+            self.path.parent.mkdir(exist_ok=True)
+            self.file = open(self.path, "xb")  # noqa: SIM115 (closed by __exit__)
+            self._write_header()
+        self.start = self.file.tell()
+
+    def __enter__(self) -> "_ArrayFile":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        # Buffered rows that no longer fit on the disk are given up with the whole folder when an error led here.
+        try:
+            self.file.close()
+        except OSError:
+            if exception[0] is None:
+                raise
+
+    def append(self, rows: np.ndarray) -> None:
+        data = np.ascontiguousarray(rows, self.layout.dtype).reshape(-1).view(np.uint8).data
+        self.digest.update(data)
+        with storage_errors(self.path):
+            self.file.write(data)
+        self.rows += len(rows)
+
+    def finish(self) -> dict[str, Any]:
+        """Complete the header, flush to the disk, and return the array's record for the card."""
+        with storage_errors(self.path):
+            self.file.seek(0)
+            self._write_header()
+            # NumPy pads headers so that the first dimension can grow in place.
+            assert self.file.tell() == self.start, "the header of a .npy file changed its length"
+            synchronise(self.file)
+        shape = [self.rows, *self.layout.row_shape]
+        record = {"file": self.layout.file, "dtype": self.layout.dtype.str, "shape": shape}
+        return {**record, "sha256": self.digest.hexdigest()}
+
+    def _write_header(self) -> None:
+        shape = (self.rows, *self.layout.row_shape)
+        description = np.lib.format.dtype_to_descr(self.layout.dtype)
+        np.lib.format.write_array_header_1_0(self.file, {"descr": description, "fortran_order": False, "shape": shape})
+
+
+class _Moments:
+    """Mean and standard deviation of rows that arrive in parts (Chan, Golub and LeVeque 1983), in float64."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: np.ndarray = np.zeros(())
+        self.squares: np.ndarray = np.zeros(())
+
+    def add(self, rows: np.ndarray) -> None:
+        total = self.count + len(rows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = rows.mean(0, dtype=np.float64)
+            change = mean - self.mean
+            self.squares = self.squares + ((rows - mean) ** 2).sum(0) + change**2 * (self.count * len(rows) / total)
+        self.mean = self.mean + change * (len(rows) / total)
+        self.count = total
+
+    def result(self, what: str) -> dict[str, Any]:
+        std = np.sqrt(self.squares / self.count)
+        if not max(np.abs(self.mean).max(), std.max()) < np.finfo(np.float32).max:
+            raise DatasetError(f"{what}: the numbers are too large to be normalised in float32; rescale them")
+        return {"mean": self.mean.tolist(), "std": std.tolist()}
+
+
+def _summary(returns: np.ndarray) -> dict[str, Any]:
+    quantiles = {str(level): float(np.quantile(returns, level)) for level in QUANTILES}
+    numbers = {"min": returns.min(), "max": returns.max(), "mean": returns.mean(), "std": returns.std()}
+    return {**{name: float(number) for name, number in numbers.items()}, "quantiles": quantiles}
+
+
+def _plain(provenance: dict[str, Any]) -> Any:
+    try:
+        return json.loads(json.dumps(provenance, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise DatasetError(
+            f"provenance may hold only text, booleans, None, finite numbers, lists and dicts ({error}): {provenance!r}"
+        ) from error

@@ -1,0 +1,132 @@
+"""How figures look: colours, lines, labels and logarithmic axes, the same in every figure."""
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+# Okabe and Ito's colours without the yellow, which is too pale on white, then three of Tol's: a set that stays apart
+# for colour-blind readers. Markers say the same once more.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D", "#882255", "#999933", "#332288")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
+INK, FAINT = "#333333", "#8C8C8C"
+SMALL = 9.5
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "lines.solid_capstyle": "round",
+    "text.color": INK,
+    "text.parse_math": False,  # A name that holds a dollar sign is a name.
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+def colour(index: int) -> str:
+    """Colour of the index-th variant."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def marker(index: int) -> str:
+    """Marker of the index-th variant."""
+    return MARKERS[index % len(MARKERS)]
+
+
+def dashes(index: int) -> Literal["-", "--", ":"]:
+    """Line style of the index-th variant: dashed where colours begin again."""
+    styles: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
+    return styles[index // len(COLOURS) % len(styles)]
+
+
+def position_label(x: float) -> str:
+    """A position on the axis in full digits: 9600, not 9.6e+03."""
+    return str(int(x)) if float(x).is_integer() else f"{x:g}"
+
+
+def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
+    """The figure that `draw` fills, as PNG; size in inches, where 8 inches are meant to be seen 800 pixels wide."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        buffer = io.BytesIO()
+        # No software version in the file: equal rows give equal bytes.
+        figure.savefig(buffer, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def log_positions(axes: Axes, positions: Sequence[float], marked: float | None = None) -> None:
+    """A logarithmic x axis whose ticks are the positions, labelled where there is room: ends and `marked` first."""
+    if not positions:
+        return
+    low, high = math.log10(positions[0]), math.log10(positions[-1])
+    span = max(high - low, 0.3)
+    axes.set_xscale("log")
+    axes.set_xlim(10 ** (low - 0.03 * span), 10 ** (high + 0.03 * span))
+    shown: list[float] = []
+    for x in [positions[0], positions[-1], *(x for x in positions if x == marked), *positions]:
+        if all(abs(math.log10(x / other)) > 0.075 * span for other in shown):
+            shown.append(x)
+    axes.set_xticks(shown, [position_label(x) for x in shown])
+    axes.xaxis.set_minor_locator(FixedLocator([x for x in positions if x not in shown]))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def log_values(axes: Axes) -> None:
+    """A logarithmic y axis with plain numbers."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 1000 else (1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def vertical_line(axes: Axes, x: float, text: str) -> None:
+    """A thin line at x with its meaning above the axes."""
+    axes.axvline(x, color=FAINT, linewidth=1, zorder=0)
+    place = axes.get_xaxis_transform()
+    axes.text(x, 1.015, text, transform=place, ha="center", va="bottom", color=FAINT, fontsize=SMALL)
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, int]]) -> None:
+    """Names beside the ends (height, name, index) of lines, moved apart where they would overlap."""
+    side = axes.get_xlim()[1]
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    wanted = sorted((float(to_fraction.transform((side, y))[1]), text, index) for y, text, index in ends)
+    for y, (_, text, index) in zip(spread([height for height, _, _ in wanted], 0.06), wanted, strict=True):
+        for key in (
+            Line2D((1.015, 1.05), (y, y), color=colour(index), linestyle=dashes(index), linewidth=2),
+            Line2D((1.0325,), (y,), color=colour(index), marker=marker(index), markersize=5.5),
+        ):
+            key.set(transform=axes.transAxes, clip_on=False)
+            axes.add_line(key)
+        place = axes.transAxes
+        axes.text(1.065, y, text, transform=place, color=colour(index), va="center", weight="bold", fontsize=10.5)
+
+
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Ascending heights moved to stand `gap` apart: those that collide spread around their common middle."""
+    blocks: list[tuple[float, int]] = []  # (middle, members)
+    for height in heights:
+        blocks.append((height, 1))
+        while len(blocks) > 1 and blocks[-1][0] - blocks[-2][0] < gap * (blocks[-1][1] + blocks[-2][1]) / 2:
+            (upper, above), (lower, below) = blocks.pop(), blocks.pop()
+            blocks.append(((upper * above + lower * below) / (above + below), above + below))
+    return [middle + gap * (member - (members - 1) / 2) for middle, members in blocks for member in range(members)]
+
+
+def legend(figure: Figure, names: Sequence[str], marked: bool = False) -> None:
+    """Names above all axes, with lines or markers as keys."""
+    keys = [Line2D((), (), color=colour(index), linestyle=dashes(index), linewidth=2.2) for index in range(len(names))]
+    for index, key in enumerate(keys if marked else ()):
+        key.set(linestyle="", marker=marker(index))
+    figure.legend(keys, names, loc="outside upper left", ncols=5, frameon=False, handlelength=1.4, columnspacing=1.6)

@@ -1,0 +1,188 @@
+"""Figures of results as PNG: success against length, training curves, and how the answer depends on the cue."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rate import drawing
+from rate.drawing import FAINT, INK, SMALL, colour, dashes, marker, position_label
+from rate.statistics import Conditional, Summary
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Loss and accuracy of one run against its updates, arrays [updates]; NaN where a row lacks one."""
+
+    variant: str
+    seed: int
+    updates: np.ndarray
+    loss: np.ndarray
+    accuracy: np.ndarray
+
+
+def success(
+    summaries: Sequence[Summary], *, axis: str, training_length: float | None = None, chance: float | None = None
+) -> bytes:
+    """Mean score with its 95 % band against the position x (logarithmic); hollow markers lack a seed.
+
+    chance: a score in [0, 1] that is reached without memory; it is drawn as a line, and the axis runs from 0 to 1.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        variants = list(dict.fromkeys(summary.variant for summary in summaries))
+        placed = [summary for summary in summaries if summary.x and summary.seeds]
+        ends = []
+        # The first variant is what the experiment is about: it is drawn last, on top.
+        for index, variant in reversed(list(enumerate(variants))):
+            own = [summary for summary in placed if summary.variant == variant]
+            if own:
+                _band(axes, own, index)
+                ends.append((own[-1].mean, f"{variant}  {own[-1].mean:.2f}", index))
+        drawing.log_positions(axes, sorted({summary.x for summary in placed if summary.x}), training_length)
+        axes.set(xlabel=axis, ylabel=" / ".join(dict.fromkeys(summary.metric for summary in summaries)))
+        if chance is not None:
+            axes.set_ylim(-0.02, 1.04)
+            axes.axhline(chance, color=FAINT, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
+            place = axes.get_yaxis_transform()
+            axes.text(0.005, chance - 0.012, "chance", transform=place, color=FAINT, va="top", fontsize=SMALL)
+        if training_length:
+            drawing.vertical_line(axes, training_length, f"trained up to {position_label(training_length)}")
+        drawing.label_ends(axes, ends)
+
+    return drawing.png(draw, (8, 4.4))
+
+
+def training(curves: Sequence[Curve], order: Sequence[str]) -> bytes:
+    """Training loss (logarithmic) and accuracy against updates: seeds thin, their mean thick."""
+
+    def draw(figure: Figure) -> None:
+        names = _names(order, curves)
+        for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            for index, variant in reversed(list(enumerate(names))):
+                own = [
+                    _grouped(curve.updates, getattr(curve, quantity)) for curve in curves if curve.variant == variant
+                ]
+                lines = [(x, y) for x, y in own if np.isfinite(y).any()]
+                for x, y in lines if len(lines) > 1 else []:
+                    axes.plot(x, y, color=colour(index), linewidth=0.8, alpha=0.4)
+                if lines:
+                    axes.plot(*_mean_line(lines), color=colour(index), linestyle=dashes(index), linewidth=2.2)
+            axes.set(xlabel="update", ylabel=quantity)
+            axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
+            axes.set_axisbelow(True)
+            if quantity == "loss" and axes.lines:
+                drawing.log_values(axes)
+        drawing.legend(figure, names)
+
+    return drawing.png(draw, (8, 3.6))
+
+
+def conditional(
+    points: Sequence[Conditional], *, order: Sequence[str], axis: str, training_length: float | None = None
+) -> bytes:
+    """How often the answer is right given each of two cues, and the sum of both against the position x (Fig. 12).
+
+    Without memory no policy is expected above the diagonal from (0, 1) to (1, 0), whatever it prefers. Points beyond
+    the training length are hollow.
+    """
+
+    def draw(figure: Figure) -> None:
+        names = _names(order, points)
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
+        _scatter(left, points, names, training_length)
+        _sums(right, points, names, axis)
+        drawing.legend(figure, names, marked=True)
+
+    return drawing.png(draw, (8, 3.7))
+
+
+def _band(axes: Axes, summaries: Sequence[Summary], index: int) -> None:
+    x = [summary.x or math.nan for summary in summaries]
+    means = [summary.mean for summary in summaries]
+    low, high = zip(*(summary.interval for summary in summaries), strict=True)
+    axes.fill_between(x, low, high, color=colour(index), alpha=0.15, linewidth=0, zorder=2)
+    front, width = (3, 1.8) if index else (5, 2.4)
+    axes.plot(x, means, color=colour(index), linestyle=dashes(index), linewidth=width, zorder=front)
+    faces = ["white" if summary.missing else colour(index) for summary in summaries]
+    edge = colour(index)
+    axes.scatter(x, means, 30, facecolors=faces, edgecolors=edge, marker=marker(index), zorder=front, clip_on=False)
+
+
+def _scatter(axes: Axes, points: Sequence[Conditional], names: Sequence[str], training_length: float | None) -> None:
+    axes.fill_between((0, 1), (1, 0), color="#F0F0F0", zorder=0, linewidth=0)
+    axes.plot((0, 1), (1, 0), color=FAINT, linewidth=1, zorder=1)
+    for place, text in ((0.455, "no memory"), (0.545, "memory")):
+        axes.text(place, place, text, color=FAINT, fontsize=SMALL, ha="center", va="center", rotation=-45, zorder=1)
+    cues = sorted({cue for point in points for cue in point.means})
+    for index, name in reversed(list(enumerate(names))):
+        own = [point for point in points if point.variant == name]
+        x, y = ([point.means.get(cue, math.nan) for point in own] for cue in cues)
+        beyond = [bool(training_length and point.x and point.x > training_length) for point in own]
+        faces = ["none" if hollow else colour(index) for hollow in beyond]
+        axes.scatter(
+            x,
+            y,
+            40,
+            facecolors=faces,
+            edgecolors=colour(index),
+            marker=marker(index),
+            alpha=0.75,
+            clip_on=False,
+            zorder=3,
+        )
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    axes.set(xlabel=f"right given cue {cues[0]}", ylabel=f"right given cue {cues[1]}")
+
+
+def _sums(axes: Axes, points: Sequence[Conditional], names: Sequence[str], axis: str) -> None:
+    tasks = {point.task: point.x for point in points}
+    crowded = len(tasks) * len(names) > 40
+    width = 0.8 / len(names)
+    for index, name in reversed(list(enumerate(names))):
+        totals = [[point.total for point in points if (point.variant, point.task) == (name, task)] for task in tasks]
+        centres = np.arange(len(tasks)) + (index - (len(names) - 1) / 2) * width
+        heights = [float(np.mean(total)) if total else math.nan for total in totals]
+        if crowded:  # Bars would be hairlines.
+            axes.plot(
+                centres, heights, color=colour(index), marker=marker(index), markersize=4, linewidth=1, clip_on=False
+            )
+        else:
+            axes.bar(centres, heights, 0.9 * width, color=colour(index), zorder=2)
+        for centre, total in zip(centres, totals, strict=True):
+            if len(total) > 1:
+                ends = (min(total), max(total))
+                axes.plot((centre, centre), ends, color=colour(index) if crowded else INK, linewidth=1, zorder=3)
+    axes.axhline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=4)
+    side = axes.get_yaxis_transform()
+    axes.text(1.01, 1, "at most 1\nwithout\nmemory", transform=side, va="center", fontsize=SMALL, color=FAINT)
+    labels = [task if x is None else position_label(x) for task, x in tasks.items()]
+    axes.set_xticks(range(len(tasks)), labels)
+    if sum(map(len, labels)) > 32:
+        for label in axes.get_xticklabels():
+            label.set(rotation=35, ha="right", rotation_mode="anchor")
+    axes.set(ylim=(0, 2.02), yticks=(0, 1, 2), xlabel=axis, ylabel="sum over both cues")
+    axes.tick_params(axis="x", length=0)
+
+
+def _grouped(updates: np.ndarray, values: np.ndarray, groups: int = 100) -> tuple[np.ndarray, np.ndarray]:
+    """Means of at most `groups` groups of consecutive updates: the noise of single batches would hide the curve."""
+    parts = np.array_split(np.arange(len(updates)), min(groups, len(updates)))
+    return np.array([updates[part].mean() for part in parts]), np.array([values[part].mean() for part in parts])
+
+
+def _mean_line(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over seeds, as far as all of them have got."""
+    last = min(x[-1] for x, _ in lines)
+    x = max((x for x, _ in lines), key=len)
+    x = x[x <= last] if (x <= last).any() else x[:1]
+    return x, np.mean([np.interp(x, own, y) for own, y in lines], axis=0)
+
+
+def _names(order: Sequence[str], found: Sequence[Curve] | Sequence[Conditional]) -> list[str]:
+    present = [item.variant for item in found]
+    return [name for name in dict.fromkeys([*order, *present]) if name in present]

@@ -1,0 +1,86 @@
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from rate.models.policy import Policy
+from rate.models.rate import Config
+from rate.objectives import behaviour_cloning
+from rate.recipe import OptimiserConfig
+from rate.segment import Segment
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not part of the installed package
+
+from benchmarks import naive
+
+SIZES = [
+    Config(),
+    Config(layers=3, heads=4, head_width=8, width=32, memory_tokens=15, segment_length=10),
+    Config(memory_tokens=1, valve="none", segment_length=5),
+]
+
+
+def policy_of(config: Config) -> Policy:
+    torch.manual_seed(0)
+    return Policy(gymnasium.spaces.Box(-1, 1, (4,), np.float32), gymnasium.spaces.Discrete(4), config)
+
+
+def window_of(batch: int, steps: int) -> Segment:
+    generator = torch.Generator().manual_seed(1)
+    return Segment(
+        observations={"observation": torch.randn(batch, steps, 4, generator=generator)},
+        actions=torch.randint(4, (batch, steps), generator=generator),
+        rewards=torch.zeros(batch, steps),
+        returns_to_go=torch.ones(batch, steps),
+        terminations=torch.zeros(batch, steps, dtype=torch.bool),
+        timesteps=torch.arange(steps).expand(batch, -1),
+        mask=torch.ones(batch, steps, dtype=torch.bool),
+    )
+
+
+@pytest.mark.parametrize("config", SIZES)
+def test_the_naive_baseline_computes_the_same_function(config: Config) -> None:
+    policy = policy_of(config).eval()
+    baseline = naive.NaivePolicy(policy).eval()
+    window = window_of(3, 2 * config.segment_length)
+    ours, theirs = policy.initial_memory(3), baseline.initial_memory(3)
+    for segment in window.split(config.segment_length):
+        logits, ours = policy(segment, ours)
+        expected, theirs = baseline(segment, theirs)
+        torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(ours[0], theirs.transpose(0, 1), atol=1e-4, rtol=0)
+
+
+def test_the_naive_baseline_has_the_same_gradients() -> None:
+    config = SIZES[0]
+    policy = policy_of(config).eval()
+    baseline = naive.NaivePolicy(policy).eval()
+    segment = window_of(3, config.segment_length)
+    weights = torch.full(segment.mask.shape, 1 / segment.mask.numel())
+    behaviour_cloning(policy, policy(segment, policy.initial_memory(3))[0], segment, weights)[0].backward()
+    logits, _ = baseline(segment, baseline.initial_memory(3))
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1), segment.actions.flatten()).backward()
+    expected = dict(baseline.named_parameters())
+    for name, parameter in policy.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(parameter.grad, expected[name].grad, atol=1e-5, rtol=1e-4)
+
+
+def test_a_naive_update_learns_from_padded_windows() -> None:
+    config = SIZES[0]
+    policy = naive.NaivePolicy(policy_of(config))
+    before = policy.head.linear.weight.detach().clone()
+    window = naive.padded(window_of(3, config.segment_length + 1), config.window)
+    assert window.steps == config.window
+    assert window.mask.sum() == 3 * (config.segment_length + 1)
+    naive.update(policy, naive.adamw(policy, OptimiserConfig()), window, clip=1.0)
+    assert not torch.equal(before, policy.head.linear.weight)
+    assert all(bool(parameter.isfinite().all()) for parameter in policy.parameters())
+
+
+def test_the_baseline_refuses_what_it_cannot_compute() -> None:
+    with pytest.raises(ValueError, match="choose such a configuration"):
+        naive.Backbone(Config(feed_forward=8))

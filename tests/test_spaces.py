@@ -1,0 +1,236 @@
+import json
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rate.spaces import LARGEST_LEAF, as_leaf, check_leaf, flatten, from_json, is_image, leaves, to_json, unflatten
+
+VECTOR = spaces.Box(-1.0, 1.0, (3,))
+IMAGE = spaces.Box(0, 255, (4, 5, 3), np.uint8)
+NESTED = spaces.Dict(
+    {
+        "camera": spaces.Dict({"front": IMAGE, "rear": IMAGE}),
+        "joints": spaces.Tuple([VECTOR, spaces.Discrete(3)]),
+        "lamp": spaces.MultiBinary(2),
+    }
+)
+SPACES: dict[str, gymnasium.Space[Any]] = {
+    "vector": VECTOR,
+    "float64": spaces.Box(-np.pi, np.pi, (2,), np.float64),
+    "scalar": spaces.Box(0.0, 1.0, ()),
+    "unbounded": spaces.Box(-np.inf, np.inf, (2,)),
+    "half-bounded": spaces.Box(np.array([0.1, -np.inf], np.float32), np.array([np.inf, 0.3], np.float32)),
+    "large integers": spaces.Box(-(2**62), 2**62, (1,), np.int64),
+    "image": IMAGE,
+    "discrete": spaces.Discrete(4),
+    "discrete from -1": spaces.Discrete(3, start=-1),
+    "multi-discrete": spaces.MultiDiscrete([2, 3]),
+    "multi-discrete matrix": spaces.MultiDiscrete(np.array([[2, 3], [4, 5]]), start=np.array([[1, 2], [3, 4]])),
+    "multi-binary": spaces.MultiBinary(4),
+    "multi-binary list": spaces.MultiBinary([4]),
+    "multi-binary matrix": spaces.MultiBinary([2, 3]),
+    "nested": NESTED,
+    "ordered": spaces.Dict([("z", VECTOR), ("a", VECTOR)]),
+    "tuple": spaces.Tuple([spaces.Discrete(2), VECTOR]),
+}
+every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
+
+
+def same(left: Any, right: Any) -> bool:
+    if isinstance(left, dict):
+        return list(left) == list(right) and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    return np.array_equal(left, right) and np.asarray(left).dtype == np.asarray(right).dtype
+
+
+@every_space
+def test_json_gives_back_an_equal_space(space: gymnasium.Space[Any]) -> None:
+    text = json.dumps(to_json(space), allow_nan=False)
+    copy = from_json(json.loads(text))
+    assert copy == space
+    assert list(leaves(copy)) == list(leaves(space))
+    assert json.dumps(to_json(copy)) == text
+
+
+@every_space
+def test_unflatten_undoes_flatten(space: gymnasium.Space[Any]) -> None:
+    space.seed(0)
+    value = space.sample()
+    arrays = flatten(space, value)
+    assert list(arrays) == list(leaves(space))
+    restored = unflatten(space, arrays)
+    assert same(restored, value)
+    assert space.contains(restored)
+
+
+@every_space
+def test_batches_flatten_like_single_values(space: gymnasium.Space[Any]) -> None:
+    space.seed(0)
+    values = [space.sample() for _ in range(6)]
+    single = [flatten(space, value) for value in values]
+    stacked = {path: np.stack([arrays[path] for arrays in single]).reshape(2, 3, *leaf.shape or ())
+               for path, leaf in leaves(space).items()}  # fmt: skip
+    assert same(flatten(space, unflatten(space, stacked)), stacked)
+    for path, leaf in leaves(space).items():
+        check_leaf(leaf, stacked[path], path)
+
+
+def test_batches_of_a_vector_environment_flatten() -> None:
+    batch = gymnasium.vector.utils.create_empty_array(NESTED, 2)
+    arrays = flatten(NESTED, batch)
+    assert arrays["camera/front"].shape == (2, 4, 5, 3)
+    assert same(unflatten(NESTED, arrays), batch)
+
+
+def test_paths_of_leaves() -> None:
+    assert list(leaves(VECTOR)) == ["observation"]
+    assert list(leaves(SPACES["tuple"])) == ["0", "1"]
+    assert list(leaves(NESTED)) == ["camera/front", "camera/rear", "joints/0", "joints/1", "lamp"]
+
+
+def test_paths_that_collide_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"'a/b'; rename"):
+        leaves(spaces.Dict({"a/b": VECTOR, "a": spaces.Dict({"b": VECTOR})}))
+
+
+@pytest.mark.parametrize("space", [spaces.Dict({}), spaces.Tuple([])])
+def test_a_space_without_leaves_is_an_error(space: gymnasium.Space[Any]) -> None:
+    with pytest.raises(ValueError, match="no leaf"):
+        leaves(space)
+
+
+@pytest.mark.parametrize("space", [spaces.Text(4), spaces.Sequence(VECTOR), spaces.Box(0, 1, (2, 0))])
+def test_unsupported_spaces_are_an_error(space: gymnasium.Space[Any]) -> None:
+    for function in (to_json, leaves):
+        with pytest.raises(ValueError, match=r"supported are|holds 1 to"):
+            function(space)
+        with pytest.raises(ValueError, match=r"supported are|holds 1 to"):
+            function(spaces.Dict({"a": space}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{}, {"camera": 1}, [1], None, {**NESTED.sample(), "more": 1}, {**NESTED.sample(), "joints": (1,)}],
+    ids=["empty", "missing", "list", "none", "extra", "short tuple"],
+)
+def test_values_of_another_structure_are_an_error(value: Any) -> None:
+    with pytest.raises(ValueError, match="expected a"):
+        flatten(NESTED, value)
+
+
+def test_leaves_of_another_space_are_an_error() -> None:
+    with pytest.raises(ValueError, match="has the leaves"):
+        unflatten(NESTED, {"camera/front": np.zeros(3)})
+
+
+def test_is_image() -> None:
+    assert is_image(IMAGE)
+    assert not any(is_image(space) for name, space in SPACES.items() if name != "image")
+    assert not is_image(spaces.Box(0.0, 1.0, (4, 5, 3)))
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "dtype"),
+    [
+        (VECTOR, [0.5, 0.5, 0.5], np.float32),
+        (VECTOR, [0, 1, 0], np.float32),
+        (spaces.Discrete(4), 3, np.int64),
+        (IMAGE, np.zeros((4, 5, 3), np.int64), np.uint8),
+        (spaces.MultiBinary(2), np.array([True, False]), np.int8),
+        # Whole numbers that would change, and fractions in place of whole numbers, stay for check_leaf to name.
+        (IMAGE, np.full((4, 5, 3), 256), np.int64),
+        (spaces.Discrete(4), 1.5, np.float64),
+    ],
+)
+def test_as_leaf_casts_without_loss(space: gymnasium.Space[Any], value: Any, dtype: type) -> None:
+    array = as_leaf(space, value)
+    assert array.dtype == dtype
+    assert np.array_equal(array, value)
+
+
+@pytest.mark.parametrize(
+    ("space", "array", "message"),
+    [
+        (VECTOR, np.zeros(3), "dtype is float64"),
+        (VECTOR, np.zeros((5, 2), np.float32), r"shape is \(5, 2\)"),
+        (VECTOR, np.zeros((), np.float32), r"shape is \(\)"),
+        (VECTOR, np.array([0, np.nan, 0], np.float32), "1 of 3 numbers are NaN"),
+        (SPACES["unbounded"], np.array([0, np.inf], np.float32), "1 of 2 numbers are NaN or infinite"),
+        (VECTOR, np.array([0, 1.5, 0], np.float32), "outside the space"),
+        (spaces.Discrete(3, start=-1), np.array([-1, 2]), "for example 2"),
+        (spaces.MultiDiscrete([2, 3]), np.array([[1, 2], [2, 0]]), "1 of 4"),
+        (spaces.MultiBinary(2), np.array([2, 0], np.int8), "outside"),
+        (IMAGE, np.zeros((4, 5), np.uint8), "ends in"),
+    ],
+)
+def test_check_leaf_says_what_is_wrong(space: gymnasium.Space[Any], array: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^the thing: .*{message}"):
+        check_leaf(space, array, "the thing")
+
+
+BOX = to_json(VECTOR)
+DEEP: dict[str, Any] = BOX
+for _ in range(5000):
+    DEEP = {"type": "Tuple", "spaces": [DEEP]}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        {},
+        {"type": "Text"},
+        {"type": ["Box"]},
+        {**BOX, "dtype": "object"},
+        {**BOX, "dtype": "O8"},
+        {**BOX, "dtype": "no such"},
+        {**BOX, "shape": [LARGEST_LEAF + 1]},
+        {**BOX, "shape": [0]},
+        {**BOX, "shape": [2.0]},
+        {**BOX, "low": "nan"},
+        {**BOX, "low": float("nan")},
+        {**BOX, "low": [1, 2]},
+        {**BOX, "low": [[1], 2]},
+        {**BOX, "low": 2, "high": 1},
+        {"type": "Discrete", "n": 0, "start": 0, "dtype": "int64"},
+        {"type": "Discrete", "n": 2**70, "start": 0, "dtype": "int64"},
+        {"type": "Discrete", "n": 2, "start": 0, "dtype": "float32"},
+        {"type": "MultiDiscrete", "nvec": [[2], 3], "start": [0, 0], "dtype": "int64"},
+        {"type": "MultiDiscrete", "nvec": [2.5], "start": [0], "dtype": "int64"},
+        {"type": "MultiBinary", "n": 3.0},
+        {"type": "Dict", "spaces": [BOX]},
+        {"type": "Tuple", "spaces": 3},
+        DEEP,
+    ],
+)
+def test_other_descriptions_are_an_error(data: Any) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 (each kind of damage has its own words)
+        from_json(data)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["inf", "-inf", "int8", "float32"]),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    data=st.fixed_dictionaries(
+        {"type": st.sampled_from(["Box", "Discrete", "MultiDiscrete", "MultiBinary", "Dict", "Tuple"])},
+        optional=dict.fromkeys(("dtype", "shape", "low", "high", "n", "start", "nvec", "spaces"), JSON),
+    )
+)
+def test_any_description_is_a_space_or_a_value_error(data: dict[str, Any]) -> None:
+    try:
+        space = from_json(data)
+    except ValueError:
+        return
+    assert isinstance(space, gymnasium.Space)
