@@ -57,8 +57,8 @@ class Attention(nn.Module):
         r = self.position(distances).view(-1, self.heads, self.head_width)
         content = torch.einsum("ibnd,jbnd->ijbn", q + u, k)
         position = relative_shift(torch.einsum("ibnd,pnd->ipbn", q + v, r))[:, :length]
-        scores = (content + position) / self.head_width**0.5
-        scores = scores.masked_fill(hidden_from[:, :, None, None], -torch.inf)
+        scores = (content + position).mul_(self.head_width**-0.5)
+        scores.masked_fill_(hidden_from[:, :, None, None], -torch.inf)
         weights = self.dropout(scores.softmax(1))
         attended = torch.einsum("ijbn,jbnd->ibnd", weights, v_)
         return self.output(attended.reshape(length, batch, -1))

@@ -53,6 +53,11 @@ def position_label(x: float) -> str:
     return str(int(x)) if float(x).is_integer() else f"{x:g}"
 
 
+def short(text: str, width: int = 28) -> str:
+    """Text cut to what a figure has room for."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
 def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
     """The figure that `draw` fills, as PNG; size in inches, where 8 inches are meant to be seen 800 pixels wide."""
     with rc_context(STYLE):
@@ -110,7 +115,9 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, int]]) -> None:
             key.set(transform=axes.transAxes, clip_on=False)
             axes.add_line(key)
         place = axes.transAxes
-        axes.text(1.065, y, text, transform=place, color=colour(index), va="center", weight="bold", fontsize=10.5)
+        axes.text(
+            1.065, y, short(text), transform=place, color=colour(index), va="center", weight="bold", fontsize=10.5
+        )
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
@@ -129,4 +136,8 @@ def legend(figure: Figure, names: Sequence[str], marked: bool = False) -> None:
     keys = [Line2D((), (), color=colour(index), linestyle=dashes(index), linewidth=2.2) for index in range(len(names))]
     for index, key in enumerate(keys if marked else ()):
         key.set(linestyle="", marker=marker(index))
-    figure.legend(keys, names, loc="outside upper left", ncols=5, frameon=False, handlelength=1.4, columnspacing=1.6)
+    texts = [short(name) for name in names]
+    columns = max(1, min(5, 80 // (6 + max(map(len, texts), default=0))))
+    figure.legend(
+        keys, texts, loc="outside upper left", ncols=columns, frameon=False, handlelength=1.4, columnspacing=1.6
+    )

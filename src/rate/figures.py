@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from rate import drawing
-from rate.drawing import FAINT, INK, SMALL, colour, dashes, marker, position_label
+from rate.drawing import FAINT, INK, SMALL, colour, dashes, marker, position_label, short
 from rate.statistics import Conditional, Summary
 
 
@@ -42,9 +43,10 @@ def success(
             own = [summary for summary in placed if summary.variant == variant]
             if own:
                 _band(axes, own, index)
-                ends.append((own[-1].mean, f"{variant}  {own[-1].mean:.2f}", index))
+                ends.append((own[-1].mean, f"{short(variant, 20)}  {own[-1].mean:.2f}", index))
         drawing.log_positions(axes, sorted({summary.x for summary in placed if summary.x}), training_length)
-        axes.set(xlabel=axis, ylabel=" / ".join(dict.fromkeys(summary.metric for summary in summaries)))
+        metrics = " / ".join(dict.fromkeys(summary.metric for summary in summaries))
+        axes.set(xlabel=short(axis, 80), ylabel=short(metrics, 40))
         if chance is not None:
             axes.set_ylim(-0.02, 1.04)
             axes.axhline(chance, color=FAINT, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
@@ -123,18 +125,9 @@ def _scatter(axes: Axes, points: Sequence[Conditional], names: Sequence[str], tr
         own = [point for point in points if point.variant == name]
         x, y = ([point.means.get(cue, math.nan) for point in own] for cue in cues)
         beyond = [bool(training_length and point.x and point.x > training_length) for point in own]
-        faces = ["none" if hollow else colour(index) for hollow in beyond]
-        axes.scatter(
-            x,
-            y,
-            40,
-            facecolors=faces,
-            edgecolors=colour(index),
-            marker=marker(index),
-            alpha=0.75,
-            clip_on=False,
-            zorder=3,
-        )
+        faces = [to_rgba(colour(index), 0.0 if hollow else 0.75) for hollow in beyond]
+        edge = to_rgba(colour(index), 0.75)
+        axes.scatter(x, y, 40, facecolors=faces, edgecolors=edge, marker=marker(index), clip_on=False, zorder=3)
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     axes.set(xlabel=f"right given cue {cues[0]}", ylabel=f"right given cue {cues[1]}")
 
@@ -160,12 +153,12 @@ def _sums(axes: Axes, points: Sequence[Conditional], names: Sequence[str], axis:
     axes.axhline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=4)
     side = axes.get_yaxis_transform()
     axes.text(1.01, 1, "at most 1\nwithout\nmemory", transform=side, va="center", fontsize=SMALL, color=FAINT)
-    labels = [task if x is None else position_label(x) for task, x in tasks.items()]
+    labels = [short(task) if x is None else position_label(x) for task, x in tasks.items()]
     axes.set_xticks(range(len(tasks)), labels)
     if sum(map(len, labels)) > 32:
         for label in axes.get_xticklabels():
             label.set(rotation=35, ha="right", rotation_mode="anchor")
-    axes.set(ylim=(0, 2.02), yticks=(0, 1, 2), xlabel=axis, ylabel="sum over both cues")
+    axes.set(ylim=(0, 2.02), yticks=(0, 1, 2), xlabel=short(axis, 50), ylabel="sum over both cues")
     axes.tick_params(axis="x", length=0)
 
 

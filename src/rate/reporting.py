@@ -1,7 +1,7 @@
 """The report of a run or experiment: report.html (one file), report.md, figures and summary.json."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,18 @@ from rate import figures, page
 from rate.evidence import Evidence, Facts, ReportError, read_evidence
 from rate.files import atomic_write
 from rate.statistics import Conditional, Summary, conditionals, summarise
-from rate.tables import METHOD, Table, detail_table, gaps, markdown_text, means, memory_table, paper_table, score_table
+from rate.tables import (
+    METHOD,
+    Published,
+    Table,
+    detail_table,
+    gaps,
+    markdown_text,
+    means,
+    memory_table,
+    paper_table,
+    score_table,
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,15 @@ class Part:
     folded: bool = False
 
 
+@dataclass(frozen=True)
+class Results:
+    """Summaries of the checkpoint an experiment is about, those of other checkpoints, and its scores per cue."""
+
+    summaries: Sequence[Summary]
+    others: Sequence[Summary]
+    points: Sequence[Conditional]
+
+
 def report(folder: str | Path, output: str | Path | None = None) -> Path:
     """Write the report of a run folder or experiment folder and return the path of report.html.
 
@@ -36,101 +56,86 @@ def report(folder: str | Path, output: str | Path | None = None) -> Path:
     ReportError.
     """
     evidence = read_evidence(folder)
+    results = measure(evidence, Path(folder))
+    pictures = draw(evidence, results)
+    parts = sections(evidence, results, pictures)
     output = Path(output or folder)
-    summaries, others, points = measure(evidence, Path(folder))
-    pictures = draw(evidence, summaries, points)
-    parts = _parts(evidence, summaries, others, points, pictures)
     output.mkdir(parents=True, exist_ok=True)
     for name, png in pictures.items():
         atomic_write(output / name, png)
-    atomic_write(output / "summary.json", json.dumps(means(summaries), indent=2) + "\n")
-    atomic_write(output / "report.md", _markdown(evidence, parts))
+    atomic_write(output / "summary.json", json.dumps(means(results.summaries), indent=2) + "\n")
+    atomic_write(output / "report.md", markdown(evidence.facts, parts))
     atomic_write(output / "report.html", _html(evidence, parts, pictures))
     return output / "report.html"
 
 
-def measure(evidence: Evidence, origin: Path) -> tuple[list[Summary], list[Summary], list[Conditional]]:
-    """Summaries of the checkpoint that the experiment is about, those of others, scores per cue of the former."""
+def measure(evidence: Evidence, origin: Path) -> Results:
+    """Statistics of the evidence; rows that cannot be averaged are a ReportError that names their origin."""
     facts, rows = evidence.facts, evidence.rows
     named = [row for row in rows if row.get("checkpoint") == facts.checkpoint]
     chosen = named or rows
     rest = [row for row in rows if row.get("checkpoint") != facts.checkpoint] if named else []
     expected = (facts.order, facts.seeds) if rows else ((), ())
     try:
-        return summarise(chosen, *expected), summarise(rest), conditionals(chosen)
+        return Results(summarise(chosen, *expected), summarise(rest), conditionals(chosen))
     except ValueError as error:
         raise ReportError(f"the results in {origin} cannot be reported: {error}") from error
 
 
-def draw(evidence: Evidence, summaries: Sequence[Summary], points: Sequence[Conditional]) -> dict[str, bytes]:
+def draw(evidence: Evidence, results: Results) -> dict[str, bytes]:
     """The figures that there is something to show for, as PNG by file name."""
-    facts, pictures = evidence.facts, {}
-    axis = facts.axis or "task size"
+    facts, summaries, points = evidence.facts, results.summaries, results.points
+    pictures, axis, length = {}, facts.axis or "task size", facts.training_length
     if any(summary.x and summary.seeds for summary in summaries):
         chance = 0.5 if all(summary.metric == "success" for summary in summaries) else None
-        pictures["success.png"] = figures.success(
-            summaries, axis=axis, training_length=facts.training_length, chance=chance
-        )
+        pictures["success.png"] = figures.success(summaries, axis=axis, training_length=length, chance=chance)
     if points and all(len(point.means) == 2 for point in points):
-        pictures["conditional.png"] = figures.conditional(
-            points, order=_order(summaries), axis=axis, training_length=facts.training_length
-        )
+        order = [summary.variant for summary in summaries]
+        pictures["conditional.png"] = figures.conditional(points, order=order, axis=axis, training_length=length)
     curves = [run.curve for run in evidence.runs if run.curve]
     if curves:
         pictures["training.png"] = figures.training(curves, facts.order)
     return pictures
 
 
-def _parts(
-    evidence: Evidence,
-    summaries: Sequence[Summary],
-    others: Sequence[Summary],
-    points: Sequence[Conditional],
-    pictures: Mapping[str, bytes],
+def sections(
+    evidence: Evidence, results: Results, pictures: Mapping[str, bytes], published: Published | None = None
 ) -> list[Part]:
-    facts, parts = evidence.facts, []
-    if summaries:
-        metric = " / ".join(dict.fromkeys(summary.metric for summary in summaries))
-        about = f"{metric.capitalize()} of the {summaries[0].checkpoint} checkpoint, mean ± standard error; "
-        about += f"{_extent(summaries)}."
-        bands = "Bands: 95 % bootstrap intervals of the mean. Hollow markers lack a seed."
-        figure = "success.png" if "success.png" in pictures else ""
-        parts.append(
-            Part(
-                "Result",
-                about,
-                gaps(summaries),
-                figure,
-                f"{metric.capitalize()} against {facts.axis or 'task size'}. {bands}",
-                score_table(summaries, facts.axis),
-            )
-        )
-    else:
-        parts.append(
-            Part("Result", "No scores yet: rate evaluate adds them to a run, rate reproduce to an experiment.")
-        )
-    if facts.paper:
-        parts.append(Part("Beside the paper", table=paper_table(summaries, facts.paper, facts.training_length)))
+    """The sections of a report in their order; published numbers are set beside the measured ones."""
+    facts, summaries, parts = evidence.facts, results.summaries, [_result(evidence.facts, results.summaries, pictures)]
+    paper = {**(published.in_words() if published else {}), **facts.paper}
+    if paper and summaries:
+        note = published.note if published else ""
+        parts.append(Part("Beside the paper", note, table=paper_table(summaries, paper, facts.training_length)))
     if "conditional.png" in pictures:
-        parts.append(_memory(points, summaries, facts))
+        parts.append(_memory(facts, results))
     if "training.png" in pictures:
         caption = (
             "Means of at most 100 groups of consecutive updates. Thin lines are seeds, the thick one is their mean."
         )
         parts.append(Part("Training", figure="training.png", caption=caption))
     if summaries:
-        parts.append(Part("How the statistics were made", METHOD))
-        parts.append(Part("All numbers", table=detail_table([*summaries, *others]), folded=True))
+        numbers = detail_table([*summaries, *results.others], published)
+        parts += [Part("How the statistics were made", METHOD), Part("All numbers", table=numbers, folded=True)]
     parts.append(Part("Provenance", table=_provenance(evidence)))
     if facts.command:
         parts.append(Part("Command", f"Cost: {facts.cost}." if facts.cost else "", code=facts.command))
-    recipes = {f"{run.variant} ({run.recipe.get('hash', 'no hash')})": run.recipe for run in evidence.runs}
-    for name, recipe in recipes.items():
-        parts.append(Part(f"Recipe of {name}", code=json.dumps(recipe, indent=2), folded=True))
     return parts
 
 
-def _memory(points: Sequence[Conditional], summaries: Sequence[Summary], facts: Facts) -> Part:
+def _result(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, bytes]) -> Part:
+    if not summaries:
+        return Part("Result", "No scores yet: rate evaluate adds them to a run, rate reproduce to an experiment.")
+    metric = " / ".join(dict.fromkeys(summary.metric for summary in summaries)).capitalize()
+    checkpoint = " / ".join(dict.fromkeys(summary.checkpoint for summary in summaries))
+    text = f"{metric} of the {checkpoint} checkpoint, mean ± standard error; {extent(summaries)}."
+    caption = f"{metric} against {facts.axis or 'task size'}. Bands: 95 % bootstrap intervals of the mean."
+    caption += "" if all(summary.complete for summary in summaries) else " Hollow markers lack a seed."
+    figure = "success.png" if "success.png" in pictures else ""
+    return Part("Result", text, gaps(summaries), figure, caption, score_table(summaries, facts.axis))
+
+
+def _memory(facts: Facts, results: Results) -> Part:
     text = (
         "How often the answer is right, given each of two cues. A policy without memory may prefer one answer, but its "
         "two frequencies are expected to add up to at most 1; more than chance above 1 there is memory, 2 is perfect."
@@ -138,71 +143,56 @@ def _memory(points: Sequence[Conditional], summaries: Sequence[Summary], facts: 
     caption = "Left: one point per seed and position"
     caption += ", hollow beyond the training length. " if facts.training_length else ". "
     caption += "Right: mean over seeds, with a line from the lowest to the highest seed."
-    table = memory_table(points, summaries, facts.axis)
+    table = memory_table(results.points, results.summaries, facts.axis)
     return Part("Does the answer depend on the cue?", text, (), "conditional.png", caption, table)
 
 
 def _provenance(evidence: Evidence) -> Table:
-    """Every fact with its distinct values over runs and rows; what differs between variants is told per variant."""
-    rows: list[tuple[str, str]] = []
+    """Every fact with its distinct values over runs and rows; recipes are told per variant."""
+    rows: list[tuple[str, ...]] = []
 
-    def add(name: str, values: Sequence[Any]) -> None:
+    def add(name: str, values: Iterable[Any]) -> None:
         texts = sorted({str(value) for value in values if value not in (None, "")})
         if texts:
             rows.append((name, ", ".join(texts)))
 
-    provenances = [run.provenance for run in evidence.runs]
-    for variant in dict.fromkeys(run.variant for run in evidence.runs):
-        add(f"recipe of {variant}", [run.recipe.get("hash") for run in evidence.runs if run.variant == variant])
-    add("dataset hash", [facts.get("dataset") for facts in provenances])
-    add("seeds", [", ".join(str(seed) for seed in sorted({run.seed for run in evidence.runs}))])
-    add("commit of training", [facts.get("commit") for facts in provenances])
-    add("commit of evaluation", [row.get("commit") for row in evidence.rows])
+    runs, scored = evidence.runs, evidence.rows
+    origins = [run.provenance for run in runs]
+    for variant in dict.fromkeys([*(run.variant for run in runs), *(row["variant"] for row in scored)]):
+        hashes = [run.recipe.get("hash") for run in runs if run.variant == variant]
+        add(f"recipe of {variant}", [*hashes, *(row.get("recipe") for row in scored if row["variant"] == variant)])
+    add("dataset hash", (facts.get("dataset") for facts in origins))
+    seeds = {*(run.seed for run in runs), *(row["seed"] for row in scored)}
+    add("seeds", [", ".join(map(str, sorted(seeds)))])
+    add("commit of training", (facts.get("commit") for facts in origins))
+    add("commit of evaluation", (row.get("commit") for row in scored))
     for name in ("machine", "python", "accelerator", "devices", "thread_count"):
-        add(name.replace("_", " "), [facts.get(name) for facts in provenances])
-    packages = [facts.get("packages") for facts in provenances]
-    for package in sorted({name for found in packages if isinstance(found, dict) for name in found}):
-        add(package, [found.get(package) for found in packages if isinstance(found, dict)])
-    add("device of evaluation", [row.get("device") for row in evidence.rows])
-    add("selection", [row.get("selection") for row in evidence.rows])
-    dates = sorted(str(found["date"]) for found in [*provenances, *evidence.rows] if found.get("date"))
-    add("date", [dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"] if dates else [])
-    return Table(("fact", "value"), [(name, value) for name, value in rows])
+        add(name.replace("_", " "), (facts.get(name) for facts in origins))
+    packages = [facts["packages"] for facts in origins if isinstance(facts.get("packages"), dict)]
+    for package in sorted({name for versions in packages for name in versions}):
+        add(package, (versions.get(package) for versions in packages))
+    add("device of evaluation", (row.get("device") for row in scored))
+    add("selection", (row.get("selection") for row in scored))
+    dates = sorted(str(found["date"]) for found in [*origins, *scored] if found.get("date"))
+    add("date", [" to ".join(dict.fromkeys([dates[0], dates[-1]]))] if dates else [])
+    return Table(("fact", "value"), rows)
 
 
-def _markdown(evidence: Evidence, parts: Sequence[Part]) -> str:
-    facts = evidence.facts
+def markdown(facts: Facts, parts: Sequence[Part], prefix: str = "") -> str:
+    """The report in Markdown; prefix stands before the names of its figures."""
     blocks = [f"# {markdown_text(facts.title or facts.name)}", markdown_text(facts.claim)]
     blocks.append(f"Source: {markdown_text(facts.source)}" if facts.source else "")
     for part in parts:
-        if part.title.startswith("Recipe of"):
-            continue  # It is in the run's recipe.json, and would drown the tables on a terminal.
-        blocks.append(f"## {markdown_text(part.title)}")
-        blocks.append(markdown_text(part.text))
-        blocks += [f"**Incomplete:** {markdown_text(warning)}" for warning in part.warnings]
-        blocks.append(f"![{markdown_text(part.caption)}]({part.figure})" if part.figure else "")
+        blocks += [f"## {markdown_text(part.title)}", markdown_text(part.text)]
+        blocks += [f"**Incomplete:** {markdown_text(warning)}." for warning in part.warnings]
+        blocks.append(f"![{markdown_text(part.caption)}]({prefix}{part.figure})" if part.figure else "")
         blocks.append(part.table.markdown().rstrip() if part.table else "")
         blocks.append("\n".join("    " + line for line in part.code.splitlines()))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _html(evidence: Evidence, parts: Sequence[Part], pictures: Mapping[str, bytes]) -> str:
-    facts = evidence.facts
-    title = facts.title or facts.name
-    body = [page.heading(title, 1), page.paragraph(facts.claim, "claim")]
-    body.append(page.paragraph(f"Source: {facts.source}" if facts.source else "", "faint"))
-    for part in parts:
-        content = page.paragraph(part.text, "faint") + "".join(
-            page.paragraph(f"Incomplete: {text}", "warning") for text in part.warnings
-        )
-        content += page.picture(pictures[part.figure], part.caption) if part.figure else ""
-        content += part.table.html() if part.table else ""
-        content += page.code(part.code) if part.code else ""
-        body.append(page.details(part.title, content) if part.folded else page.heading(part.title) + content)
-    return page.page(title, body)
-
-
-def _extent(summaries: Sequence[Summary]) -> str:
+def extent(summaries: Sequence[Summary]) -> str:
+    """How many seeds and episodes there are, in words; a range where it differs."""
     seeds = sorted({len(summary.seeds) for summary in summaries})
     episodes = sorted({round(summary.episodes / len(summary.seeds)) for summary in summaries if summary.seeds})
     return f"{_range(seeds)} {'seed' if seeds == [1] else 'seeds'}, {_range(episodes)} episodes each"
@@ -212,5 +202,17 @@ def _range(numbers: Sequence[int]) -> str:
     return "–".join(str(number) for number in dict.fromkeys([numbers[0], numbers[-1]])) if numbers else "no"
 
 
-def _order(summaries: Sequence[Summary]) -> list[str]:
-    return list(dict.fromkeys(summary.variant for summary in summaries))
+def _html(evidence: Evidence, parts: Sequence[Part], pictures: Mapping[str, bytes]) -> str:
+    facts, title = evidence.facts, evidence.facts.title or evidence.facts.name
+    body = [page.heading(title, 1), page.paragraph(facts.claim, "claim")]
+    body.append(page.paragraph(f"Source: {facts.source}" if facts.source else "", "faint"))
+    for part in parts:
+        content = page.paragraph(part.text, "faint")
+        content += "".join(page.paragraph(f"Incomplete: {warning}.", "warning") for warning in part.warnings)
+        content += page.picture(pictures[part.figure], part.caption) if part.figure else ""
+        content += part.table.html() if part.table else ""
+        content += page.code(part.code) if part.code else ""
+        body.append(page.details(part.title, content) if part.folded else page.heading(part.title) + content)
+    for name, recipe in {f"Recipe of {run.variant}": run.recipe for run in evidence.runs}.items():
+        body.append(page.details(name, page.code(json.dumps(recipe, indent=2))))
+    return page.page(title, body)

@@ -83,17 +83,21 @@ def _one(
         training.train(recipe, run, seed=seed, accelerator="cpu", thread_count=threads, show_progress=show_progress)
     rows = read_jsonl(run / SCORES) if (run / SCORES).exists() else []
     scored = {(row["task"], row["checkpoint"]) for row in rows}
-    missing = [task for task in experiment.evaluations if (task, experiment.checkpoint) not in scored]
-    evaluate(
-        run,
-        missing,
-        checkpoint=experiment.checkpoint,
-        episodes=experiment.episodes,
-        thread_count=threads,
-        show_progress=show_progress,
-        experiment=name,
-        variant=variant,
-    )
+    wanted = dict.fromkeys(experiment.evaluations, experiment.episodes)
+    if seed == experiment.seeds[0]:
+        wanted |= experiment.long_evaluations
+    for task, episodes in wanted.items():
+        if (task, experiment.checkpoint) not in scored:
+            evaluate(
+                run,
+                [task],
+                checkpoint=experiment.checkpoint,
+                episodes=episodes,
+                thread_count=threads,
+                show_progress=show_progress,
+                experiment=name,
+                variant=variant,
+            )
 
 
 def _many(arguments: tuple[Any, ...], work: list[tuple[str, int]], jobs: int, show_progress: bool) -> None:

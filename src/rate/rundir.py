@@ -75,7 +75,7 @@ def commit() -> str:
     return head + ("+" if head and git("status", "--porcelain", "--untracked-files=no", "--", ".") else "")
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 (it is not an error)
     """The run was asked to stop, has saved, and can be resumed."""
 
 

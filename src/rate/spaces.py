@@ -251,7 +251,7 @@ def _shape(space: gymnasium.Space[Any]) -> tuple[int, ...]:
     return tuple(int(size) for size in space.shape or ())
 
 
-def _bounds(space: gymnasium.Space[Any]) -> tuple[Any, Any]:
+def _bounds(space: gymnasium.Space[Any]) -> tuple[Any, ...]:
     """Smallest and largest value; None where the dtype or the absence of a bound leaves nothing to check."""
     if isinstance(space, spaces.Discrete):
         return space.start, space.start + (space.n - 1)
@@ -264,9 +264,8 @@ def _bounds(space: gymnasium.Space[Any]) -> tuple[Any, Any]:
         limits = (False, True)
     elif space.dtype.kind in "iu":
         limits = (np.iinfo(space.dtype).min, np.iinfo(space.dtype).max)
-    ends = zip((space.low, space.high), limits, strict=True)
-    low, high = (None if (end == limit).all() else end for end, limit in ends)
-    return low, high
+    bounds = zip((space.low, space.high), limits, strict=True)
+    return tuple(None if (bound == limit).all() else bound for bound, limit in bounds)
 
 
 def _bounds_to_json(bound: np.ndarray) -> Any:

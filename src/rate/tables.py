@@ -64,6 +64,14 @@ class Published:
     statements: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
+    def in_words(self) -> dict[str, str]:
+        """Statements by variant; where there is none, the printed values."""
+        printed = {
+            variant: ", ".join(f"{_mean_error(*pair)} at {position}" for position, pair in values.items())
+            for variant, values in self.values.items()
+        }
+        return {**printed, **self.statements}
+
 
 def markdown_text(text: str) -> str:
     """Text made harmless in Markdown: no HTML, no table borders, no links, no line ends."""
@@ -146,7 +154,7 @@ def detail_table(summaries: Sequence[Summary], published: Published | None = Non
     columns["episodes"] = [str(summary.episodes) for summary in summaries]
     if published and published.values:
         pairs = [published.values.get(summary.variant, {}).get(names[summary.task]) for summary in summaries]
-        columns["paper"] = [f"{_number(pair[0])} ± {_number(pair[1], pair[0])}" if pair else "—" for pair in pairs]
+        columns["paper"] = [_mean_error(*pair) if pair else "—" for pair in pairs]
         columns["difference"] = [_difference(summary, pair) for summary, pair in zip(summaries, pairs, strict=True)]
     return Table(tuple(columns), list(zip(*columns.values(), strict=True)))
 
@@ -190,7 +198,11 @@ def score(summary: Summary) -> str:
 
 
 def _score(summary: Summary) -> str:
-    return f"{_number(summary.mean)} ± {_number(summary.standard_error, summary.mean)}"
+    return _mean_error(summary.mean, summary.standard_error)
+
+
+def _mean_error(mean: float, error: float) -> str:
+    return _number(mean) if math.isnan(error) else f"{_number(mean)} ± {_number(error, mean)}"
 
 
 def _without(summary: Summary) -> str:
@@ -200,8 +212,9 @@ def _without(summary: Summary) -> str:
 def _difference(summary: Summary, pair: tuple[float, float] | None) -> str:
     if pair is None or not summary.complete:
         return "—"
-    difference = summary.mean - pair[0]
-    return ("+" if difference >= 0 else "−") + _number(abs(difference), pair[0])
+    text = _number(abs(summary.mean - pair[0]), pair[0])
+    sign = "+" if summary.mean > pair[0] else "−"
+    return text if float(text) == 0 else sign + text
 
 
 def _number(value: float, size: float | None = None) -> str:

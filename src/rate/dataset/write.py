@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 from rate import spaces
-from rate.dataset.card import CARD, ArrayLayout, DatasetError, array_layouts, seal
+from rate.dataset.card import CARD, ArrayLayout, DatasetError, array_header, array_layouts, seal
 from rate.dataset.read import Dataset, open_dataset
 from rate.episode import Episode, returns_to_go
 from rate.files import atomic_write, storage_errors, synchronise, synchronise_folder
@@ -34,7 +34,8 @@ def write_dataset(
 ) -> Dataset:
     """Write episodes to a new dataset folder and open it; one episode is held in memory at a time.
 
-    The folder gets its name only once it is complete and flushed to the disk. On an error, or Ctrl-C, nothing is left.
+    The folder gets its name only once it is complete and flushed to the disk. On an error, or Ctrl-C, nothing is left;
+    a killed process leaves at most a hidden folder `.<name>.<random>.partial` beside it, which may be deleted.
 
     Args:
         task: name of the task that was recorded, if it has one.
@@ -152,8 +153,7 @@ class _ArrayFile:
         with storage_errors(self.path):
             self.path.parent.mkdir(exist_ok=True)
             self.file = open(self.path, "xb")  # noqa: SIM115 (closed by __exit__)
-            self._write_header()
-        self.start = self.file.tell()
+            self.file.write(self._header())
 
     def __enter__(self) -> "_ArrayFile":
         return self
@@ -177,18 +177,14 @@ class _ArrayFile:
         """Complete the header, flush to the disk, and return the array's record for the card."""
         with storage_errors(self.path):
             self.file.seek(0)
-            self._write_header()
-            # NumPy pads headers so that the first dimension can grow in place.
-            assert self.file.tell() == self.start, "the header of a .npy file changed its length"
+            self.file.write(self._header())
             synchronise(self.file)
         shape = [self.rows, *self.layout.row_shape]
         record = {"file": self.layout.file, "dtype": self.layout.dtype.str, "shape": shape}
         return {**record, "sha256": self.digest.hexdigest()}
 
-    def _write_header(self) -> None:
-        shape = (self.rows, *self.layout.row_shape)
-        description = np.lib.format.dtype_to_descr(self.layout.dtype)
-        np.lib.format.write_array_header_1_0(self.file, {"descr": description, "fortran_order": False, "shape": shape})
+    def _header(self) -> bytes:
+        return array_header(self.layout.dtype, (self.rows, *self.layout.row_shape))
 
 
 class _Moments:

@@ -27,6 +27,7 @@ class Experiment:
 
     data: collections by name. variants: recipes by name; a recipe's `dataset` is the name of its collection. evaluations: tasks
     by name; paper: what the paper says of a variant. axis: what the number in an evaluation task's name means.
+    long_evaluations: further tasks with their number of episodes, for the first seed only.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Experiment:
     evaluations: tuple[str, ...]
     seeds: tuple[int, ...] = (0, 1, 2, 3)
     episodes: int = 100
+    long_evaluations: Mapping[str, int] = field(default_factory=dict)
     checkpoint: str = "last"
     axis: str = "corridor length T (steps)"
     training_length: int | None = None
@@ -57,6 +59,7 @@ class Experiment:
             evaluations=self.evaluations[:2],
             seeds=self.seeds[:1],
             episodes=4,
+            long_evaluations={},
         )
 
     def facts(self, name: str) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""Action Associative Retrieval: the last action must repeat the first, far beyond the training length.
+
+Claim: trained on at most 90 steps and tested at 180, p(right | first action 0) + p(right | first action 1) is near 2 for RATE and
+at most 1 for DT, which cannot see the first action any more.
+Source: Fig. 12 and App. D of the paper; small models.
+Cost: see the report of the run.
+Command: rate reproduce aar
+"""
+
+from dataclasses import replace
+
+from rate.experiments import Collection, Experiment
+from rate.experiments.demo import DT, RATE
+
+EXPERIMENT = Experiment(
+    title="Action Associative Retrieval: is the first action remembered?",
+    claim="RATE's two conditional probabilities sum to about 2 at twice the training length; DT's to at most 1.",
+    source="Fig. 12, App. D; small models",
+    cost="about ten minutes on two cores",
+    data={"aar": Collection("aar-segments/90x3", 4000)},
+    variants={"rate": replace(RATE, dataset="aar"), "dt": replace(DT, dataset="aar")},
+    evaluations=("aar/30", "aar/60", "aar/90", "aar/120", "aar/180", "aar/360"),
+    axis="episode length T (steps)",
+    training_length=89,
+    paper={"rate": "sum near 2 at T = 180", "dt": "sum at most 1 at T = 180"},
+)

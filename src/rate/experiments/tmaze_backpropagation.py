@@ -1,0 +1,29 @@
+"""What gradient through memory buys: whole window, two segments, one segment, and the released update rule.
+
+Claim: with gradients through all segments, RATE learns the hand-over of memory from segment to segment quickly and on every seed; with memory
+detached after each segment (the released code), write path and valve are never trained.
+Source: sections 11, 14 (quirks 1 and 2) and 15 of the method; the paper is silent.
+Cost: see the report of the run.
+Command: rate reproduce tmaze-backpropagation --jobs 2
+"""
+
+from dataclasses import replace
+
+from rate.experiments import Collection, Experiment
+from rate.experiments.demo import RATE
+
+EXPERIMENT = Experiment(
+    title="T-Maze: gradient through memory",
+    claim="Gradient through the whole window against detached memory, same data, same windows.",
+    source="method, sections 11, 14 and 15",
+    cost="about half an hour on two cores",
+    data={"tmaze": Collection("tmaze-uniform/90", 4000)},
+    variants={
+        "window": RATE,
+        "two-segments": replace(RATE, bptt_segments=2),
+        "one-segment": replace(RATE, bptt_segments=1),
+        "released-rule": replace(RATE, bptt_segments=1, update_per_segment=True),
+    },
+    evaluations=("tmaze/30", "tmaze/60", "tmaze/90", "tmaze/300", "tmaze/900", "tmaze/2400"),
+    training_length=90,
+)

@@ -1,0 +1,829 @@
+import hashlib
+import json
+import os
+import pickle
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rate.dataset import Batches, Dataset, DatasetError, open_dataset, split, write_dataset
+from rate.dataset.card import array_header, array_layouts, read_card, seal
+from rate.episode import Episode, returns_to_go
+from rate.spaces import flatten, leaves
+
+VECTOR = spaces.Box(-10.0, 10.0, (3,))
+ACTIONS = spaces.Discrete(3)
+OBSERVATIONS: dict[str, gymnasium.Space[Any]] = {
+    "vector": VECTOR,
+    "image": spaces.Box(0, 255, (4, 5, 3), np.uint8),
+    "discrete": spaces.Discrete(4, start=-1),
+    "multi-discrete": spaces.MultiDiscrete([2, 3]),
+    "nested": spaces.Dict(
+        {"camera/left": spaces.Box(0, 255, (2, 2, 3), np.uint8), "body": spaces.Dict({"arm": VECTOR, "on": ACTIONS})}
+    ),
+    "tuple": spaces.Tuple([VECTOR, spaces.MultiBinary(2)]),
+}
+ACTION_SPACES = {
+    "discrete": ACTIONS,
+    "multi-discrete": spaces.MultiDiscrete([2, 3]),
+    "box": spaces.Box(-1.0, 1.0, (2,)),
+}
+
+
+def recorded(
+    lengths: Iterable[int],
+    observation_space: gymnasium.Space[Any] = VECTOR,
+    action_space: gymnasium.Space[Any] = ACTIONS,
+    seed: int = 0,
+) -> list[Episode]:
+    """Random episodes of the given lengths; every second one is cut, and has no seed."""
+    random = np.random.default_rng(seed)
+    observation_space.seed(seed)
+    action_space.seed(seed)
+    episodes = []
+    for index, steps in enumerate(lengths):
+        samples = [flatten(observation_space, observation_space.sample()) for _ in range(steps + 1)]
+        last = np.arange(steps) == steps - 1
+        episodes.append(
+            Episode(
+                {path: np.stack([sample[path] for sample in samples]) for path in samples[0]},
+                np.stack([action_space.sample() for _ in range(steps)]),
+                random.normal(size=steps).astype(np.float32),
+                last & (index % 2 == 0),
+                last & (index % 2 == 1),
+                seed=None if index % 2 else index,
+            )
+        )
+    return episodes
+
+
+def assert_equal(left: Episode, right: Episode) -> None:
+    assert list(left.observations) == list(right.observations)
+    pairs = [(leaf, right.observations[path]) for path, leaf in left.observations.items()]
+    pairs += [(getattr(left, name), getattr(right, name)) for name in ("actions", "rewards")]
+    pairs += [(getattr(left, name), getattr(right, name)) for name in ("terminations", "truncations")]
+    for one, other in pairs:
+        assert one.dtype == other.dtype
+        assert np.array_equal(one, other)
+    assert left.seed == right.seed
+
+
+def repaired(path: Path, **changes: Any) -> None:
+    """Rewrite a card with changes and fresh hashes, as a writer with bad intentions would."""
+    card = json.loads((path / "card.json").read_text())
+    for key in ("format", "format_version", "content_hash", "card_hash"):
+        del card[key]
+    (path / "card.json").write_text(seal({**card, **changes}))
+
+
+def rehashed(path: Path) -> None:
+    """Give the card the hashes of the arrays as they are now."""
+    card = json.loads((path / "card.json").read_text())
+    for record in card["arrays"].values():
+        array = np.load(path / record["file"], allow_pickle=False)
+        record["sha256"] = hashlib.sha256(array.tobytes()).hexdigest()
+    repaired(path, arrays=card["arrays"])
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return write_dataset(tmp_path / "data", recorded([1, 7, 3, 12, 4]), VECTOR, ACTIONS)
+
+
+# Writing and reading
+
+
+@pytest.mark.parametrize("action_space", ACTION_SPACES.values(), ids=ACTION_SPACES.keys())
+@pytest.mark.parametrize("observation_space", OBSERVATIONS.values(), ids=OBSERVATIONS.keys())
+def test_what_is_written_is_read(
+    tmp_path: Path, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]
+) -> None:
+    episodes = recorded([3, 1, 5], observation_space, action_space)
+    provenance = {"expert": "random", "seeds": [1, 2]}
+    given_back = write_dataset(
+        tmp_path / "data", iter(episodes), observation_space, action_space, task="toy/3", provenance=provenance
+    )
+    for dataset in (given_back, open_dataset(tmp_path / "data")):
+        assert (dataset.observation_space, dataset.action_space) == (observation_space, action_space)
+        assert (dataset.card["task"], dataset.card["provenance"]) == ("toy/3", provenance)
+        assert (len(dataset), dataset.steps, dataset.path) == (3, 9, tmp_path / "data")
+        for index, episode in enumerate(episodes):
+            assert_equal(dataset.episode(index), episode)
+        assert_equal(dataset.episode(-1), episodes[-1])
+        np.testing.assert_array_equal(dataset.lengths, [3, 1, 5])
+        np.testing.assert_allclose(dataset.returns, [episode.total_return for episode in episodes], rtol=1e-6)
+        sums = np.concatenate([returns_to_go(episode.rewards) for episode in episodes])
+        np.testing.assert_array_equal(dataset.arrays["returns_to_go"], sums)
+    assert os.listdir(tmp_path) == ["data"]
+
+
+def test_there_is_no_episode_beyond_the_last(dataset: Dataset) -> None:
+    for index in (5, -6):
+        with pytest.raises(IndexError, match="allowed are 0 to 4"):
+            dataset.episode(index)
+
+
+def test_statistics_are_those_of_all_observations(tmp_path: Path) -> None:
+    space = spaces.Dict({"state": VECTOR, "constant": spaces.Box(0.0, 9.0, (1,)), "count": ACTIONS})
+    episodes = recorded([4, 9, 2], space)
+    for episode in episodes:
+        episode.observations["constant"][:] = 7
+    dataset = write_dataset(tmp_path / "data", episodes, space, ACTIONS)
+    everything = np.concatenate([episode.observations["state"] for episode in episodes])
+    assert set(dataset.normalisation) == {"state", "constant"}
+    mean, std = dataset.normalisation["state"]
+    assert mean.dtype == std.dtype == np.float32
+    np.testing.assert_allclose(mean, everything.mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(std, everything.std(0), rtol=1e-4)
+    assert [float(number[0]) for number in dataset.normalisation["constant"]] == [7, 1]
+    returns = [episode.total_return for episode in episodes]
+    assert dataset.card["returns"]["mean"] == pytest.approx(np.mean(returns), abs=1e-6)
+    assert dataset.card["returns"]["quantiles"]["0.5"] == pytest.approx(np.median(returns), abs=1e-6)
+    assert dataset.card["lengths"] == {"min": 2, "max": 9, "mean": 5}
+    assert dataset.return_scale == pytest.approx(np.abs(returns).max(), rel=1e-6)
+
+
+def test_statistics_keep_small_spreads_around_large_means(tmp_path: Path) -> None:
+    space = spaces.Box(-np.inf, np.inf, (1,), np.float64)
+    episodes = recorded([50] * 20, space)
+    for number, episode in enumerate(episodes):
+        episode.observations["observation"][:] = 1e9 + np.sin(number * 51 + np.arange(51))[:, None]
+    dataset = write_dataset(tmp_path / "data", episodes, space, ACTIONS)
+    expected = np.sin(np.arange(20 * 51)).std()
+    assert dataset.card["normalisation"]["observation"]["std"][0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_returns_of_zero_have_scale_one(tmp_path: Path) -> None:
+    episode = recorded([3])[0]
+    episode.rewards[:] = 0
+    assert write_dataset(tmp_path / "data", [episode], VECTOR, ACTIONS).return_scale == 1.0
+
+
+def test_the_content_hash_is_that_of_the_data(tmp_path: Path) -> None:
+    one = write_dataset(tmp_path / "one", recorded([3, 4]), VECTOR, ACTIONS, provenance={"date": "today"})
+    two = write_dataset(tmp_path / "two", recorded([3, 4]), VECTOR, ACTIONS, provenance={"date": "tomorrow"})
+    other = write_dataset(tmp_path / "other", recorded([3, 4], seed=1), VECTOR, ACTIONS)
+    assert one.content_hash == two.content_hash != other.content_hash
+
+
+def test_episodes_are_not_kept_in_memory(tmp_path: Path) -> None:
+    alive: list[weakref.ref[Episode]] = []
+
+    def stream() -> Iterator[Episode]:
+        for _ in range(10):
+            episode = recorded([5])[0]
+            alive.append(weakref.ref(episode))
+            yield episode
+            del episode
+            assert sum(reference() is not None for reference in alive) <= 1
+
+    assert len(write_dataset(tmp_path / "data", stream(), VECTOR, ACTIONS)) == 10
+
+
+def test_a_read_only_dataset_can_be_read(dataset: Dataset) -> None:
+    for file in dataset.path.rglob("*"):
+        os.chmod(file, 0o555 if file.is_dir() else 0o444)
+    assert len(open_dataset(dataset.path)) == 5
+    with pytest.raises(ValueError, match="read-only"):
+        dataset.arrays["rewards"][0] = 1
+
+
+@pytest.mark.parametrize("shape", [(1,), (10**7, 3), (0, 84, 84, 3), (5, *[10**6] * 20)])
+@pytest.mark.parametrize("dtype", ["|b1", "|u1", "<i8", "<f4"])
+def test_headers_are_those_of_numpy(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    with open(tmp_path / "header", "w+b") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+        file.seek(0)
+        assert array_header(np.dtype(dtype), shape) == file.read()
+
+
+# Refusals
+
+
+def test_an_existing_folder_is_not_overwritten(dataset: Dataset, tmp_path: Path) -> None:
+    def never() -> Iterator[Episode]:
+        pytest.fail("an episode was recorded in vain")
+        yield
+
+    with pytest.raises(DatasetError, match="already exists"):
+        write_dataset(dataset.path, never(), VECTOR, ACTIONS)
+    assert len(open_dataset(dataset.path)) == 5
+    (tmp_path / "empty").mkdir()
+    write_dataset(tmp_path / "empty", recorded([2]), VECTOR, ACTIONS)
+
+
+def test_two_writers_do_not_mix(tmp_path: Path) -> None:
+    def interrupted() -> Iterator[Episode]:
+        yield recorded([2])[0]
+        write_dataset(tmp_path / "data", recorded([4]), VECTOR, ACTIONS)
+
+    with pytest.raises(DatasetError, match="already exists"):
+        write_dataset(tmp_path / "data", interrupted(), VECTOR, ACTIONS)
+    assert open_dataset(tmp_path / "data").steps == 4
+    assert os.listdir(tmp_path) == ["data"]
+
+
+def changed(index: int, **changes: Any) -> list[Episode]:
+    """Three episodes, one with fields replaced after its own checks, as a careless caller can."""
+    episodes = recorded([3, 3, 3])
+    for name, value in changes.items():
+        object.__setattr__(episodes[index], name, value)
+    return episodes
+
+
+@pytest.mark.parametrize(
+    ("episodes", "message"),
+    [
+        ([], "no episode"),
+        (changed(1, observations={"camera": np.zeros((4, 3))}), r"episode 1: it has the arrays"),
+        (changed(2, observations={"observation": np.zeros((4, 2), np.float32)}), "episode 2: .*shape"),
+        (changed(0, observations={"observation": np.full((4, 3), 11.0)}), "episode 0: .*outside the space"),
+        (changed(1, observations={"observation": np.full((4, 3), np.nan)}), "episode 1: .*NaN"),
+        (changed(1, actions=np.array([0, 1, 3])), "episode 1: actions: 1 of 3 numbers are outside"),
+        (changed(1, actions=np.array([0.5, 1, 2])), "episode 1: actions: dtype is float64"),
+        (changed(1, actions=np.zeros((3, 1), np.int64)), "episode 1: actions: shape"),
+        (changed(1, rewards=np.full(3, 3e38, np.float32)), "episode 1: returns-to-go"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path: Path, episodes: list[Episode], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        write_dataset(tmp_path / "new" / "data", episodes, VECTOR, ACTIONS)
+    assert os.listdir(tmp_path) == []
+
+
+def test_numbers_too_large_to_normalise_are_refused(tmp_path: Path) -> None:
+    space = spaces.Box(-np.inf, np.inf, (3,), np.float64)
+    episode = recorded([3])[0]
+    episode.observations["observation"] = np.array([[1e200] * 3, [-1e200] * 3] * 2)
+    with pytest.raises(DatasetError, match="too large to be normalised"):
+        write_dataset(tmp_path / "data", [episode], space, ACTIONS)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("observation_space", "action_space", "message"),
+    [
+        (spaces.Text(3), ACTIONS, "supported are"),
+        (VECTOR, spaces.Dict({"a": ACTIONS}), "actions must be one array"),
+        (VECTOR, spaces.Tuple([ACTIONS, ACTIONS]), "actions must be one array"),
+    ],
+)
+def test_spaces_that_cannot_be_stored_are_refused(
+    tmp_path: Path, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any], message: str
+) -> None:
+    with pytest.raises(DatasetError, match=message):
+        write_dataset(tmp_path / "data", recorded([2]), observation_space, action_space)
+
+
+@pytest.mark.parametrize("provenance", [{"a": object()}, {"a": float("nan")}, {"a": np.zeros(2)}])
+def test_provenance_must_be_plain(tmp_path: Path, provenance: dict[str, Any]) -> None:
+    with pytest.raises(DatasetError, match="provenance may hold only"):
+        write_dataset(tmp_path / "data", recorded([2]), VECTOR, ACTIONS, provenance=provenance)
+
+
+# Interruptions and full disks
+
+WRITER = """
+import sys
+import numpy as np
+from gymnasium import spaces
+from rate.dataset import write_dataset
+from rate.episode import Episode
+
+def stream():
+    for number in range(int(sys.argv[2])):
+        print(number, flush=True)
+        ends = np.zeros(100, bool)
+        yield Episode({"observation": np.zeros((101, 3), np.float32)}, np.zeros(100, int), np.zeros(100), ends, ends)
+
+write_dataset(sys.argv[1], stream(), spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(3))
+"""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, FileNotFoundError])
+def test_an_interrupted_writer_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    def stream() -> Iterator[Episode]:
+        yield from recorded([4, 4])
+        raise error("from the environment")
+
+    with pytest.raises(error, match="from the environment"):
+        write_dataset(tmp_path / "new" / "data", stream(), VECTOR, ACTIONS)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_killed_writer_leaves_no_dataset(tmp_path: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path / "data"), str(10**9)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    for line in writer.stdout:
+        if int(line) >= 200:
+            break
+    writer.send_signal(signal.SIGKILL)
+    writer.wait(60)
+    writer.stdout.close()
+    assert not (tmp_path / "data").exists()
+    with pytest.raises(DatasetError, match="missing"):
+        open_dataset(tmp_path / "data")
+    write_dataset(tmp_path / "data", recorded([2]), VECTOR, ACTIONS)
+
+
+@pytest.mark.parametrize("episodes", [2, 50, 2000])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, episodes: int) -> None:
+    """No file may exceed 1000 bytes: the limit strikes when buffers are flushed, at the end or in the stream."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    result = subprocess.run(
+        [sys.executable, "-c", WRITER, tmp_path / "data", str(episodes)],
+        capture_output=True, text=True, preexec_fn=limit, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "cannot write" in result.stderr.splitlines()[-1]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_read_only_folder_is_named() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(PermissionError, match="may write to"):
+                write_dataset(Path(folder) / "data", recorded([2]), VECTOR, ACTIONS)
+        finally:
+            os.seteuid(user)
+            os.chmod(folder, 0o755)
+        assert os.listdir(folder) == []
+
+
+# Damage
+
+
+@cache
+def sound() -> Path:
+    """A small dataset that tests copy and damage."""
+    folder = Path(tempfile.mkdtemp())
+    space = spaces.Dict({"camera": spaces.Box(0, 255, (2, 2, 1), np.uint8), "state": VECTOR})
+    write_dataset(folder / "data", recorded([2, 3], space), space, ACTIONS, task="toy", provenance={"by": "test"})
+    return folder / "data"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_leftovers() -> Iterator[None]:
+    yield
+    shutil.rmtree(sound().parent)
+    sound.cache_clear()
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound(), tmp_path / "copy"))
+
+
+FILES = [
+    "card.json",
+    "observations/camera.npy",
+    "observations/state.npy",
+    "actions.npy",
+    "rewards.npy",
+    "returns_to_go.npy",
+    "terminations.npy",
+    "truncations.npy",
+    "episode_offsets.npy",
+    "seeds.npy",
+]
+every_file = pytest.mark.parametrize("file", FILES)
+
+
+def test_the_list_of_files_is_complete() -> None:
+    assert sorted(str(file.relative_to(sound())) for file in sound().rglob("*.*")) == sorted(FILES)
+
+
+@every_file
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_missing_file_is_named(copy: Path, file: str, verify: bool) -> None:
+    (copy / file).unlink()
+    with pytest.raises(DatasetError, match=rf"{file} is missing"):
+        open_dataset(copy, verify)
+
+
+@every_file
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_file_cut_short_anywhere_is_named(copy: Path, file: str, verify: bool) -> None:
+    whole = (copy / file).read_bytes()
+    # Without its line end, a card is still the same card.
+    for size in {*range(0, len(whole) - 1, 7), len(whole) - 2}:
+        (copy / file).write_bytes(whole[:size])
+        with pytest.raises(DatasetError, match=file):
+            open_dataset(copy, verify)
+
+
+@every_file
+def test_a_file_with_more_at_its_end_is_named(copy: Path, file: str) -> None:
+    with open(copy / file, "ab") as stream:
+        stream.write(b"\0")
+    with pytest.raises(DatasetError, match=file):
+        open_dataset(copy)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), file=st.sampled_from(FILES))
+def test_any_changed_byte_is_an_error_or_changes_nothing(data: st.DataObject, file: str) -> None:
+    """Only bytes without meaning may change unnoticed, such as the last digit of a number that reads the same."""
+    path = sound() / file
+    whole = path.read_bytes()
+    offset = data.draw(st.integers(0, len(whole) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda value: value != whole[offset]))
+    original = open_dataset(sound())
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(sound(), Path(folder) / "copy"))
+        (copy / file).write_bytes(whole[:offset] + bytes([byte]) + whole[offset + 1 :])
+        try:
+            damaged = open_dataset(copy)
+        except DatasetError as error:
+            assert file in str(error)  # noqa: PT017 (either outcome is right)
+            return
+        assert damaged.card == original.card
+        for name, array in original.arrays.items():
+            assert array.tobytes() == damaged.arrays[name].tobytes()
+
+
+@every_file
+def test_every_flipped_bit_of_the_data_is_found(copy: Path, file: str) -> None:
+    whole = (copy / file).read_bytes()
+    for offset in range(128 if file.endswith("npy") else 0, len(whole), 11):
+        (copy / file).write_bytes(whole[:offset] + bytes([whole[offset] ^ 1 << offset % 8]) + whole[offset + 1 :])
+        with pytest.raises(DatasetError, match=file):
+            open_dataset(copy)
+
+
+class Hostile:
+    """Unpickling an instance writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@every_file
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("form", ["bare pickle", "object array", "zip of arrays"])
+def test_a_pickle_is_never_run(copy: Path, tmp_path: Path, file: str, verify: bool, form: str) -> None:
+    bait = tmp_path / "executed"
+    objects = np.array([Hostile(bait)] * len(np.load(sound() / "actions.npy")), dtype=object)
+    with open(copy / file, "wb") as stream:
+        if form == "bare pickle":
+            pickle.dump(Hostile(bait), stream)
+        elif form == "object array":
+            np.lib.format.write_array(stream, objects, allow_pickle=True)
+        else:
+            np.savez(stream, objects)
+    with pytest.raises(DatasetError, match=file):
+        open_dataset(copy, verify)
+    assert not bait.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "array", "message"),
+    [
+        ("actions.npy", np.zeros(5, np.float32), "<f4"),
+        ("actions.npy", np.zeros(6, np.int64), r"\(6,\)"),
+        ("actions.npy", np.zeros(5, ">i8"), ">i8"),
+        ("observations/state.npy", np.asfortranarray(np.zeros((7, 3), np.float32)), "begins with"),
+        ("rewards.npy", np.zeros((5, 1), np.float32), r"\(5, 1\)"),
+        ("rewards.npy", np.zeros(5, "S4"), "S4"),
+        ("rewards.npy", np.zeros(5, [("a", "<f4")]), "begins with"),
+    ],
+)
+@pytest.mark.parametrize("verify", [True, False])
+def test_another_array_is_refused(copy: Path, file: str, array: np.ndarray, message: str, verify: bool) -> None:
+    np.save(copy / file, array)
+    with pytest.raises(DatasetError, match=rf"{file}.*{message}"):
+        open_dataset(copy, verify)
+
+
+@pytest.mark.parametrize(
+    ("file", "row", "value", "message"),
+    [
+        ("observations/state.npy", 1, np.nan, "NaN"),
+        ("observations/state.npy", 1, 11.0, "outside the space"),
+        ("actions.npy", 2, 3, "outside the space"),
+        ("rewards.npy", 0, np.inf, "NaN or infinity"),
+        ("returns_to_go.npy", 4, np.nan, "NaN or infinity"),
+        ("terminations.npy", 0, True, "before its last step"),
+        ("truncations.npy", 2, True, "before its last step"),
+    ],
+)
+def test_wrong_values_under_right_hashes_are_found(copy: Path, file: str, row: int, value: Any, message: str) -> None:
+    array = np.load(copy / file)
+    array[row] = value
+    np.save(copy / file, array)
+    rehashed(copy)
+    with pytest.raises(DatasetError, match=rf"{file}.*{message}"):
+        open_dataset(copy)
+
+
+@pytest.mark.parametrize("offsets", [[0, 0, 5], [0, 5, 2], [1, 2, 5], [0, 2, 6], [0, -1, 5]])
+def test_offsets_that_do_not_rise_to_the_end_are_found_without_hashes(copy: Path, offsets: list[int]) -> None:
+    np.save(copy / "episode_offsets.npy", np.array(offsets))
+    with pytest.raises(DatasetError, match=r"episode_offsets.npy must rise"):
+        open_dataset(copy, verify=False)
+
+
+CAMERA = {"type": "Box", "dtype": "uint8", "shape": [2, 2, 1], "low": 0, "high": 255}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"observation_space": CAMERA}, "lists the arrays"),
+        ({"observation_space": {"type": "Dict", "spaces": {"camera": CAMERA, "state": CAMERA}}}, "need 'observations"),
+        ({"observation_space": {"type": "Magic"}}, "unknown kind of space"),
+        ({"action_space": {"type": "Tuple", "spaces": [CAMERA]}}, "actions must be one array"),
+        ({"action_space": {"type": "Discrete", "n": 3, "start": 0, "dtype": "int32"}}, "need 'actions'"),
+        ({"steps": 6}, "need 'observations/camera'"),
+        ({"steps": 10**30}, "need 'observations/camera'"),
+        ({"episodes": 0, "steps": 0}, "counts 0 episodes"),
+        ({"episodes": "2"}, "'episodes' is missing or of the wrong type"),
+        ({"normalisation": {}}, "'normalisation' needs"),
+        ({"normalisation": {"state": {"mean": [0, 0], "std": [1, 1]}}}, "'normalisation' needs"),
+        ({"normalisation": {"state": {"mean": [0, 0, 0], "std": [1, 1, -1]}}}, "'normalisation' needs"),
+        ({"normalisation": {"state": [1]}}, "'normalisation' is damaged"),
+    ],
+)
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_card_that_contradicts_itself_is_refused(
+    copy: Path, changes: dict[str, Any], message: str, verify: bool
+) -> None:
+    repaired(copy, **changes)
+    with pytest.raises(DatasetError, match=rf"card.json.*{message}"):
+        open_dataset(copy, verify)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not the card"),
+        ('{"format": "other"}', "not the card"),
+        ('{"format": "rate-dataset", "format_version": 2}', "version 2.*newer release"),
+        ('{"format": "rate-dataset", "format_version": "1"}', "version '1'"),
+        ('{"format": "rate-dataset", "format_version": 1}', "hash"),
+    ],
+)
+def test_a_card_of_another_kind_is_refused(copy: Path, text: str, message: str) -> None:
+    (copy / "card.json").write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(copy)
+
+
+def test_a_folder_that_is_no_dataset_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "nothing", tmp_path / "file"):
+        with pytest.raises(DatasetError, match="is not a dataset; write one"):
+            open_dataset(path)
+
+
+def test_a_card_cannot_point_outside_its_folder(copy: Path) -> None:
+    card = read_card(copy)
+    card["arrays"]["actions"]["file"] = "../actions.npy"
+    repaired(copy, arrays=card["arrays"])
+    with pytest.raises(DatasetError, match="need 'actions'"):
+        open_dataset(copy)
+
+
+def test_file_names_of_strange_leaves_stay_inside(tmp_path: Path) -> None:
+    space = spaces.Dict(dict.fromkeys(("..", "../up", "", "a b", "ü", "CON:", "x" * 100), VECTOR))
+    layouts = array_layouts(space, ACTIONS)
+    folder = tmp_path / "data"
+    assert all((folder / layout.file).resolve().is_relative_to(folder) for layout in layouts.values())
+    dataset = write_dataset(folder, recorded([2], space), space, ACTIONS)
+    assert list(dataset.episode(0).observations) == list(leaves(space))
+
+
+# Batches
+
+
+@cache
+def memory_dataset(lengths: tuple[int, ...]) -> Dataset:
+    """A dataset whose observation, action and reward tell the episode and step they belong to."""
+    space = spaces.Box(-np.inf, np.inf, (2,))
+    episodes = []
+    for index, steps in enumerate(lengths):
+        where = np.stack([np.full(steps + 1, index + 1), np.arange(steps + 1)], 1).astype(np.float32)
+        ends = np.arange(steps) == steps - 1
+        episodes.append(Episode({"observation": where}, where[:-1, 1] + 1, where[:-1, 1], ends, np.zeros(steps, bool)))
+    with tempfile.TemporaryDirectory() as folder:
+        actions = spaces.Box(0.0, np.inf, ())
+        return write_dataset(Path(folder) / "data", episodes, space, actions)
+
+
+LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=6).map(tuple)
+relaxed = settings(max_examples=60, deadline=None)
+
+
+@relaxed
+@given(lengths=LENGTHS, window=st.integers(1, 8), batch_size=st.integers(1, 9), seed=st.integers(0, 5))
+def test_strides_cover_each_step_once_in_order(
+    lengths: tuple[int, ...], window: int, batch_size: int, seed: int
+) -> None:
+    dataset = memory_dataset(lengths)
+    batches = Batches(dataset, batch_size, window, "stride", seed)
+    windows = sum(-(-length // window) for length in lengths)
+    assert batches.batches_per_epoch == -(-windows // batch_size)
+    plans = [batches.plan(step) for step in range(batches.batches_per_epoch)]
+    episodes, starts, sizes = (np.concatenate(parts)[:windows] for parts in zip(*plans, strict=True))
+    for index, length in enumerate(lengths):
+        mine = np.flatnonzero(episodes == index)
+        mine = mine[np.argsort(starts[mine])]
+        covered = [step for row in mine for step in range(starts[row], starts[row] + sizes[row])]
+        assert covered == list(range(length))
+
+
+@relaxed
+@given(
+    lengths=LENGTHS,
+    window=st.integers(1, 8),
+    batch_size=st.integers(1, 9),
+    sampling=st.sampled_from(["first", "stride", "random"]),
+    steps=st.lists(st.integers(0, 60), min_size=1, max_size=5),
+)
+def test_batches_depend_on_seed_and_step_alone(
+    lengths: tuple[int, ...], window: int, batch_size: int, sampling: Any, steps: list[int]
+) -> None:
+    dataset = memory_dataset(lengths)
+    used = Batches(dataset, batch_size, window, sampling, 7)
+    for step in steps:
+        fresh = Batches(dataset, batch_size, window, sampling, 7).plan(step)
+        for one, other in zip(used.plan(step), fresh, strict=True):
+            assert one.shape == (batch_size,)
+            assert one.dtype == np.int64
+            np.testing.assert_array_equal(one, other)
+        episodes, starts, sizes = fresh
+        np.testing.assert_array_equal(sizes, np.minimum(window, dataset.lengths[episodes] - starts))
+        assert (starts >= 0).all()
+        assert (sizes >= 1).all()
+
+
+@relaxed
+@given(lengths=LENGTHS, window=st.integers(1, 8), batch_size=st.integers(1, 9), epochs=st.integers(1, 4))
+def test_each_epoch_visits_each_window_once(
+    lengths: tuple[int, ...], window: int, batch_size: int, epochs: int
+) -> None:
+    dataset = memory_dataset(lengths)
+    for sampling in ("first", "random"):
+        batches = Batches(dataset, batch_size, window, sampling, 0)
+        steps = -(-len(lengths) * epochs // batch_size)
+        visited = np.concatenate([batches.plan(step)[0] for step in range(steps)])[: len(lengths) * epochs]
+        for epoch in visited.reshape(epochs, len(lengths)):
+            assert sorted(epoch) == list(range(len(lengths)))
+
+
+@relaxed
+@given(lengths=LENGTHS, window=st.integers(1, 8), sampling=st.sampled_from(["first", "stride", "random"]))
+def test_segments_hold_their_windows_and_padding_is_zero(lengths: tuple[int, ...], window: int, sampling: Any) -> None:
+    dataset = memory_dataset(lengths)
+    batches = Batches(dataset, 8, window, sampling, 3)
+    for step in range(3):
+        episodes, starts, sizes = batches.plan(step)
+        segment = batches.load(episodes, starts, sizes)
+        assert (len(segment), segment.steps) == (8, sizes.max())
+        for row, (index, start, size) in enumerate(zip(episodes, starts, sizes, strict=True)):
+            episode = dataset.episode(int(index))
+            here = slice(start, start + size)
+            expected = {
+                "actions": episode.actions[here],
+                "rewards": episode.rewards[here],
+                "returns_to_go": returns_to_go(episode.rewards)[here],
+                "terminations": episode.terminations[here],
+                "timesteps": np.arange(start, start + size),
+                "mask": np.ones(size, bool),
+            }
+            pairs = [(getattr(segment, name), value) for name, value in expected.items()]
+            pairs.append((segment.observations["observation"], episode.observations["observation"][here]))
+            for tensor, value in pairs:
+                assert tensor[row, :size].numpy().dtype == value.dtype
+                np.testing.assert_array_equal(tensor[row, :size].numpy(), value)
+                assert not tensor[row, size:].any()
+
+
+@pytest.mark.parametrize("observation_space", OBSERVATIONS.values(), ids=OBSERVATIONS.keys())
+def test_segments_of_every_space(tmp_path: Path, observation_space: gymnasium.Space[Any]) -> None:
+    episodes = recorded([3, 1, 5], observation_space)
+    dataset = write_dataset(tmp_path / "data", episodes, observation_space, ACTIONS)
+    segment = Batches(dataset, 3, 4, "first", 0).load(np.array([2, 0, 1]), np.array([1, 0, 0]), np.array([4, 3, 1]))
+    for path, leaf in segment.observations.items():
+        np.testing.assert_array_equal(leaf[0].numpy(), episodes[2].observations[path][1:5])
+        np.testing.assert_array_equal(leaf[1, :3].numpy(), episodes[0].observations[path][:3])
+        assert not leaf[2, 1:].any()
+
+
+def test_random_starts_are_uniform_and_fresh_in_each_epoch() -> None:
+    dataset = memory_dataset((12,) * 6)
+    batches = Batches(dataset, 6, 9, "random", 0)
+    starts = np.stack([batches.plan(epoch)[1] for epoch in range(500)])
+    counts = np.bincount(starts.reshape(-1), minlength=4)
+    assert len(counts) == 4
+    assert counts.min() > 0.9 * starts.size / 4
+    assert not np.array_equal(starts[0], starts[1])
+
+
+def test_batches_of_some_episodes_hold_no_other() -> None:
+    dataset = memory_dataset((3, 9, 4, 7))
+    for sampling in ("first", "stride", "random"):
+        batches = Batches(dataset, 5, 4, sampling, 0, np.array([3, 1]))
+        assert {int(index) for step in range(9) for index in batches.plan(step)[0]} == {1, 3}
+
+
+def test_another_seed_gives_another_order() -> None:
+    dataset = memory_dataset(tuple(range(1, 13)) * 3)
+    plans = [Batches(dataset, 36, 4, "first", seed).plan(0)[0].tolist() for seed in range(5)]
+    assert len({tuple(plan) for plan in plans}) == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"window": 0}, "window is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"sampling": "all"}, "allowed are first, stride, random"),
+        ({"episodes": np.array([], np.int64)}, "episodes must be one or more"),
+        ({"episodes": np.array([2])}, "one or more of 0 to 1"),
+    ],
+)
+def test_batches_refuse(change: dict[str, Any], message: str) -> None:
+    arguments = {"batch_size": 2, "window": 2, "sampling": "first", "seed": 0, **change}
+    with pytest.raises(ValueError, match=message):
+        Batches(memory_dataset((3, 4)), **arguments)
+
+
+@pytest.mark.parametrize(
+    "windows", [([0], [0], [4]), ([0], [-1], [1]), ([0], [0], [0]), ([2], [0], [1]), ([], [], []), ([0], [0, 0], [1])]
+)
+def test_windows_outside_their_episode_are_refused(windows: tuple[list[int], ...]) -> None:
+    batches = Batches(memory_dataset((3, 4)), 2, 2, "first", 0)
+    with pytest.raises(ValueError, match=r"take starts|episodes"):
+        batches.load(*(np.array(part, np.int64) for part in windows))
+    with pytest.raises(ValueError, match="step is -1"):
+        batches.plan(-1)
+
+
+def test_loading_takes_no_loop_over_rows() -> None:
+    """A batch of a thousand rows takes much less than a thousand times as long as one row."""
+    batches = Batches(memory_dataset((12,) * 6), 1000, 12, "first", 0)
+    plan = batches.plan(0)
+    batches.load(*plan)
+
+    def seconds(rows: int) -> float:
+        started = time.perf_counter()
+        batches.load(*(part[:rows] for part in plan))
+        return time.perf_counter() - started
+
+    assert min(seconds(1000) for _ in range(5)) < 100 * min(seconds(1) for _ in range(5))
+
+
+# Splitting
+
+
+@given(fraction=st.floats(0, 0.99), seed=st.integers(0, 100))
+def test_a_split_is_a_partition(fraction: float, seed: int) -> None:
+    dataset = memory_dataset((1, 2, 3, 4, 5, 6, 7))
+    training, validation = split(dataset, fraction, seed)
+    assert sorted([*training, *validation]) == list(range(7))
+    assert len(training) >= 1
+    assert len(validation) >= (fraction > 0)
+    again = split(dataset, fraction, seed)
+    assert np.array_equal(training, again[0])
+    assert np.array_equal(validation, again[1])
+
+
+def test_a_split_refuses() -> None:
+    with pytest.raises(ValueError, match="validation_fraction is 1"):
+        split(memory_dataset((3, 4)), 1.0, 0)
+    with pytest.raises(ValueError, match="one episode"):
+        split(memory_dataset((3,)), 0.5, 0)
+    training, validation = split(memory_dataset((3,)), 0.0, 0)
+    assert (list(training), list(validation)) == ([0], [])
