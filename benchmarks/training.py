@@ -60,7 +60,7 @@ def throughput(configuration: Configuration, dataset: Dataset, repeats: int = 5)
         yield Measurement("training", name, configuration.name, value, "real steps/s", ratio, counts[best[line]])
 
 
-def peak_memory(configuration: Configuration, dataset: Dataset, updates: int = 3) -> Iterator[Measurement]:
+def peak_memory(configuration: Configuration, dataset: Dataset, updates: int = 2) -> Iterator[Measurement]:
     """Largest resident memory of a fresh process after a few updates: in all, and what training added to the imports."""
     peaks = {}
     for name in VARIANTS:

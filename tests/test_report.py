@@ -260,6 +260,13 @@ def test_nan_in_the_scores_is_refused(experiment):
         report(experiment)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_single_position_far_from_the_training_length_can_be_drawn(experiment):
+    write_lines(experiment / "rows.jsonl", [row for row in rows_of(experiment) if row["x"] == 9])
+    report(experiment)
+    assert (experiment / "success.png").read_bytes().startswith(PNG)
+
+
 def test_labels_spread_around_their_middle():
     assert spread([0.1, 0.5], 0.1) == [0.1, 0.5]
     np.testing.assert_allclose(spread([0.5, 0.5, 0.5], 0.1), [0.4, 0.5, 0.6])

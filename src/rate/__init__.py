@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rate.episode import Episode as Episode
     from rate.evaluation import evaluate as evaluate
     from rate.models import config_class as config_class
-    from rate.models import names as list_models
+    from rate.models import names as list_models  # noqa: F401 (list_models)
     from rate.models.policy import Policy as Policy
     from rate.recipe import OptimiserConfig as OptimiserConfig
     from rate.recipe import Recipe as Recipe
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from rate.reproduction import reproduce as reproduce
     from rate.segment import Segment as Segment
     from rate.tasks import Task as Task
-    from rate.tasks import families as list_tasks
-    from rate.tasks import find as find_task
+    from rate.tasks import families as list_tasks  # noqa: F401 (list_tasks)
+    from rate.tasks import find as find_task  # noqa: F401 (find_task)
     from rate.training import resume as resume
     from rate.training import train as train
 

@@ -1,5 +1,6 @@
 """A trained policy as an agent that steps for as long as it is asked to, at constant cost per step."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,7 +42,7 @@ class Actor:
             self.steps[rows] = 0
             self.returns_to_go[rows] = self.target_return
         if self.sample:
-            for row, seed in zip(range(batch) if rows is None else rows, seeds or [None] * batch, strict=False):
+            for row, seed in zip(range(batch) if rows is None else rows, seeds or itertools.repeat(None), strict=False):
                 self.generators[row] = np.random.default_rng(seed)
 
     @torch.inference_mode()

@@ -1,9 +1,11 @@
 """Collecting data: an expert acts, its episodes become a dataset."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rate import rundir
 from rate.dataset import Dataset, write_dataset
+from rate.episode import Episode
 from rate.progress import progress_bar
 from rate.rollout import rollout
 from rate.tasks import find
@@ -31,11 +33,12 @@ def collect(
         raise ValueError(f"the task {task!r} has no expert to collect data with")
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, but {episodes} was given")
+    expert = found.expert()
     first = COLLECTION_SEEDS + seed * 10_000_000
     with progress_bar(f"collect {task}", episodes, show=show_progress) as advance:
 
-        def counted():  # type: ignore[no-untyped-def]
-            for episode in rollout(found.expert(), found, range(first, first + episodes), parallel=parallel):
+        def counted() -> Iterator[Episode]:
+            for episode in rollout(expert, found, range(first, first + episodes), parallel=parallel):
                 advance(1)
                 yield episode
 

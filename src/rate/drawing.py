@@ -70,10 +70,11 @@ def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
 
 
 def log_positions(axes: Axes, positions: Sequence[float], marked: float | None = None) -> None:
-    """A logarithmic x axis whose ticks are the positions, labelled where there is room: ends and `marked` first."""
+    """A logarithmic x axis whose ticks are the positions, labelled where there is room; `marked` is in view."""
     if not positions:
         return
-    low, high = math.log10(positions[0]), math.log10(positions[-1])
+    seen = [*positions, marked] if marked else positions
+    low, high = math.log10(min(seen)), math.log10(max(seen))
     span = max(high - low, 0.3)
     axes.set_xscale("log")
     axes.set_xlim(10 ** (low - 0.03 * span), 10 ** (high + 0.03 * span))

@@ -107,7 +107,10 @@ def _band(axes: Axes, summaries: Sequence[Summary], index: int) -> None:
     x = [summary.x or math.nan for summary in summaries]
     means = [summary.mean for summary in summaries]
     low, high = zip(*(summary.interval for summary in summaries), strict=True)
-    axes.fill_between(x, low, high, color=colour(index), alpha=0.15, linewidth=0, zorder=2)
+    if len(x) > 1:
+        axes.fill_between(x, low, high, color=colour(index), alpha=0.15, linewidth=0, zorder=2)
+    else:
+        axes.vlines(x, low, high, color=colour(index), alpha=0.5, linewidth=2, zorder=2)
     front, width = (3, 1.8) if index else (5, 2.4)
     axes.plot(x, means, color=colour(index), linestyle=dashes(index), linewidth=width, zorder=front)
     faces = ["white" if summary.missing else colour(index) for summary in summaries]

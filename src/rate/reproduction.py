@@ -2,11 +2,11 @@
 
 import json
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rate import training
 from rate.collection import collect
@@ -51,12 +51,11 @@ def reproduce(
             )
     atomic_write(output / FACTS, json.dumps(experiment.facts(name), indent=2))
     work = [(variant, seed) for seed in experiment.seeds for variant in experiment.variants]
-    arguments = (name, experiment, output)
     if jobs == 1:
         for variant, seed in work:
-            _one(*arguments, variant, seed, threads, show_progress)
+            _one(name, experiment, output, threads, show_progress, variant, seed)
     else:
-        _many(arguments, work, jobs, show_progress)
+        _many(partial(_one, name, experiment, output, 1, False), work, jobs, f"reproduce {name}", show_progress)
     _gather(experiment, output)
     report(output)
     return output
@@ -71,7 +70,7 @@ def _narrow(experiment: Experiment, seeds: Sequence[int] | None, variants: Seque
 
 
 def _one(
-    name: str, experiment: Experiment, output: Path, variant: str, seed: int, threads: int, show_progress: bool
+    name: str, experiment: Experiment, output: Path, threads: int, show_progress: bool, variant: str, seed: int
 ) -> None:
     """Train one variant with one seed and score it, as far as that has not been done yet."""
     run = output / "runs" / f"{variant}-{seed}"
@@ -100,13 +99,15 @@ def _one(
             )
 
 
-def _many(arguments: tuple[Any, ...], work: list[tuple[str, int]], jobs: int, show_progress: bool) -> None:
+def _many(
+    one: Callable[[str, int], None], work: list[tuple[str, int]], jobs: int, title: str, show_progress: bool
+) -> None:
     context = multiprocessing.get_context("spawn")
     with (
-        progress_bar(f"reproduce {arguments[0]}", len(work), show=show_progress) as advance,
+        progress_bar(title, len(work), show=show_progress) as advance,
         ProcessPoolExecutor(jobs, mp_context=context) as pool,
     ):
-        futures = [pool.submit(_one, *arguments, variant, seed, 1, False) for variant, seed in work]
+        futures = [pool.submit(one, variant, seed) for variant, seed in work]
         try:
             for future in as_completed(futures):
                 future.result()

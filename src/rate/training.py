@@ -4,12 +4,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning_fabric
 import numpy as np
 import torch
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from rate import rundir, threads
@@ -83,7 +83,7 @@ def _launch(recipe: Recipe, run: Path, seed: int, show_progress: bool, machine: 
     )
     arguments = (recipe, run, seed, machine["thread_count"], machine["loggers"], show_progress)
     if devices > 1:
-        fabric.launch(_train, *arguments)
+        fabric.launch(cast(Any, _train), *arguments)
     else:
         fabric.launch()
         _train(fabric, *arguments)
@@ -109,7 +109,8 @@ def _train(
     target_return = recipe.target_return
     optimiser = adamw(policy, recipe.optimiser)
     done, best = _load_state(run, policy, optimiser)
-    learner, optimiser = fabric.setup(torch.compile(Learner(policy)) if recipe.compile else Learner(policy), optimiser)
+    module = Learner(policy)
+    learner, optimiser = fabric.setup(cast(Any, torch.compile(module)) if recipe.compile else module, optimiser)
     batches = Batches(dataset, recipe.batch_size, recipe.model.window, recipe.sampling, seed, training)
     selection = Selection(recipe, dataset, held_out, target_return)
     log = RunLog(run, loggers if fabric.is_global_zero else (), after=done, writes=fabric.is_global_zero)
@@ -210,7 +211,7 @@ def _update(
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
     if fabric.world_size > 1:
-        totals = fabric.all_reduce(totals, reduce_op="sum")
+        totals = cast(Tensor, fabric.all_reduce(totals, reduce_op="sum"))
     return float(totals[0]), float(totals[1]), norm, int(lengths.sum())
 
 

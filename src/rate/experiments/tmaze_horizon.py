@@ -1,7 +1,7 @@
 """How far RATE remembers: four seeds to 9600 steps, and one policy to 100,000 and 1,000,000 steps.
 
-Claim: the demo's RATE, trained on at most 90 steps, is right in every episode at 9600 steps for each of four seeds; acting costs the
-same at step 1,000,000 as at step 10.
+Claim: the demo's RATE, trained on at most 90 steps, is right in every episode at 9600 steps for each of four seeds;
+acting costs the same at step 1,000,000 as at step 10.
 Source: Fig. 5 and 6 (to 9600 steps); beyond that there is nothing to compare with.
 Cost: see the report; most of it is the single evaluation of 1,000,000 steps.
 Command: rate reproduce tmaze-horizon

@@ -42,7 +42,7 @@ class PerStep(Backbone):
         )
 
     def initial_memory(self, batch: int) -> Memory:
-        return (self.layers[0].weight.new_zeros(batch, 0),)
+        return (next(self.parameters()).new_zeros(batch, 0),)
 
     def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
         return self.layers(tokens), memory
