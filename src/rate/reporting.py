@@ -180,7 +180,10 @@ def _provenance(evidence: Evidence) -> Table:
 
 def markdown(facts: Facts, parts: Sequence[Part], prefix: str = "") -> str:
     """The report in Markdown; prefix stands before the names of its figures."""
-    blocks = [f"# {markdown_text(facts.title or facts.name)}", markdown_text(facts.claim)]
+    blocks = [
+        f"# {markdown_text(facts.title or facts.name)}",
+        f"Claim: {markdown_text(facts.claim)}" if facts.claim else "",
+    ]
     blocks.append(f"Source: {markdown_text(facts.source)}" if facts.source else "")
     for part in parts:
         blocks += [f"## {markdown_text(part.title)}", markdown_text(part.text)]
@@ -204,7 +207,7 @@ def _range(numbers: Sequence[int]) -> str:
 
 def _html(evidence: Evidence, parts: Sequence[Part], pictures: Mapping[str, bytes]) -> str:
     facts, title = evidence.facts, evidence.facts.title or evidence.facts.name
-    body = [page.heading(title, 1), page.paragraph(facts.claim, "claim")]
+    body = [page.heading(title, 1), page.paragraph(f"Claim: {facts.claim}" if facts.claim else "", "claim")]
     body.append(page.paragraph(f"Source: {facts.source}" if facts.source else "", "faint"))
     for part in parts:
         content = page.paragraph(part.text, "faint")

@@ -9,18 +9,16 @@ Command: make demo, or rate reproduce demo
 
 from rate.experiments import Collection, Experiment
 from rate.models import dt, rate
-from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
+from rate.recipe import Recipe
 
 LENGTHS = (9, 30, 90, 150, 300, 600, 900, 1200, 2400, 4800, 9600)
 
 RATE = Recipe(
     dataset="tmaze",
     model=rate.Config(),
-    updates=400,
-    optimiser=OptimiserConfig(),
-    selection=SelectionConfig(every=100),
+    updates=600,
 )
-DT = Recipe(dataset="tmaze", model=dt.Config(), updates=300)
+DT = Recipe(dataset="tmaze", model=dt.Config(dropout=0.1, attention_dropout=0.0), updates=300)
 
 EXPERIMENT = Experiment(
     title="T-Maze: success against corridor length",

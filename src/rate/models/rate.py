@@ -25,6 +25,8 @@ QUERY_BLOCK = 64
 class Config(ModelConfig):
     """Recurrent Action Transformer with Memory."""
 
+    dropout: float = 0.3
+    """Dropout rate on token embeddings and layer outputs; noise teaches memory to correct itself (docs/log.md)."""
     layers: int = 2
     """Transformer layers, L."""
     heads: int = 2
@@ -35,8 +37,8 @@ class Config(ModelConfig):
     """Inner width of the feed-forward block; 0 leaves the block out."""
     layer: LayerKind = "trxl"
     """Layer variant: post-norm Transformer-XL, identity-map reordered TrXL-I, or gated GTrXL."""
-    attention_dropout: float = 0.0
-    """Dropout rate on attention weights."""
+    attention_dropout: float = 0.1
+    """Dropout rate on attention weights, those of the valve included."""
     memory_tokens: int = 4
     """Memory tokens at each end of a segment, m."""
     valve: Literal["ca-2", "none"] = "ca-2"
