@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: demo test slow check lint types bench clean
 
 demo: .venv/ready
-	env -u OMP_NUM_THREADS $(BIN)/rate reproduce demo
+	env -u OMP_NUM_THREADS $(BIN)/rate reproduce demo --jobs 2
 
 test: .venv/ready
 	$(BIN)/pytest -n auto

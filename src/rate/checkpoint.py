@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors with a JSON header that says all it takes to act, and a hash over everything."""
+"""Checkpoints: safetensors with a JSON header that says all it takes to act or to train on, and a hash over everything."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         header = json.loads(metadata["rate"])
         intact = metadata["sha256"] == _digest(tensors, metadata["rate"])
-    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({type(error).__name__}: {error}): it is truncated, damaged, or of another "
             "format. Use another checkpoint of the run, or train again."
@@ -79,6 +79,31 @@ def describe(policy: Policy, target_return: float) -> dict[str, Any]:
 def save_policy(path: Path, policy: Policy, target_return: float, **header: Any) -> None:
     """Write a policy with everything that acting needs; normalisation and return scale are among its tensors."""
     write_tensors(path, policy.state_dict(), {**describe(policy, target_return), **header})
+
+
+def save_state(path: Path, policy: Policy, optimiser: Any, **header: Any) -> None:
+    """Write weights, optimiser state and header, which is all that a resumed run needs, in one atomic step."""
+    tensors = {f"policy.{name}": tensor for name, tensor in policy.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+    write_tensors(path, tensors, header)
+
+
+def load_state(path: Path, policy: Policy, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Restore what `save_state` wrote and return its header; a policy of other shapes is a CheckpointError."""
+    tensors, header = read_tensors(path)
+    weights = {name.removeprefix("policy."): tensor for name, tensor in tensors.items() if name.startswith("policy.")}
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        kind, index, *rest = name.split(".", 2)
+        if kind == "optimiser":
+            state.setdefault(int(index), {})[rest[0]] = tensor
+    try:
+        policy.load_state_dict(weights)
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} does not fit the run's recipe: {error}") from error
+    return header
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -117,4 +142,8 @@ def load_agent(
     """
     policy, header = load_policy(path)
     target = header["target_return"] if target_return is None else target_return
-    return Actor(policy.to(device), float(target), sample)
+    try:
+        policy = policy.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"this machine cannot compute on the device {device!r}: {error}") from error
+    return Actor(policy, float(target), sample)

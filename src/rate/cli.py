@@ -255,7 +255,9 @@ def report(folder: Annotated[Path, tyro.conf.Positional]) -> None:
 def _show_report(folder: Path) -> None:
     from rich.markdown import Markdown
 
-    out.print(Markdown((folder / "report.md").read_text(encoding="utf-8")))
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    lines = [line for line in text.partition("\n## Training")[0].splitlines() if not line.startswith("![")]
+    out.print(Markdown("\n".join(lines)))
     out.print(f"\nwritten: {folder}/report.html, report.md, summary.json and figures", highlight=False)
 
 

@@ -42,6 +42,9 @@ def evaluate(
     borders. sample: draw actions in place of taking the most likely ones. thread_count: 0 measures what is fastest.
     labels: further entries for the rows, such as experiment and variant.
     """
+    for name, given in (("episodes", episodes), ("parallel", parallel)):
+        if given < 1:
+            raise ValueError(f"{name} must be at least 1, but {given} was given")
     run = Path(run)
     recipe, facts = rundir.read(run)
     found = [find(name) for name in tasks]

@@ -127,6 +127,9 @@ def _gather(experiment: Experiment, output: Path) -> None:
 
 
 def publish(output: str | Path, results: str | Path) -> None:
-    """Append the rows of an experiment's folder to results/<experiment>.jsonl, where tables are rendered from."""
+    """Append the rows of an experiment's folder to results/<experiment>.jsonl, beside its facts; tables are rendered from both."""
+    facts = (Path(output) / FACTS).read_text(encoding="utf-8")
+    name = json.loads(facts)["name"]
     for row in read_jsonl(Path(output) / ROWS):
-        append_jsonl(Path(results) / f"{row['experiment']}.jsonl", row)
+        append_jsonl(Path(results) / f"{name}.jsonl", row)
+    atomic_write(Path(results) / f"{name}.json", facts)

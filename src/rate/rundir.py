@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import multiprocessing
 import platform
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from rate import recipe as recipes
-from rate.files import atomic_write
+from rate.files import atomic_write, storage_errors
 from rate.recipe import Recipe
 
 RECIPE, PROVENANCE = "recipe.json", "provenance.json"
@@ -30,7 +31,8 @@ def create(run: Path, recipe: Recipe, seed: int, **facts: Any) -> None:
         raise RunError(
             f"{run} holds a run already: choose another folder, remove it, or continue it with `rate train --resume {run}`"
         )
-    run.mkdir(parents=True, exist_ok=True)
+    with storage_errors(run):
+        run.mkdir(parents=True, exist_ok=True)
     atomic_write(run / PROVENANCE, json.dumps({"seed": seed, **provenance(), **facts}, indent=2))
     # The recipe is written last: a folder with a recipe is a complete beginning.
     atomic_write(run / RECIPE, json.dumps({**recipe.to_json(), "hash": recipe.hash}, indent=2))
@@ -46,6 +48,12 @@ def read(run: Path) -> tuple[Recipe, dict[str, Any]]:
         return recipes.from_json(data), json.loads((run / PROVENANCE).read_text())
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise RunError(f"{run} has an unreadable {RECIPE} or {PROVENANCE}: {error}") from error
+
+
+def remove_partial_files(run: Path) -> None:
+    """Remove what a killed process was just writing; whole files never bear such a name."""
+    for partial in run.glob(".*.partial"):
+        partial.unlink(missing_ok=True)
 
 
 def provenance() -> dict[str, Any]:
@@ -82,19 +90,27 @@ class Interrupted(Exception):  # noqa: N818 (it is not an error)
 class Interruption:
     """Whether Ctrl-C or SIGTERM has asked for an end; a second Ctrl-C ends at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, forward: bool) -> None:
         self.requested = ""
+        self.forward = forward
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = signal.Signals(number).name
+        if self.forward and number == signal.SIGTERM:
+            # A terminal sends Ctrl-C to every process, but SIGTERM often comes to the first one alone.
+            for child in multiprocessing.active_children():
+                child.terminate()
 
 
 @contextlib.contextmanager
-def interruption() -> Iterator[Interruption]:
-    """Within this context Ctrl-C and SIGTERM set a flag for the loop to end cleanly."""
-    flag = Interruption()
+def interruption(forward: bool = False) -> Iterator[Interruption]:
+    """Within this context Ctrl-C and SIGTERM set a flag for the loop to end cleanly.
+
+    forward: hand SIGTERM on to the processes started by this one.
+    """
+    flag = Interruption(forward)
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return

@@ -2,16 +2,30 @@
 
 import json
 import os
+import secrets
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from rate.files import atomic_write, read_jsonl
+from rate.files import atomic_write, read_jsonl, storage_errors
 
 METRICS = "metrics.jsonl"
 LOGGERS = ("tensorboard", "wandb")
+"""Loggers that can be asked for; each needs the package, and the extra, of its own name."""
+WANDB_TIMEOUT = 30.0
+"""Seconds to wait for the Weights & Biases service before logging offline."""
+
+
+def require_loggers(names: Sequence[str]) -> None:
+    """Raise unless every name is a logger whose package is installed."""
+    for name in names:
+        if name not in LOGGERS:
+            raise ValueError(f"unknown logger {name!r}: loggers are {', '.join(LOGGERS)}")
+        if find_spec(name) is None:
+            raise ImportError(f"the logger {name!r} is not installed: pip install 'rate-rl[{name}]'")
 
 
 class Sink(Protocol):
@@ -25,26 +39,30 @@ class RunLog:
     """Appends rows to metrics.jsonl and to the loggers named; rows behind update `after` of an earlier attempt are dropped."""
 
     def __init__(self, run: Path, loggers: Sequence[str], *, after: int, writes: bool = True) -> None:
+        require_loggers(loggers)
         self.file = None
-        self.sinks: list[Sink] = [_open(name, run, resumed=after > 0) for name in loggers]
+        self.path = run / METRICS
         if writes:
-            path = run / METRICS
-            rows = [row for row in (read_jsonl(path) if path.exists() else []) if row["update"] <= after]
-            atomic_write(path, "".join(json.dumps(row) + "\n" for row in rows))
-            self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
+            rows = [row for row in (read_jsonl(self.path) if self.path.exists() else []) if row["update"] <= after]
+            atomic_write(self.path, "".join(json.dumps(row) + "\n" for row in rows))
+            self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
+        kinds = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases}
+        self.sinks: list[Sink] = [kinds[name](run, after) for name in loggers]
 
     def write(self, row: dict[str, Any]) -> None:
         """Record one update's metrics."""
         if self.file:
-            self.file.write(json.dumps(row) + "\n")
+            with storage_errors(self.path):
+                self.file.write(json.dumps(row) + "\n")
         for sink in self.sinks:
             sink.write(row)
 
     def flush(self) -> None:
         """Make all rows so far durable."""
         if self.file:
-            self.file.flush()
-            os.fsync(self.file.fileno())
+            with storage_errors(self.path):
+                self.file.flush()
+                os.fsync(self.file.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -52,28 +70,19 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.file:
-            self.file.close()
         for sink in self.sinks:
             sink.close()
-
-
-def _open(name: str, run: Path, resumed: bool) -> Sink:
-    match name:
-        case "tensorboard":
-            return _TensorBoard(run)
-        case "wandb":
-            return _WeightsAndBiases(run, resumed)
-    raise ValueError(f"unknown logger {name!r}: loggers are {', '.join(LOGGERS)}")
+        if self.file:
+            with storage_errors(self.path):
+                self.file.close()
 
 
 class _TensorBoard:
-    def __init__(self, run: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ImportError("TensorBoard is not installed: pip install 'rate-rl[tensorboard]'") from error
-        self.writer = SummaryWriter(str(run))
+    def __init__(self, run: Path, after: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # Points that an earlier attempt drew after its last checkpoint are hidden.
+        self.writer = SummaryWriter(str(run), purge_step=after + 1 if after else None)
 
     def write(self, row: dict[str, float]) -> None:
         for name, value in row.items():
@@ -87,26 +96,19 @@ class _TensorBoard:
 class _WeightsAndBiases:
     """Online with a key, else offline; trouble with the service is a warning, never the end of a run."""
 
-    def __init__(self, run: Path, resumed: bool) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise ImportError("Weights & Biases is not installed: pip install 'rate-rl[wandb]'") from error
+    def __init__(self, run: Path, after: int) -> None:
+        import wandb
+
         key = wandb_key()
-        settings = wandb.Settings(init_timeout=30, console="off", silent=True)
-        options: dict[str, Any] = {
-            "project": "rate",
-            "name": run.name,
-            "id": run.name,
-            "dir": str(run),
-            "settings": settings,
-        }
         if key:
             os.environ["WANDB_API_KEY"] = key
+        settings = wandb.Settings(init_timeout=WANDB_TIMEOUT, console="off", silent=True)
+        options: dict[str, Any] = {"project": "rate", "name": run.name, "id": _identity(run), "dir": str(run)}
+        options["settings"] = settings
         self.run = None
         for mode in ("online", "offline") if key else ("offline",):
             try:
-                self.run = wandb.init(mode=mode, resume="allow" if resumed else None, **options)
+                self.run = wandb.init(mode=mode, resume="allow" if after else None, **options)
                 break
             except Exception as error:  # the service may fail in any way; training goes on
                 warnings.warn(f"Weights & Biases failed {mode}: {error}", stacklevel=2)
@@ -121,7 +123,18 @@ class _WeightsAndBiases:
 
     def close(self) -> None:
         if self.run is not None:
-            self.run.finish()
+            try:
+                self.run.finish()
+            except Exception as error:
+                warnings.warn(f"Weights & Biases failed to finish: {error}", stacklevel=2)
+
+
+def _identity(run: Path) -> str:
+    """The name of the run at Weights & Biases: its own, for two runs of one name must not overwrite each other."""
+    path = run / "wandb_id.txt"
+    if not path.exists():
+        atomic_write(path, secrets.token_hex(8))
+    return path.read_text(encoding="utf-8").strip()
 
 
 def wandb_key(folder: Path | None = None) -> str:
@@ -133,7 +146,10 @@ def wandb_key(folder: Path | None = None) -> str:
         return ""
     import yaml
 
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError:
+        data = None
     if not isinstance(data, dict) or not isinstance(data.get("wandb_api"), str):
         raise ValueError(f"{path} must hold one line `wandb_api: <key>`")
     return data["wandb_api"]

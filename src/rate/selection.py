@@ -17,6 +17,18 @@ SELECTION_SEEDS = 1_000_000
 """First seed for selecting checkpoints; scoring seeds start at 0 and never reach this."""
 
 
+def require_task(name: str, dataset: Dataset) -> None:
+    """Raise a ValueError unless the task has the spaces of the dataset, so that its score can select a policy."""
+    task = find(name)
+    for space in ("observation_space", "action_space"):
+        wanted, given = getattr(dataset, space), getattr(task, space)
+        if wanted != given:
+            raise ValueError(
+                f"selection.task {name!r} has the {space.replace('_', ' ')} {given}, but the dataset has {wanted}: choose a "
+                "task with the spaces of the dataset"
+            )
+
+
 @dataclass(frozen=True)
 class Selection:
     """Validates a policy; a higher score is better."""

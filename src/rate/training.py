@@ -1,5 +1,6 @@
 """Training: the loop as straight text. `rate train` and `rate.train` are the same function."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,16 +14,16 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from rate import rundir, threads
-from rate.checkpoint import CheckpointError, read_tensors, save_policy, write_tensors
-from rate.dataset import Batches, open_dataset, split
+from rate.checkpoint import load_state, save_policy, save_state
+from rate.dataset import Batches, Dataset, open_dataset, split
 from rate.learner import Learner, step_weights
 from rate.models.backbone import Memory, detach
 from rate.models.policy import Policy
 from rate.progress import progress_bar
 from rate.recipe import OptimiserConfig, Recipe
-from rate.runlog import RunLog
+from rate.runlog import RunLog, require_loggers
 from rate.segment import Segment
-from rate.selection import Selection
+from rate.selection import Selection, require_task
 
 STATE, LAST, BEST = "training.safetensors", "last.safetensors", "best.safetensors"
 
@@ -48,13 +49,15 @@ def train(
     dataset = open_dataset(recipe.dataset)
     if recipe.target_return is None:
         recipe = replace(recipe, target_return=float(dataset.returns.max()))
+    _check(recipe, dataset, seed, devices, loggers)
+    fabric = _fabric(recipe, accelerator, devices)
     if not thread_count:
         thread_count = (
             _fastest_threads(recipe) if accelerator in ("cpu", "auto") and not torch.cuda.is_available() else 1
         )
     machine = {"devices": devices, "accelerator": accelerator, "thread_count": thread_count, "loggers": list(loggers)}
     rundir.create(run, recipe, seed, dataset=dataset.content_hash, **machine)
-    _launch(recipe, run, seed, show_progress, machine)
+    _launch(fabric, recipe, run, seed, thread_count, loggers, show_progress)
     return run
 
 
@@ -62,31 +65,52 @@ def resume(run: str | Path, *, show_progress: bool = False) -> Path:
     """Continue an interrupted or killed run from its last checkpoint, to bit-identical losses and weights."""
     run = Path(run)
     recipe, facts = rundir.read(run)
-    if (found := open_dataset(recipe.dataset, verify=False).content_hash) != facts["dataset"]:
+    if (found := open_dataset(recipe.dataset).content_hash) != facts["dataset"]:
         raise rundir.RunError(
-            f"the dataset {recipe.dataset} has changed since {run} began: {found} is not {facts['dataset']}"
+            f"the dataset {recipe.dataset} has changed since {run} began: its content is {found[:12]}, not "
+            f"{facts['dataset'][:12]}. Put the old data back, or train a new run on the new data"
         )
-    machine = {name: facts[name] for name in ("devices", "accelerator", "thread_count", "loggers")}
-    _launch(recipe, run, facts["seed"], show_progress, machine)
+    rundir.remove_partial_files(run)
+    fabric = _fabric(recipe, facts["accelerator"], facts["devices"])
+    _launch(fabric, recipe, run, facts["seed"], facts["thread_count"], facts["loggers"], show_progress)
     return run
 
 
-def _launch(recipe: Recipe, run: Path, seed: int, show_progress: bool, machine: dict[str, Any]) -> None:
-    devices = machine["devices"]
-    strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True) if devices > 1 else "auto"
+def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int, loggers: Sequence[str]) -> None:
+    """Refuse what cannot be trained before a run folder is made."""
+    if devices < 1:
+        raise ValueError(f"devices must be at least 1, but {devices} was given")
     if devices > 1 and recipe.update_per_segment:
         raise ValueError("update_per_segment is the released single-process rule: use one device")
     if recipe.batch_size % devices:
         raise ValueError(f"batch_size {recipe.batch_size} cannot be shared by {devices} devices: give a multiple")
-    fabric = lightning_fabric.Fabric(
-        accelerator=machine["accelerator"], devices=devices, strategy=strategy, precision=recipe.precision
-    )
-    arguments = (recipe, run, seed, machine["thread_count"], machine["loggers"], show_progress)
-    if devices > 1:
-        fabric.launch(cast(Any, _train), *arguments)
+    require_loggers(loggers)
+    if recipe.selection.task:
+        require_task(recipe.selection.task, dataset)
+    training, _ = split(dataset, recipe.selection.fraction, seed)
+    Batches(dataset, recipe.batch_size, recipe.model.window, recipe.sampling, seed, training)
+
+
+def _fabric(recipe: Recipe, accelerator: str, devices: int) -> lightning_fabric.Fabric:
+    strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True) if devices > 1 else "auto"
+    try:
+        return lightning_fabric.Fabric(
+            accelerator=accelerator, devices=devices, strategy=strategy, precision=recipe.precision
+        )
+    except (RuntimeError, ImportError) as error:
+        raise ValueError(f"this machine cannot train on {devices} x {accelerator!r}: {error}") from error
+
+
+def _launch(fabric: lightning_fabric.Fabric, recipe: Recipe, run: Path, *arguments: Any) -> None:
+    if fabric.world_size > 1:
+        with rundir.interruption(forward=True):
+            launch: Any = fabric.launch  # its type knows only functions of the fabric alone
+            stopped = launch(_train, recipe, run, *arguments)
     else:
         fabric.launch()
-        _train(fabric, *arguments)
+        stopped = _train(fabric, recipe, run, *arguments)
+    if stopped:
+        raise rundir.Interrupted(f"stopped by {stopped}; continue with `rate train --resume {run}`")
 
 
 def _train(
@@ -97,7 +121,8 @@ def _train(
     thread_count: int,
     loggers: Sequence[str],
     show_progress: bool,
-) -> None:
+) -> str:
+    """Train from the last checkpoint to the end, or until asked to stop: then what asked, and when, else empty."""
     torch.set_num_threads(thread_count)
     dataset = open_dataset(recipe.dataset, verify=False)
     training, held_out = split(dataset, recipe.selection.fraction, seed)
@@ -108,7 +133,10 @@ def _train(
     assert recipe.target_return is not None
     target_return = recipe.target_return
     optimiser = adamw(policy, recipe.optimiser)
-    done, best = _load_state(run, policy, optimiser)
+    done, best = 0, None
+    if (run / STATE).exists():
+        header = load_state(run / STATE, policy, optimiser)
+        done, best = header["update"], header["best"]
     module = Learner(policy)
     learner, optimiser = fabric.setup(cast(Any, torch.compile(module)) if recipe.compile else module, optimiser)
     batches = Batches(dataset, recipe.batch_size, recipe.model.window, recipe.sampling, seed, training)
@@ -129,10 +157,11 @@ def _train(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             loss, accuracy, norm, steps = _update(fabric, learner, policy, optimiser, recipe, batches, update)
-            if not np.isfinite(loss):
+            # With float16 an overflowing gradient is common: the scaler skips the update.
+            if not (np.isfinite(loss) and (np.isfinite(norm) or recipe.precision == "16-mixed")):
                 raise FloatingPointError(
-                    f"the loss became {loss} at update {update + 1}: lower optimiser.learning_rate or set optimiser.gradient_clip; "
-                    f"{run} keeps its last checkpoint"
+                    f"the loss became {loss} with a gradient of norm {norm} at update {update + 1}: lower "
+                    f"optimiser.learning_rate or set optimiser.gradient_clip; {run} keeps its last checkpoint"
                 )
             row = {
                 "update": update + 1,
@@ -145,7 +174,7 @@ def _train(
             if last or (update + 1) % recipe.selection.every == 0:
                 metrics = selection.validate(policy) if fabric.is_global_zero else {}
                 score = metrics.get("selection_score")
-                if score is not None and score >= best:
+                if score is not None and (best is None or score >= best):
                     best = score
                     save_policy(
                         run / BEST, policy, target_return, update=update + 1, score=score, recipe=recipe.hash, seed=seed
@@ -161,14 +190,13 @@ def _train(
             if last or stopping or (update + 1) % recipe.checkpoint_every == 0:
                 if fabric.is_global_zero:
                     log.flush()
-                    _save_state(run, policy, optimiser, update + 1, best)
+                    # The state comes last: a run killed in between repeats these updates, and writes both again.
                     save_policy(run / LAST, policy, target_return, update=update + 1, recipe=recipe.hash, seed=seed)
+                    save_state(run / STATE, policy, optimiser, update=update + 1, best=best)
                 fabric.barrier()
             if stopping and not last:
-                raise rundir.Interrupted(
-                    f"stopped by {stop.requested or 'another process'} after update {update + 1} of {recipe.updates}; "
-                    f"continue with `rate train --resume {run}`"
-                )
+                return f"{stop.requested or 'another process'} after update {update + 1} of {recipe.updates}"
+    return ""
 
 
 def _update(
@@ -203,11 +231,9 @@ def _update(
             fabric.backward(loss * fabric.world_size)
         totals += torch.stack([loss.detach(), correct]).cpu()
         if ends:
-            if recipe.optimiser.gradient_clip:
-                clipped = fabric.clip_gradients(
-                    learner, optimiser, max_norm=recipe.optimiser.gradient_clip, error_if_nonfinite=False
-                )
-                norm = float(clipped) if clipped is not None else 0.0
+            largest = recipe.optimiser.gradient_clip or math.inf
+            clipped = fabric.clip_gradients(learner, optimiser, max_norm=largest, error_if_nonfinite=False)
+            norm = float(clipped) if clipped is not None else 0.0
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
     if fabric.world_size > 1:
@@ -280,30 +306,3 @@ def _fastest_threads(recipe: Recipe) -> int:
     chosen = threads.fastest(lambda: _update(fabric, learner, policy, optimiser, recipe, batches, 0))
     torch.set_rng_state(state)
     return chosen
-
-
-def _save_state(run: Path, policy: Policy, optimiser: Any, update: int, best: float) -> None:
-    """Everything a resumed run needs, in one atomic file."""
-    tensors = {f"policy.{name}": tensor for name, tensor in policy.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
-    write_tensors(run / STATE, tensors, {"update": update, "best": best if np.isfinite(best) else None})
-
-
-def _load_state(run: Path, policy: Policy, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
-    """Restore a run from its last checkpoint, if it has one: updates done, and best selection score."""
-    if not (run / STATE).exists():
-        return 0, -np.inf
-    tensors, header = read_tensors(run / STATE)
-    weights = {name.removeprefix("policy."): tensor for name, tensor in tensors.items() if name.startswith("policy.")}
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        kind, index, *rest = name.split(".", 2)
-        if kind == "optimiser":
-            state.setdefault(int(index), {})[rest[0]] = tensor
-    try:
-        policy.load_state_dict(weights)
-        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{run / STATE} does not fit the run's recipe: {error}") from error
-    return header["update"], -np.inf if header["best"] is None else header["best"]

@@ -49,6 +49,7 @@ class Experiment:
         """The same experiment in seconds: few episodes, updates and evaluations. Its numbers mean nothing."""
         return replace(
             self,
+            title=f"Smoke test, no result: {self.title}",
             data={name: replace(collection, episodes=48) for name, collection in self.data.items()},
             variants={
                 name: replace(
