@@ -46,7 +46,10 @@ class RunLog:
             rows = [row for row in (read_jsonl(self.path) if self.path.exists() else []) if row["update"] <= after]
             atomic_write(self.path, "".join(json.dumps(row) + "\n" for row in rows))
             self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
-        kinds = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases}
+        kinds: dict[str, type[_TensorBoard | _WeightsAndBiases]] = {
+            "tensorboard": _TensorBoard,
+            "wandb": _WeightsAndBiases,
+        }
         self.sinks: list[Sink] = [kinds[name](run, after) for name in loggers]
 
     def write(self, row: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ def train(
         )
     machine = {"devices": devices, "accelerator": accelerator, "thread_count": thread_count, "loggers": list(loggers)}
     rundir.create(run, recipe, seed, dataset=dataset.content_hash, **machine)
-    _launch(fabric, recipe, run, seed, thread_count, loggers, show_progress)
+    _launch(fabric, run, show_progress)
     return run
 
 
@@ -72,7 +72,7 @@ def resume(run: str | Path, *, show_progress: bool = False) -> Path:
         )
     rundir.remove_partial_files(run)
     fabric = _fabric(recipe, facts["accelerator"], facts["devices"])
-    _launch(fabric, recipe, run, facts["seed"], facts["thread_count"], facts["loggers"], show_progress)
+    _launch(fabric, run, show_progress)
     return run
 
 
@@ -101,29 +101,31 @@ def _fabric(recipe: Recipe, accelerator: str, devices: int) -> lightning_fabric.
         raise ValueError(f"this machine cannot train on {devices} x {accelerator!r}: {error}") from error
 
 
-def _launch(fabric: lightning_fabric.Fabric, recipe: Recipe, run: Path, *arguments: Any) -> None:
+def _launch(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> None:
     if fabric.world_size > 1:
         with rundir.interruption(forward=True):
             launch: Any = fabric.launch  # its type knows only functions of the fabric alone
-            stopped = launch(_train, recipe, run, *arguments)
+            stopped = launch(_train_together, run, show_progress)
     else:
         fabric.launch()
-        stopped = _train(fabric, recipe, run, *arguments)
+        stopped = _train(fabric, run, show_progress)
     if stopped:
         raise rundir.Interrupted(f"stopped by {stopped}; continue with `rate train --resume {run}`")
 
 
-def _train(
-    fabric: lightning_fabric.Fabric,
-    recipe: Recipe,
-    run: Path,
-    seed: int,
-    thread_count: int,
-    loggers: Sequence[str],
-    show_progress: bool,
-) -> str:
+def _train_together(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> str:
+    """Train as one of several processes."""
+    stopped = _train(fabric, run, show_progress)
+    fabric.barrier()
+    torch.distributed.destroy_process_group()  # its threads, still alive at exit, could abort the process
+    return stopped
+
+
+def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> str:
     """Train from the last checkpoint to the end, or until asked to stop: then what asked, and when, else empty."""
-    torch.set_num_threads(thread_count)
+    recipe, facts = rundir.read(run)
+    seed = facts["seed"]
+    torch.set_num_threads(facts["thread_count"])
     dataset = open_dataset(recipe.dataset, verify=False)
     training, held_out = split(dataset, recipe.selection.fraction, seed)
     torch.manual_seed(seed)
@@ -141,7 +143,7 @@ def _train(
     learner, optimiser = fabric.setup(cast(Any, torch.compile(module)) if recipe.compile else module, optimiser)
     batches = Batches(dataset, recipe.batch_size, recipe.model.window, recipe.sampling, seed, training)
     selection = Selection(recipe, dataset, held_out, target_return)
-    log = RunLog(run, loggers if fabric.is_global_zero else (), after=done, writes=fabric.is_global_zero)
+    log = RunLog(run, facts["loggers"] if fabric.is_global_zero else (), after=done, writes=fabric.is_global_zero)
     title = f"train {run.name}"
     started = time.perf_counter()
 

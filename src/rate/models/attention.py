@@ -106,9 +106,16 @@ class RelativeAttention(nn.Module):
         return attended[0] if len(attended) == 1 else torch.cat(attended, 2)
 
     def attend_few(
-        self, content: Tensor, rotated: Tensor, keys: Tensor, values: Tensor, table: Tensor, mask: Tensor
+        self,
+        content: Tensor,
+        rotated: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        table: Tensor,
+        mask: Tensor,
+        blocks: Sequence[int] = (),
     ) -> Tensor:
-        """As `attend`, for few queries against many keys: nothing of the size of the keys is copied."""
+        """As `attend`, for few queries against many keys: nothing of the size of the keys is copied or cut."""
         batch, heads, length, _ = content.shape
         scale = self.head_width**-0.5
         bias = (torch.matmul(rotated * scale, table.T) + mask).flatten(0, 1)

@@ -251,9 +251,9 @@ class MemoryTransformer(Backbone):
                     tensors[f"{name}{level}"][:, :, : self.read_start] = new
         if config.context_segments and past:
             stream.positions = stream.positions - past
-            self._extend(stream, retained[:, 0, -past:], "tokens")
+            self._extend(stream, retained[:, 0, -past:], "tokens", outputs=False)
         if config.memory_tokens:
-            self._extend(stream, incoming, "memory")
+            self._extend(stream, incoming, "memory", outputs=False)
         return stream
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
@@ -269,8 +269,13 @@ class MemoryTransformer(Backbone):
             states = stream["states"][:, start : int(stream.positions[0])].transpose(1, 2)
         return self._write(memory, written, states)
 
-    def _extend(self, stream: Stream, tokens: Tensor, role: Literal["memory", "tokens"]) -> Tensor:
-        """Run new positions [B, n, d] through the layers, against the keys and values of all earlier ones."""
+    def _extend(
+        self, stream: Stream, tokens: Tensor, role: Literal["memory", "tokens"], outputs: bool = True
+    ) -> Tensor:
+        """Run new positions [B, n, d] through the layers, against the keys and values of all earlier ones.
+
+        Without `outputs` only their own keys and values are wanted, and the last layer's attention is left out.
+        """
         config, positions = self.config, self.positions
         length = tokens.shape[1]
         aligned = stream.aligned
@@ -296,14 +301,19 @@ class MemoryTransformer(Backbone):
             query, new_keys, new_values = layer.attention.project(inputs)
             for name, new in ((f"keys{level}", new_keys), (f"values{level}", new_values)):
                 _place(stream[name].transpose(1, 2), here, new.transpose(1, 2))
+            if not outputs and level + 1 == config.layers:
+                break
             rotated = layer.attention.rotate(query + self.position_bias[:, None], sin, cos)
-            attended = layer.attention.attend_few(
+            blocks = range(QUERY_BLOCK, length, QUERY_BLOCK) if aligned and role == "tokens" else ()
+            attend = layer.attention.attend if blocks else layer.attention.attend_few
+            attended = attend(
                 query + self.content_bias[:, None],
                 rotated,
                 stream[f"keys{level}"][:, :, keys],
                 stream[f"values{level}"][:, :, keys],
                 self._table(keys, stream["count"]),
                 mask,
+                blocks,
             )
             hidden = layer.finish(hidden, inputs, layer.attention.merge(attended))
         stream.positions = stream.positions + length
