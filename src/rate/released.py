@@ -108,7 +108,8 @@ class ReleasedTransformer(rate.MemoryTransformer):
         table = torch.cat([plain.expand_as(wrapped), wrapped], -1)
         return table[0] if alike else table[:, None]
 
-    def _extend(self, stream: Stream, tokens: Tensor, role: Any) -> Tensor:
+    def _extend(self, stream: Stream, tokens: Tensor, role: Any, outputs: bool = True) -> Tensor:
+        # The last layer's outputs are always computed: they are part of the cache.
         start = torch.from_numpy(stream.positions)[:, None]
         hidden = super()._extend(stream, tokens, role)
         if self.config.cached_states:
