@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes with one thread each beat two processes that fight for the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow check lint types bench clean
+.PHONY: demo test slow check lint types bench publish clean
 
 demo: .venv/ready
 	env -u OMP_NUM_THREADS $(BIN)/rate reproduce demo --jobs 2
@@ -26,6 +26,9 @@ check: lint types test
 
 bench: .venv/ready
 	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks
+
+publish: .venv/ready  # make publish EXPERIMENT=demo takes runs/demo into results/, docs/results/ and README.md
+	$(BIN)/python -c "from rate.published import publish; publish('runs/$(EXPERIMENT)')"
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -11,8 +11,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
+out = Console(soft_wrap=True, markup=False)
+err = Console(stderr=True, soft_wrap=True, markup=False)
 
 USAGE = """rate: agents that must remember.
 
@@ -281,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         close = get_close_matches(verb, VERBS, 1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        err.print(f"rate: unknown verb {verb!r}{hint} Verbs are: {', '.join(VERBS)}", highlight=False, markup=False)
+        err.print(f"rate: unknown verb {verb!r}{hint} Verbs are: {', '.join(VERBS)}", highlight=False)
         return 2
     try:
         if verb == "train":
@@ -292,13 +292,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         err.print("rate: interrupted; run the same command again to go on", highlight=False)
         return 130
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        err.print(f"rate {verb}: {error}", highlight=False, markup=False)
+        err.print(f"rate {verb}: {error}", highlight=False)
         return 2
     except Exception as error:
         from rate.rundir import Interrupted
 
         if isinstance(error, Interrupted):
-            err.print(f"rate {verb}: {error}", highlight=False, markup=False)
+            err.print(f"rate {verb}: {error}", highlight=False)
             return 130
         raise
     return 0

@@ -1,5 +1,7 @@
 """One window through a policy: segment after segment, memory carried on, rows leaving as their episodes end."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ class Learner(nn.Module):
         self.policy = policy
 
     def forward(
-        self, segments: list[Segment], weights: list[Tensor], memory: Memory, alive: Tensor, more: bool
+        self, segments: Iterable[Segment], weights: list[Tensor], memory: Memory, alive: Tensor, more: bool
     ) -> tuple[Tensor, Tensor, Memory, Tensor]:
         """Loss and share of right actions (scalars), the memory after the segments, and the rows it belongs to.
 
@@ -34,7 +36,7 @@ class Learner(nn.Module):
                 break
             if len(alive) < len(segment):
                 segment, weight = segment.rows(alive), weight[alive]
-            outputs, memory = self.policy(segment, memory, commit=more or index + 1 < len(segments))
+            outputs, memory = self.policy(segment, memory, commit=more or index + 1 < len(weights))
             part, right = behaviour_cloning(self.policy, outputs, segment, weight)
             loss, correct = loss + part, correct + right
         return loss, correct, memory, alive

@@ -1,5 +1,6 @@
 """Published values beside the results of the repository: pages and tables rendered from rows, never written by hand."""
 
+import json
 import math
 import re
 import tomllib
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rate.evidence import Evidence, Facts, ReportError, read_facts, read_rows
-from rate.files import atomic_write
+from rate.files import append_jsonl, atomic_write, read_jsonl
 from rate.reporting import draw, extent, markdown, measure, sections
 from rate.statistics import latest
 from rate.tables import Published, table_markdown
@@ -70,6 +71,25 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
         )
         atomic_write(pages / f"{path.stem}.md", f"{note}\n\n{text}")
         written.append(pages / f"{path.stem}.md")
+    return written
+
+
+def publish(folder: str | Path, repository: str | Path = ".") -> list[Path]:
+    """Take an experiment's folder into a repository: rows and facts to results/, pages to docs/results/, tables to README.md.
+
+    Rows are appended; those that are there already are left out. Returns the pages written.
+    """
+    folder, results = Path(folder), Path(repository) / "results"
+    facts = (folder / "experiment.json").read_text(encoding="utf-8")
+    name = json.loads(facts)["name"]
+    target = results / f"{name}.jsonl"
+    known = {json.dumps(row, sort_keys=True) for row in (read_jsonl(target) if target.exists() else [])}
+    for row in read_jsonl(folder / "rows.jsonl"):
+        if json.dumps(row, sort_keys=True) not in known:
+            append_jsonl(target, row)
+    atomic_write(results / f"{name}.json", facts)
+    written = render_results(results, Path(repository) / "docs")
+    update_markdown(Path(repository) / "README.md", results)
     return written
 
 

@@ -12,7 +12,7 @@ from rate import training
 from rate.collection import collect
 from rate.evaluation import SCORES, evaluate
 from rate.experiments import Experiment, find
-from rate.files import append_jsonl, atomic_write, read_jsonl
+from rate.files import atomic_write, read_jsonl
 from rate.progress import progress_bar
 from rate.reporting import report
 from rate.rundir import RECIPE
@@ -124,12 +124,3 @@ def _gather(experiment: Experiment, output: Path) -> None:
         for row in read_jsonl(scores):
             newest[row["variant"], row["seed"], row["task"], row["checkpoint"]] = row
     atomic_write(output / ROWS, "".join(json.dumps(row) + "\n" for row in newest.values()))
-
-
-def publish(output: str | Path, results: str | Path) -> None:
-    """Append the rows of an experiment's folder to results/<experiment>.jsonl, beside its facts; tables are rendered from both."""
-    facts = (Path(output) / FACTS).read_text(encoding="utf-8")
-    name = json.loads(facts)["name"]
-    for row in read_jsonl(Path(output) / ROWS):
-        append_jsonl(Path(results) / f"{name}.jsonl", row)
-    atomic_write(Path(results) / f"{name}.json", facts)

@@ -78,8 +78,9 @@ def resume(run: str | Path, *, show_progress: bool = False) -> Path:
 
 def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int, loggers: Sequence[str]) -> None:
     """Refuse what cannot be trained before a run folder is made."""
-    if devices < 1:
-        raise ValueError(f"devices must be at least 1, but {devices} was given")
+    for name, given, least in (("devices", devices, 1), ("seed", seed, 0)):
+        if given < least:
+            raise ValueError(f"{name} must be at least {least}, but {given} was given")
     if devices > 1 and recipe.update_per_segment:
         raise ValueError("update_per_segment is the released single-process rule: use one device")
     if recipe.batch_size % devices:
@@ -277,8 +278,9 @@ class _Part:
             self.memory = self.policy.initial_memory(self.rows)
         here = slice(chunk * self.bptt, (chunk + 1) * self.bptt)
         assert self.memory is not None
+        # An iterator, because Fabric converts the tensors of collections and cannot rebuild a frozen Segment.
         loss, correct, memory, self.alive = learner(
-            self.segments[here], self.weights[here], self.memory, self.alive, chunk + 1 < self.chunks
+            iter(self.segments[here]), self.weights[here], self.memory, self.alive, chunk + 1 < self.chunks
         )
         self.memory = detach(memory)
         return loss, correct

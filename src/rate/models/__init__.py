@@ -37,6 +37,6 @@ def model_name(config: "ModelConfig") -> str:
     name = type(config).__module__.rpartition(".")[2].replace("_", "-")
     if name not in names():
         raise ValueError(
-            f"{type(config).__qualname__} of {type(config).__module__} is not the Config of a model; models are: {', '.join(names())}"
+            f"{type(config).__module__}.{type(config).__qualname__} is not the Config of a model; models: {', '.join(names())}"
         )
     return name
