@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import gymnasium
 import numpy as np
@@ -56,7 +57,7 @@ def far_into_an_episode(
             # Who goes first alternates, too.
             for actor in (0, 1) if index // length % 2 else (1, 0):
                 observation = observations[(step + index) % POOL]
-                seconds[actor, index] = timed(lambda a=actor, o=observation: (old, young)[a].act(o, rewards))
+                seconds[actor, index] = timed(partial((old, young)[actor].act, observation, rewards))
         step += segments * length
         typical = np.median(seconds.reshape(2, segments, length), 1).mean(-1)
         yield Measurement(
@@ -87,8 +88,8 @@ def against_recomputing(name: str, config: Config, batch: int, repeats: int = 3)
     recompute(1)
     seconds = np.empty((2, repeats, length))
     for repeat, index in np.ndindex(repeats, length):
-        seconds[0, repeat, index] = timed(lambda i=index: actor.act(observations[i], rewards))
-        seconds[1, repeat, index] = timed(lambda i=index: recompute(i + 1))
+        seconds[0, repeat, index] = timed(partial(actor.act, observations[index], rewards))
+        seconds[1, repeat, index] = timed(partial(recompute, index + 1))
     cached, recomputed = np.median(seconds, 1).mean(-1).tolist()
     configuration = f"{name}, batch {batch}"
     yield Measurement("stepping", "recomputing", configuration, 1e3 * recomputed, "ms/step")

@@ -35,7 +35,7 @@ def measure(quick: bool) -> Iterator[Measurement]:
             yield from throughput(configuration, dataset)
 
 
-def throughput(configuration: Configuration, dataset: Dataset, repeats: int = 5) -> Iterator[Measurement]:
+def throughput(configuration: Configuration, dataset: Dataset, repeats: int = 3) -> Iterator[Measurement]:
     """Median real steps per second of every variant with the thread count that suits it best.
 
     The variants train on the same batches by turns, so that whatever else the machine does slows down all of them; a

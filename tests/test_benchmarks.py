@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rate.segment import Segment
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not part of the installed package
 
-from benchmarks import naive
+from benchmarks import acting, naive, rows
 
 SIZES = [
     Config(),
@@ -84,3 +85,37 @@ def test_a_naive_update_learns_from_padded_windows() -> None:
 def test_the_baseline_refuses_what_it_cannot_compute() -> None:
     with pytest.raises(ValueError, match="choose such a configuration"):
         naive.Backbone(Config(feed_forward=8))
+
+
+def test_acting_measurements_are_positive_and_name_where_they_stand() -> None:
+    config = SIZES[2]
+    far = list(acting.far_into_an_episode(config, batch=2, positions=[10, 40], segments=2))
+    assert [measurement.variant for measurement in far] == ["from step 10", "from step 40"]
+    stepping = list(acting.against_recomputing("tiny", config, batch=2, repeats=1))
+    assert [measurement.variant for measurement in stepping] == ["recomputing", "cached"]
+    assert all(measurement.value > 0 for measurement in far + stepping)
+
+
+def test_the_page_shows_the_latest_row_of_each_measurement(tmp_path: Path) -> None:
+    path, page = tmp_path / "results.jsonl", tmp_path / "README.md"
+    page.write_text(f"before\n{rows.BEGIN}\nold\n{rows.END}\nafter\n")
+    for value in (1.0, 2.0):
+        rows.record(rows.Measurement("training", "ours", "demo", value, "real steps/s", ratio=7.5), path)
+    rows.render(path, page)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "| demo | ours | 2 | real steps/s | 7.50 | 1 |" in text
+    assert "| demo | ours | 1 |" not in text
+    assert "old" not in text
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["value"] for row in kept] == [1.0, 2.0]
+    assert {"torch", "cpu", "commit", "date", "threads"} <= set(kept[0])
+
+
+def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
+    path, page = tmp_path / "results.jsonl", tmp_path / "README.md"
+    page.write_text("nothing here")
+    rows.record(rows.Measurement("training", "ours", "demo", 1.0, "real steps/s"), path)
+    with pytest.raises(ValueError, match="has lost its markers"):
+        rows.render(path, page)

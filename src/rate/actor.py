@@ -63,6 +63,7 @@ class Actor:
             self.actions = np.asarray(forced)
         return self.actions
 
+    @torch.inference_mode()
     def outputs(self, observations: object, rewards: np.ndarray) -> Tensor:
         """Action outputs [n, outputs] of the policy's head; `act` turns them into actions and remembers these."""
         leaves = {

@@ -48,11 +48,12 @@ def evaluate(
     run = Path(run)
     recipe, facts = rundir.read(run)
     found = [find(name) for name in tasks]
+    policy, header = load_policy(run / f"{checkpoint}.safetensors")
+    for task in found:
+        _check_spaces(task, policy)
     rows = []
     for task in found:
         target = task.target_return if target_return is None else target_return
-        policy, header = load_policy(run / f"{checkpoint}.safetensors")
-        _check_spaces(task, policy)
         agent = load_agent(run / f"{checkpoint}.safetensors", target_return=target, sample=sample, device=device)
         _choose_threads(agent, task, min(parallel, episodes), thread_count)
         started = time.perf_counter()

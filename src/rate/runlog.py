@@ -115,6 +115,7 @@ class _WeightsAndBiases:
                 break
             except Exception as error:  # the service may fail in any way; training goes on
                 warnings.warn(f"Weights & Biases failed {mode}: {error}", stacklevel=2)
+                options["id"] += "-offline"  # the name that failed stays in use for the rest of this process
 
     def write(self, row: dict[str, float]) -> None:
         if self.run is not None:

@@ -147,6 +147,13 @@ def fixed(size: str) -> Task:
     return _task(f"aar/{steps}", (steps - EDGES,), f"Action Associative Retrieval of {steps} steps")
 
 
+def uniform(size: str) -> Task:
+    """Make ``aar-uniform/<T>``: every number of steps to stay from 1 to T - 2, in equal numbers."""
+    steps = read_length(size, 4)
+    stays = tuple(range(1, steps - EDGES + 1))
+    return _task(f"aar-uniform/{steps}", stays, f"Action Associative Retrieval of 3 to {steps} steps")
+
+
 def segments(size: str) -> Task:
     """Make ``aar-segments/<T>x<N>``: n T / N - 3 steps to stay for n = 1 ... N, in equal numbers."""
     steps, count = read_segments(size, 5)
@@ -156,6 +163,9 @@ def segments(size: str) -> Task:
 
 TASKS: dict[str, Family] = {
     "aar": Family(fixed, "aar/<T>", "Action Associative Retrieval: repeat the action taken T - 1 steps ago", "aar/6"),
+    "aar-uniform": Family(
+        uniform, "aar-uniform/<T>", "Action Associative Retrieval with episodes of 3 to T steps", "aar-uniform/6"
+    ),
     "aar-segments": Family(
         segments,
         "aar-segments/<T>x<N>",

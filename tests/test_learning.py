@@ -1,0 +1,77 @@
+"""Models with memory learn to recall; a model without stays at chance."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import rate
+from rate.files import read_jsonl
+from rate.models import config_class, names
+from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
+
+TASK = "recall/12"
+SIZES = {"segment_length": 4, "segments": 3, "width": 32, "dropout": 0.0, "attention_dropout": 0.0, "layers": 1}
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("learning") / "recall"
+    rate.collect(TASK, folder, episodes=400)
+    return folder
+
+
+def recipe_for(model: str, dataset, **options) -> Recipe:
+    config = config_class(model)
+    sizes = {"heads": 2, "head_width": 16, "memory_tokens": 2, **SIZES}
+    if not getattr(config(), "memory_tokens", 0):
+        sizes["memory_tokens"] = 0
+    sizes = {name: value for name, value in sizes.items() if name in config.__dataclass_fields__}
+    if getattr(config(), "cached_states", 0):
+        sizes["cached_states"] = 12
+    recipe = Recipe(
+        dataset=str(dataset),
+        model=config(**sizes),
+        updates=150,
+        batch_size=64,
+        micro_batch=64,
+        optimiser=OptimiserConfig(learning_rate=3e-3, warmup=20),
+        selection=SelectionConfig(fraction=0),
+    )
+    return replace(recipe, **options)
+
+
+def train(recipe, run):
+    return rate.train(recipe, run, thread_count=1, accelerator="cpu")
+
+
+def score(run, task=TASK, episodes=100) -> float:
+    return rate.evaluate(run, [task], episodes=episodes)[0]["value"]
+
+
+def test_rate_recalls_what_it_saw_two_segments_ago(episodes, tmp_path):
+    run = train(recipe_for("rate", episodes), tmp_path / "run")
+    assert score(run) > 0.95
+    assert score(run, "recall/48") > 0.95  # four times beyond the training length
+
+
+def test_a_model_without_memory_stays_at_chance(episodes, tmp_path):
+    run = train(recipe_for("mlp", episodes), tmp_path / "run")
+    assert 0.35 <= score(run) <= 0.65
+
+
+@pytest.mark.parametrize("model", names())
+def test_every_model_trains_and_is_evaluated(model, episodes, tmp_path):
+    run = train(recipe_for(model, episodes, updates=4), tmp_path / "run")
+    assert np.isfinite([row["loss"] for row in read_jsonl(run / "metrics.jsonl")]).all()
+    assert 0 <= score(run, episodes=4) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "family", ["recall-discrete", "recall-image", "recall-dict", "recall-tuple", "recall-multidiscrete", "recall-box"]
+)
+def test_rate_recalls_in_every_kind_of_space(family, tmp_path):
+    rate.collect(f"{family}/12", tmp_path / "data", episodes=400)
+    run = train(recipe_for("rate", tmp_path / "data", updates=300), tmp_path / "run")
+    assert score(run, f"{family}/12") > 0.95
