@@ -10,11 +10,12 @@ not depend on the query's offset, negative distances are exact, and cached decod
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from rate.models.blockwise import BlockwiseAttention
 
 
 class Positions(nn.Module):
@@ -91,19 +92,15 @@ class RelativeAttention(nn.Module):
         """
         dropout = self.attention_dropout if self.training else 0.0
         scale = self.head_width**-0.5
-        queries = torch.cat([content, rotated], -1)
-        keys = torch.cat([keys, table.expand(*keys.shape[:-1], -1)], -1)
-        if queries.is_cuda:
+        if content.device.type != "cpu":
+            queries = torch.cat([content, rotated], -1)
+            keys = torch.cat([keys, table.expand(*keys.shape[:-1], -1)], -1)
             return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, scale=scale)
-        length, times = queries.shape[2], keys.shape[2]
-        attended = []
-        for start, stop in pairwise([0, *blocks, length]):
-            seen = times - length + stop
-            weights = _weights(
-                queries[:, :, start:stop], keys[:, :, :seen], mask[..., start:stop, :seen], scale, dropout
-            )
-            attended.append(weights @ values[:, :, :seen])
-        return attended[0] if len(attended) == 1 else torch.cat(attended, 2)
+        batch, heads, length, _ = content.shape
+        mask = mask.expand(batch, heads, -1, -1).flatten(0, 1) if mask.dim() == 4 else mask.expand(batch * heads, -1, -1)
+        parts = (part.flatten(0, 1) for part in (content, rotated, keys, values))
+        attended: Tensor = BlockwiseAttention.apply(*parts, table, mask, (0, *blocks, length), scale, dropout)
+        return attended.view(batch, heads, length, -1)
 
     def attend_few(
         self,
@@ -122,14 +119,3 @@ class RelativeAttention(nn.Module):
         scores = torch.baddbmm(bias, content.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2), alpha=scale)
         return torch.bmm(scores.softmax(-1), values.flatten(0, 1)).view(batch, heads, length, -1)
 
-
-def _weights(queries: Tensor, keys: Tensor, mask: Tensor, scale: float, dropout: float) -> Tensor:
-    """Attention weights [B, h, n, t]; one batched product that adds the mask on the way."""
-    batch, heads, length, _ = queries.shape
-    if mask.dim() == 4:
-        mask = mask.expand(batch, heads, -1, -1).flatten(0, 1)
-    else:
-        mask = mask.expand(batch * heads, -1, -1)
-    scores = torch.baddbmm(mask, queries.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2), alpha=scale)
-    weights = scores.softmax(-1).view(batch, heads, length, -1)
-    return F.dropout(weights, dropout) if dropout else weights

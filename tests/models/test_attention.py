@@ -1,0 +1,115 @@
+"""Factored relative attention against its definition, and its own backward pass against autograd."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rate.models.attention import Positions, RelativeAttention
+from rate.models.blockwise import BlockwiseAttention
+
+WIDTH, HEADS, HEAD_WIDTH = 12, 2, 5
+
+
+def parts(length: int, times: int) -> tuple[RelativeAttention, Positions, dict[str, Tensor]]:
+    torch.manual_seed(0)
+    attention, positions = RelativeAttention(WIDTH, HEADS, HEAD_WIDTH, 0.0), Positions(times, WIDTH)
+    shapes = {"query": length, "keys": times, "values": times}
+    tensors = {name: torch.randn(3, HEADS, n, HEAD_WIDTH) for name, n in shapes.items()}
+    tensors |= {name: torch.randn(HEADS, 1, HEAD_WIDTH) for name in ("u", "v")}
+    return attention, positions, tensors
+
+
+def by_definition(attention: RelativeAttention, tensors: dict[str, Tensor], mask: Tensor) -> Tensor:
+    """Scores with W_r R_(i-j) built for every pair of positions, distances of either sign."""
+    query, keys = tensors["query"], tensors["keys"]
+    length, times = query.shape[2], keys.shape[2]
+    distance = torch.arange(times - length, times)[:, None] - torch.arange(times)
+    frequencies = 10000.0 ** (-torch.arange(0, WIDTH, 2) / WIDTH)
+    angles = distance[..., None] * frequencies
+    relative = attention.position(torch.cat([angles.sin(), angles.cos()], -1)).unflatten(-1, (HEADS, HEAD_WIDTH))
+    scores = torch.einsum("bhid,bhjd->bhij", query + tensors["u"], keys)
+    scores = scores + torch.einsum("bhid,ijhd->bhij", query + tensors["v"], relative)
+    return (scores * HEAD_WIDTH**-0.5 + mask).softmax(-1) @ tensors["values"]
+
+
+@pytest.mark.parametrize(("length", "times", "blocks"), [(7, 7, ()), (6, 9, (2, 4)), (3, 20, (1,)), (1, 1, ())])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_factored_scores_are_those_of_the_definition(
+    length: int, times: int, blocks: tuple[int, ...], bidirectional: bool
+) -> None:
+    attention, positions, tensors = parts(length, times)
+    allowed = torch.ones(length, times, dtype=torch.bool)
+    if not bidirectional:
+        allowed = allowed.tril(times - length)
+    mask = torch.zeros(length, times).masked_fill(~allowed, -torch.inf)
+    here = slice(times - length, times)
+    rotated = attention.rotate(tensors["query"] + tensors["v"], positions.sin[here], positions.cos[here])
+    arguments = (tensors["query"] + tensors["u"], rotated, tensors["keys"], tensors["values"], positions.table, mask)
+    expected = by_definition(attention, tensors, mask)
+    torch.testing.assert_close(attention.attend_few(*arguments), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(attention.attend(*arguments, () if bidirectional else blocks), expected, atol=1e-5, rtol=0)
+
+
+def inputs(rows: int, length: int, times: int) -> list[Tensor]:
+    torch.manual_seed(1)
+    shapes = [(rows, length, 4), (rows, length, 6), (rows, times, 4), (rows, times, 4)]
+    return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_backward_pass_against_finite_differences(dropout: float) -> None:
+    length, times, bounds = 5, 7, (0, 2, 4, 5)
+    table = torch.randn(times, 6, dtype=torch.float64)
+    mask = torch.zeros(length, times, dtype=torch.float64)
+    mask = mask.masked_fill(torch.ones(length, times).tril(times - length) == 0, -torch.inf).expand(2, -1, -1)
+
+    def attend(*tensors: Tensor) -> Tensor:
+        torch.manual_seed(2)  # the same weights are dropped at every evaluation
+        result: Tensor = BlockwiseAttention.apply(*tensors, table, mask, bounds, 0.5, dropout)
+        return result
+
+    assert torch.autograd.gradcheck(attend, inputs(2, length, times))
+
+
+def test_blocks_equal_fused_attention_and_its_gradients() -> None:
+    length, times = 100, 130
+    tensors = [tensor.float().detach().requires_grad_() for tensor in inputs(3, length, times)]
+    table = torch.randn(times, 6)
+    allowed = torch.ones(length, times, dtype=torch.bool).tril(times - length)
+    mask = torch.zeros(length, times).masked_fill(~allowed, -torch.inf)
+    content, rotated, keys, values = tensors
+    ours = BlockwiseAttention.apply(*tensors, table, mask.expand(3, -1, -1), (0, 64, 100), 0.5, 0.0)
+    queries = torch.cat([content, rotated], -1)
+    fused = F.scaled_dot_product_attention(
+        queries, torch.cat([keys, table.expand(3, -1, -1)], -1), F.pad(values, (0, 6)), mask, scale=0.5
+    )[..., :4]
+    torch.testing.assert_close(ours, fused, atol=1e-5, rtol=0)
+    upstream = torch.randn_like(ours)
+    for mine, other in zip(
+        torch.autograd.grad(ours, tensors, upstream), torch.autograd.grad(fused, tensors, upstream), strict=True
+    ):
+        torch.testing.assert_close(mine, other, atol=1e-5, rtol=0)
+
+
+def test_dropout_keeps_the_mean_and_drops_at_the_rate() -> None:
+    rate, rows = 0.3, 2000
+    torch.manual_seed(3)
+    ones = torch.ones(rows, 4, 1)
+    attended = BlockwiseAttention.apply(
+        torch.zeros(rows, 4, 1), torch.zeros(rows, 4, 2), torch.zeros(rows, 4, 1), ones, torch.zeros(4, 2),
+        torch.zeros(4, 4).expand(rows, -1, -1), (0, 4), 1.0, rate,
+    )  # fmt: skip
+    assert attended.mean() == pytest.approx(1.0, abs=0.02)
+    assert (attended * 4 * (1 - rate)).round().mean() / 4 == pytest.approx(1 - rate, abs=0.01)
+
+
+def test_autocast_trains_in_float32_inside() -> None:
+    attention, positions, tensors = parts(6, 6)
+    x = torch.randn(2, 6, WIDTH)
+    with torch.autocast("cpu", torch.bfloat16):
+        query, keys, values = attention.project(x)
+        rotated = attention.rotate(query + tensors["v"], positions.sin, positions.cos)
+        out = attention.attend(query + tensors["u"], rotated, keys, values, positions.table, torch.zeros(6, 6))
+    out.sum().backward()
+    assert attention.query_key_value.weight.grad is not None
