@@ -48,7 +48,9 @@ def test_factored_scores_are_those_of_the_definition(
     arguments = (tensors["query"] + tensors["u"], rotated, tensors["keys"], tensors["values"], positions.table, mask)
     expected = by_definition(attention, tensors, mask)
     torch.testing.assert_close(attention.attend_few(*arguments), expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(attention.attend(*arguments, () if bidirectional else blocks), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        attention.attend(*arguments, () if bidirectional else blocks), expected, atol=1e-5, rtol=0
+    )
 
 
 def inputs(rows: int, length: int, times: int) -> list[Tensor]:

@@ -20,7 +20,13 @@ from rate.segment import Segment
 from rate.spaces import flatten
 
 STEPS = 5
-SMALL: dict[str, object] = {"segment_length": STEPS, "segments": 3, "width": 16, "dropout": 0.0, "attention_dropout": 0.0}
+SMALL: dict[str, object] = {
+    "segment_length": STEPS,
+    "segments": 3,
+    "width": 16,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+}
 OBSERVATIONS = spaces.Box(-2, 2, (3,), np.float32)
 ACTIONS = spaces.Discrete(3)
 

@@ -97,7 +97,9 @@ class RelativeAttention(nn.Module):
             keys = torch.cat([keys, table.expand(*keys.shape[:-1], -1)], -1)
             return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, scale=scale)
         batch, heads, length, _ = content.shape
-        mask = mask.expand(batch, heads, -1, -1).flatten(0, 1) if mask.dim() == 4 else mask.expand(batch * heads, -1, -1)
+        mask = (
+            mask.expand(batch, heads, -1, -1).flatten(0, 1) if mask.dim() == 4 else mask.expand(batch * heads, -1, -1)
+        )
         parts = (part.flatten(0, 1) for part in (content, rotated, keys, values))
         attended: Tensor = BlockwiseAttention.apply(*parts, table, mask, (0, *blocks, length), scale, dropout)
         return attended.view(batch, heads, length, -1)
@@ -118,4 +120,3 @@ class RelativeAttention(nn.Module):
         bias = (torch.matmul(rotated * scale, table.T) + mask).flatten(0, 1)
         scores = torch.baddbmm(bias, content.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2), alpha=scale)
         return torch.bmm(scores.softmax(-1), values.flatten(0, 1)).view(batch, heads, length, -1)
-
