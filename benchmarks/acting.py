@@ -37,7 +37,7 @@ def far_into_an_episode(
 ) -> Iterator[Measurement]:
     """Mean milliseconds of a step from each position on, over whole segments, against the first segments of an episode.
 
-    An actor that stands at the position and one that has just begun step by turns, so that whatever else the machine does
+    An actor that stands at the position and one that has just begun step by turns, so that whatever slows the machine down
     slows down both. At each step of the segment the median over the segments counts.
     """
     policy, observations, rewards = fresh_policy(config), pool(batch), np.zeros(batch, np.float32)
@@ -54,8 +54,8 @@ def far_into_an_episode(
             young.act(observations[index % POOL], rewards)
         seconds = np.empty((2, segments * length))
         for index in range(segments * length):
-            # Who goes first alternates, too.
-            for actor in (0, 1) if index // length % 2 else (1, 0):
+            # Who goes first alternates, too, and each place in the segment sees both orders.
+            for actor in (0, 1) if (index + index // length) % 2 else (1, 0):
                 observation = observations[(step + index) % POOL]
                 seconds[actor, index] = timed(partial((old, young)[actor].act, observation, rewards))
         step += segments * length
@@ -124,7 +124,7 @@ def whole_segment(observations: np.ndarray) -> Segment:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds that `work` takes."""
-    started = time.perf_counter()
+    """Seconds of processor time that `work` takes; on one thread other processes do not count."""
+    started = time.process_time()
     work()
-    return time.perf_counter() - started
+    return time.process_time() - started

@@ -39,25 +39,27 @@ def throughput(configuration: Configuration, dataset: Dataset, repeats: int = 3)
     """Median real steps per second of every variant with the thread count that suits it best.
 
     The variants train on the same batches by turns, so that whatever else the machine does slows down all of them; a
-    ratio is the median of the ratios within a turn.
+    ratio is the median of the ratios within a turn. Two turns warm up and choose the thread counts: one, or all.
     """
     updates = {name: variant(configuration, dataset) for name, variant in VARIANTS.items()}
-    counts = sorted({1, os.cpu_count() or 1})
-    speeds = np.empty((len(updates), len(counts), 1 + repeats))
-    for repeat in range(1 + repeats):
-        for column, threads in enumerate(counts):
-            torch.set_num_threads(threads)
-            for line, update in enumerate(updates.values()):
-                started = time.perf_counter()
-                steps = update(repeat)
-                speeds[line, column, repeat] = steps / (time.perf_counter() - started)
-    speeds = speeds[..., 1:]  # the first turn only warms up
-    best = np.median(speeds, -1).argmax(-1)
-    chosen = speeds[np.arange(len(updates)), best]
-    for line, name in enumerate(updates):
-        ratio = None if name == "naive" else float(np.median(chosen[line] / chosen[0]))
-        value = float(np.median(chosen[line]))
-        yield Measurement("training", name, configuration.name, value, "real steps/s", ratio, counts[best[line]])
+    trials = {threads: _turn(updates, dict.fromkeys(updates, threads), 0) for threads in {1, os.cpu_count() or 1}}
+    threads = {name: max(trials, key=lambda count: trials[count][name]) for name in updates}
+    turns = [_turn(updates, threads, 1 + repeat) for repeat in range(repeats)]
+    for name in updates:
+        ratio = None if name == "naive" else float(np.median([turn[name] / turn["naive"] for turn in turns]))
+        value = float(np.median([turn[name] for turn in turns]))
+        yield Measurement("training", name, configuration.name, value, "real steps/s", ratio, threads[name])
+
+
+def _turn(updates: dict[str, Update], threads: dict[str, int], index: int) -> dict[str, float]:
+    """Real steps per second of every variant on one batch."""
+    speeds = {}
+    for name, update in updates.items():
+        torch.set_num_threads(threads[name])
+        started = time.perf_counter()
+        steps = update(index)
+        speeds[name] = steps / (time.perf_counter() - started)
+    return speeds
 
 
 def peak_memory(configuration: Configuration, dataset: Dataset, updates: int = 2) -> Iterator[Measurement]:

@@ -11,8 +11,6 @@ import rate
 from rate.models.rate import Config
 from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
 
-torch.set_num_threads(1)
-
 MODEL = Config(
     segment_length=4,
     segments=3,
@@ -38,6 +36,12 @@ RECIPE = Recipe(
 )
 
 MakeRecipe = Callable[..., Recipe]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Processes that test side by side do not fight for the cores, whatever number of threads the last test chose."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,7 @@ def test_a_flipped_bit_is_noticed_wherever_it_is(offset, bit, trained, tmp_path)
     # Half of the examples hit the header, where most of the structure is.
     content[offset % (len(content) if offset % 2 else 2000)] ^= 1 << bit
     (tmp_path / "flipped.safetensors").write_bytes(content)
-    with pytest.raises(CheckpointError, match="flipped.safetensors"):
+    with pytest.raises(CheckpointError, match=r"flipped\.safetensors"):
         rate.load_policy(tmp_path / "flipped.safetensors")
 
 

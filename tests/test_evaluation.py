@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import rate
 from rate.actor import Actor
@@ -83,10 +82,7 @@ def test_rows_have_the_documented_fields_and_are_appended(run):
 
 
 def test_the_threads_of_an_evaluation_can_be_measured(run):
-    try:
-        assert rate.evaluate(run, ["recall/12"], episodes=2, thread_count=0)[0]["episodes"] == 2
-    finally:
-        torch.set_num_threads(1)
+    assert rate.evaluate(run, ["recall/12"], episodes=2, thread_count=0)[0]["episodes"] == 2
 
 
 @pytest.mark.parametrize(

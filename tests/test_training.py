@@ -164,7 +164,9 @@ def test_selection_by_score_uses_seeds_of_its_own_and_changes_no_loss(tiny, tmp_
     seen = []
     outcomes = selection.outcomes
     monkeypatch.setattr(
-        selection, "outcomes", lambda agent, task, seeds, **rest: seen.extend(seeds) or outcomes(agent, task, seeds, **rest)
+        selection,
+        "outcomes",
+        lambda agent, task, seeds, **rest: seen.extend(seeds) or outcomes(agent, task, seeds, **rest),
     )
     recipe = tiny(dropout=0.1)
     scored = train(replace(recipe, selection=replace(recipe.selection, task="recall/12")), tmp_path / "scored")
@@ -214,5 +216,4 @@ def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(recipe, optio
 
 def test_the_threads_that_are_fastest_are_measured_and_kept(tiny, tmp_path):
     run = rate.train(tiny(updates=1), tmp_path / "run", accelerator="cpu")
-    torch.set_num_threads(1)
     assert json.loads((run / "provenance.json").read_text())["thread_count"] >= 1

@@ -24,6 +24,7 @@ class Summary:
 
     standard_error is over seeds, or over episodes where there is one seed. interval and interquartile_interval are
     bootstrap intervals of the mean and of the interquartile mean. missing: seeds that were expected and have no row.
+    seconds: wall time of the evaluation, mean over seeds; NaN where it was not recorded.
     """
 
     variant: str
@@ -39,6 +40,7 @@ class Summary:
     seeds: tuple[int, ...]
     missing: tuple[int, ...]
     episodes: int
+    seconds: float
 
     @property
     def complete(self) -> bool:
@@ -178,6 +180,7 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
         seeds=seeds,
         missing=tuple(seed for seed in expected if seed not in seeds),
         episodes=sum(len(values) for values in scores),
+        seconds=float(np.mean([row.get("seconds", math.nan) for row in group])) if group else math.nan,
     )
 
 

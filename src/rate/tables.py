@@ -152,6 +152,7 @@ def detail_table(summaries: Sequence[Summary], published: Published | None = Non
     columns["95 % interval of IQM"] = [_interval(summary.interquartile_interval) for summary in summaries]
     columns["seeds"] = [_seeds(summary) for summary in summaries]
     columns["episodes"] = [str(summary.episodes) for summary in summaries]
+    columns["wall time (s)"] = [_seconds(summary.seconds) for summary in summaries]
     if published and published.values:
         pairs = [published.values.get(summary.variant, {}).get(names[summary.task]) for summary in summaries]
         columns["paper"] = [_mean_error(*pair) if pair else "—" for pair in pairs]
@@ -215,6 +216,10 @@ def _difference(summary: Summary, pair: tuple[float, float] | None) -> str:
     text = _number(abs(summary.mean - pair[0]), pair[0])
     sign = "+" if summary.mean > pair[0] else "−"
     return text if float(text) == 0 else sign + text
+
+
+def _seconds(value: float) -> str:
+    return "—" if math.isnan(value) else f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
 def _number(value: float, size: float | None = None) -> str:

@@ -27,7 +27,7 @@ def config_class(name: str) -> type["ModelConfig"]:
     """The configuration class of a model; a wrong name is a ValueError that says what is allowed."""
     if name not in names():
         close = get_close_matches(name, names(), 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; did you mean {close[0]!r}?" if close else "."
         raise ValueError(f"unknown model {name!r}{hint} Models are: {', '.join(names())}")
     return importlib.import_module(f"rate.models.{name.replace('-', '_')}").Config
 

@@ -1,7 +1,7 @@
 """Attention in causal blocks of queries with a backward pass of its own, for CPUs.
 
-Plain autograd would keep scores, weights and dropped weights of each block, and copy keys once more for their gradient. This
-keeps the weights alone, drops by 16 random bits an element, and adds up gradients in place. Under autocast it computes in
+Plain autograd would keep scores, weights and dropped weights of each block, and copy keys once more for their gradient.
+This keeps the weights alone, drops by 16 random bits an element, and adds up gradients in place. Under autocast it computes in
 float32.
 """
 
@@ -22,7 +22,7 @@ class BlockwiseAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(
         ctx: Any,
         content: Tensor,
@@ -58,8 +58,8 @@ class BlockwiseAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    @torch.amp.custom_bwd(device_type="cpu")
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Any) -> Any:
         """Gradients of content, rotated, keys and values."""
         queries, keys, values, *saved = ctx.saved_tensors
         gradient = gradients[0] / (1 - ctx.dropout)
