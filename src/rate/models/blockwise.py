@@ -59,7 +59,7 @@ class BlockwiseAttention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: Any, *gradients: Any) -> Any:  # type: ignore[override]
         """Gradients of content, rotated, keys and values."""
         queries, keys, values, *saved = ctx.saved_tensors
         gradient = gradients[0] / (1 - ctx.dropout)
