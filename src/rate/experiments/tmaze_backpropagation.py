@@ -1,7 +1,7 @@
 """What gradient through memory buys: whole window, two segments, one segment, and the released update rule.
 
-Claim: with gradients through all segments, RATE learns the hand-over of memory from segment to segment quickly and
-on every seed; with memory detached after each segment (the released code), write path and valve are never trained.
+Claim: only gradients through all segments teach a memory that holds beyond training; with memory detached after each
+segment (the released code), write path and valve are never trained. 400 updates are short for every rule (the demo takes 600).
 Source: sections 11, 14 (quirks 1 and 2) and 15 of the method; the paper is silent.
 Cost: see the report of the run.
 Command: rate reproduce tmaze-backpropagation --jobs 2
