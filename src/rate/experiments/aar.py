@@ -4,7 +4,7 @@ Claim: trained on at most 90 steps and tested at 180, p(right | first action 0) 
 at most 1 for DT, which cannot see the first action any more.
 Source: Fig. 12 and App. D of the paper; small models.
 Data: episodes of 3 to 90 steps in equal numbers; with the three lengths of the reference (29, 59, 89), RATE had not learned to hand
-the action from segment to segment after 600 updates.
+the action from segment to segment after 540 updates of a trial (docs/log.md).
 Cost: see the report of the run.
 Command: rate reproduce aar
 """

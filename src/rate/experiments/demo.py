@@ -3,7 +3,7 @@
 Claim: trained on corridors of up to 90 steps, RATE turns the right way at the end of 9600 steps (100 balanced episodes), while DT,
 whose window is 90 steps, falls to chance as soon as the cue has left it.
 Source: Fig. 5, 6 and 11 of the paper, with small models (2 layers, 2 heads of 32, width 64).
-Cost: see the report of the run; the aim is six minutes on two cores.
+Cost: about four minutes on two cores.
 Command: make demo, or rate reproduce demo
 """
 
@@ -24,7 +24,7 @@ EXPERIMENT = Experiment(
     title="T-Maze: success against corridor length",
     claim="RATE remembers 100 times beyond its training length; a Decision Transformer forgets what leaves its window.",
     source="Fig. 5, 6 and 11; small models",
-    cost="about five minutes on two cores",
+    cost="about four minutes on two cores",
     data={"tmaze": Collection("tmaze-uniform/90", 4000)},
     variants={"rate": RATE, "dt": DT},
     evaluations=tuple(f"tmaze/{length}" for length in LENGTHS),

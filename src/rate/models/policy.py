@@ -44,6 +44,7 @@ class Policy(nn.Module):
         """Action outputs [B, K, outputs] of a segment, and the memory after it.
 
         Memory is written from complete segments only: rows with padded steps keep the memory they came with.
+        A row without padding counts as complete, whatever its length: split windows by `training_segment_length`.
         """
         values = {"return_to_go": segment.returns_to_go, "observation": segment.observations, "action": segment.actions}
         tokens = torch.stack([self.encoders[name](values[name]) for name in self.tokens], 2).flatten(1, 2)
