@@ -55,6 +55,40 @@ class SelectionConfig:
 
 
 @dataclass(frozen=True)
+class ObjectiveConfig:
+    """What a policy is trained for, and from which episodes; options of the other objectives have no effect."""
+
+    name: Literal["behaviour-cloning", "cql", "iql"] = "behaviour-cloning"
+    """Behaviour cloning, conservative Q-learning or implicit Q-learning; the last two learn from rewards and need a model that
+    sees observations alone (mlp, lstm, gru)."""
+    top_fraction: float = 1.0
+    """Fraction of the episodes to learn from, those with the highest returns (filtered behaviour cloning); 1 takes all."""
+    discount: float = 0.99
+    """Discount of rewards in Q-learning, gamma."""
+    conservative_weight: float = 1.0
+    """Weight of CQL's conservative term, alpha."""
+    expectile: float = 0.7
+    """Expectile that IQL's values estimate, tau."""
+    inverse_temperature: float = 3.0
+    """How strongly IQL prefers advantageous actions, beta."""
+    target_rate: float = 0.005
+    """Rate at which target networks follow the critics."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("top_fraction", 0.0, 1.0),
+            ("discount", 0.0, 1.0),
+            ("expectile", 0.0, 1.0),
+            ("target_rate", 0.0, 1.0),
+        ):
+            if not low < getattr(self, name) <= high:
+                raise ValueError(f"{name} must lie in ({low:g}, {high:g}], but {getattr(self, name)} was given")
+        for name in ("conservative_weight", "inverse_temperature"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, but {getattr(self, name)} was given")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that determines a training run except the seed and the machine."""
 
@@ -70,7 +104,9 @@ class Recipe:
     """Windows in one forward pass; batches are cut into micro-batches of similar length. 0: 16 on a CPU, else the whole batch."""
     sampling: Literal["first", "stride", "random"] = "first"
     """Windows of an episode: its first steps, consecutive ones, or one at random."""
-    objective: Literal["behaviour-cloning"] = "behaviour-cloning"
+    curriculum: bool = False
+    """Train in N stages of equal length, the n-th on episodes of at most n segments."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     """What the policy is trained for."""
     weighting: Literal["episode", "step"] = "episode"
     """Whether every window counts the same in the loss, or every real step."""
@@ -136,6 +172,7 @@ def from_json(data: dict[str, Any]) -> Recipe:
     """The recipe that `Recipe.to_json` wrote; unknown or missing fields are a ValueError that names them."""
     data = dict(data)
     data["model"] = model_from_json(data["model"])
+    data["objective"] = _build(ObjectiveConfig, data["objective"])
     data["optimiser"] = _build(OptimiserConfig, data["optimiser"])
     data["selection"] = _build(SelectionConfig, data["selection"])
     return _build(Recipe, data)

@@ -89,7 +89,25 @@ def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int, loggers: S
     if recipe.selection.task:
         require_task(recipe.selection.task, dataset)
     training, _ = split(dataset, recipe.selection.fraction, seed)
-    Batches(dataset, recipe.batch_size, recipe.model.window, recipe.sampling, seed, training)
+    _stages(recipe, dataset, seed, training)
+
+
+def _stages(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) -> list[Batches]:
+    """Batches of every stage of training: one, or with a curriculum one for each number of segments."""
+    model = recipe.model
+    if recipe.objective.top_fraction < 1:
+        count = max(1, round(len(episodes) * recipe.objective.top_fraction))
+        episodes = np.sort(episodes[np.argsort(-dataset.returns[episodes], kind="stable")[:count]])
+    choices = [episodes]
+    if recipe.curriculum:
+        lengths = dataset.lengths[episodes]
+        choices = [episodes[lengths <= model.segment_length * stage] for stage in range(1, model.segments)] + choices
+        if not len(choices[0]):
+            raise ValueError(
+                f"a curriculum begins with episodes of one segment ({model.segment_length} steps), but the shortest of "
+                f"{recipe.dataset} has {lengths.min()}: use longer segments, data with shorter episodes, or no curriculum"
+            )
+    return [Batches(dataset, recipe.batch_size, model.window, recipe.sampling, seed, chosen) for chosen in choices]
 
 
 def _fabric(recipe: Recipe, accelerator: str, devices: int) -> lightning_fabric.Fabric:
@@ -142,7 +160,7 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
         done, best = header["update"], header["best"]
     module = Learner(policy)
     learner, optimiser = fabric.setup(cast(Any, torch.compile(module)) if recipe.compile else module, optimiser)
-    batches = Batches(dataset, recipe.batch_size, recipe.model.window, recipe.sampling, seed, training)
+    stages = _stages(recipe, dataset, seed, training)
     selection = Selection(recipe, dataset, held_out, target_return)
     log = RunLog(run, facts["loggers"] if fabric.is_global_zero else (), after=done, writes=fabric.is_global_zero)
     title = f"train {run.name}"
@@ -159,6 +177,7 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
             rate = recipe.optimiser.learning_rate * recipe.optimiser.factor(update, recipe.updates)
             for group in optimiser.param_groups:
                 group["lr"] = rate
+            batches = stages[update * len(stages) // recipe.updates]
             loss, accuracy, norm, steps = _update(fabric, learner, policy, optimiser, recipe, batches, update)
             # With float16 an overflowing gradient is common: the scaler skips the update.
             if not (np.isfinite(loss) and (np.isfinite(norm) or recipe.precision == "16-mixed")):

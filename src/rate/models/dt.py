@@ -6,9 +6,9 @@ one step (segment_length 1) is the textbook sliding window, and costs one forwar
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from rate.models import rate
+from rate.models.valve import ValveKind
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Config(rate.Config):
 
     feed_forward: int = 64
     memory_tokens: int = 0
-    valve: Literal["ca-2", "none"] = "none"
+    valve: ValveKind = "none"
     context_segments: int = -1
     """Earlier segments in the window; -1 stands for N - 1."""
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rate.models.attention import Positions
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
 from rate.models.layers import Layer, LayerKind
-from rate.models.valve import Activation, CrossAttentionValve
+from rate.models.valve import Activation, Valve, ValveKind, build_valve
 
 QUERY_BLOCK = 64
 """Query rows scored at once on a CPU: later keys of a causal block are never computed, and scores stay in the cache."""
@@ -41,12 +41,12 @@ class Config(ModelConfig):
     """Dropout rate on attention weights, those of the valve included."""
     memory_tokens: int = 4
     """Memory tokens at each end of a segment, m."""
-    valve: Literal["ca-2", "none"] = "ca-2"
-    """Memory Retention Valve; without it the written memory is handed on as it is."""
+    valve: ValveKind = "ca-2"
+    """Memory Retention Valve: cross-attention that incoming (ca-2) or written (ca-1) memory asks, a gate, a recurrent cell, or none."""
     valve_heads: int = 2
-    """Heads of the valve, H."""
+    """Heads of a cross-attention valve, H."""
     valve_activation: Activation = "relu"
-    """Activation on the written memory in front of the valve."""
+    """Activation on the written memory in front of a cross-attention valve."""
     cached_states: int = 0
     """Cached hidden states that tokens may attend to, P, in tokens; 0 for sparse tasks."""
     memory_reads_cache: bool = False
@@ -91,7 +91,8 @@ class View(NamedTuple):
 class MemoryTransformer(Backbone):
     """Positions, from left to right: [retained states | read memory | segment's tokens | write memory].
 
-    Memory is the tuple (memory tokens [B, m, d], retained states [B, levels, P, d] right-aligned, their number [B]).
+    Memory is the tuple (memory tokens [B, m, d], retained states [B, levels, P, d] right-aligned, their number [B]), and
+    behind these the valve's own state, if it has one.
     Levels are the inputs of the layers (cached hidden states), or the embeddings alone (plain context).
     """
 
@@ -120,10 +121,15 @@ class MemoryTransformer(Backbone):
         self.position_bias = nn.Parameter(nn.init.xavier_uniform_(torch.empty(config.heads, config.head_width)))
         if memory_tokens:
             self.memory_tokens = nn.Parameter(torch.randn(memory_tokens, width))
-        self.valve: CrossAttentionValve | None = None
-        if memory_tokens and config.valve != "none":
-            self.valve = CrossAttentionValve(
-                width, config.valve_heads, config.valve_activation, config.attention_dropout
+        self.valve: Valve | None = None
+        if memory_tokens:
+            self.valve = build_valve(
+                config.valve,
+                memory_tokens,
+                width,
+                config.valve_heads,
+                config.valve_activation,
+                config.attention_dropout,
             )
         segment = config.training_segment_length * len(config.tokens)
         self.read_start = config.retained
@@ -140,22 +146,23 @@ class MemoryTransformer(Backbone):
             self.memory_tokens.expand(batch, -1, -1) if config.memory_tokens else like.new_zeros(batch, 0, config.width)
         )
         retained = like.new_zeros(batch, self.levels, config.retained, config.width)
-        return tokens, retained, torch.zeros(batch, dtype=torch.int64, device=like.device)
+        state = self.valve.initial_state(batch) if self.valve is not None else ()
+        return tokens, retained, torch.zeros(batch, dtype=torch.int64, device=like.device), *state
 
     def _write(self, memory: Memory, written: Tensor, states: Tensor) -> Memory:
         """The next memory from the write tokens' outputs [B, m, d] and the segment's states [B, levels, n, d]."""
-        incoming, retained, count = memory
-        tokens = self.valve(incoming, written) if self.valve is not None else written
+        incoming, retained, count, *state = memory
+        tokens, *state = self.valve(incoming, written, *state) if self.valve is not None else (written,)
         if self.config.retained:
             retained = torch.cat([retained, states], 2)[:, :, -self.config.retained :]
             count = (count + states.shape[2]).clamp(max=self.config.retained)
-        return tokens, retained, count
+        return tokens, retained, count, *state
 
     # Whole segments ---------------------------------------------------------------------------------------------
 
     def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
         config = self.config
-        incoming, retained, count = memory
+        incoming, retained, count = memory[:3]
         length = tokens.shape[1]
         write = config.memory_tokens if commit else 0
         parts = [incoming, tokens, incoming] if write else [incoming, tokens]
@@ -231,9 +238,10 @@ class MemoryTransformer(Backbone):
 
     def start(self, memory: Memory) -> Stream:
         config = self.config
-        incoming, retained, count = memory
+        incoming, retained, count = memory[:3]
         batch = len(count)
         tensors = {"memory_tokens": incoming.clone(), "retained": retained.clone(), "count": count.clone()}
+        tensors |= {f"valve{number}": state.clone() for number, state in enumerate(memory[3:])}
         for level in range(config.layers):
             for name in ("keys", "values"):
                 tensors[f"{name}{level}"] = incoming.new_zeros(batch, config.heads, self.capacity, config.head_width)
@@ -261,7 +269,8 @@ class MemoryTransformer(Backbone):
 
     def commit(self, stream: Stream) -> Memory:
         config = self.config
-        memory = (stream["memory_tokens"], stream["retained"], stream["count"])
+        state = (tensor for name, tensor in stream.tensors.items() if name.startswith("valve"))
+        memory = (stream["memory_tokens"], stream["retained"], stream["count"], *state)
         written = self._extend(stream, memory[0], "memory") if config.memory_tokens else memory[0]
         states = memory[1]
         if config.retained:

@@ -1,9 +1,9 @@
 """Recurrent Memory Transformer: memory tokens at both ends of a segment, no valve and no cache (baselines, section 3)."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from rate.models import rate
+from rate.models.valve import ValveKind
 
 
 @dataclass(frozen=True)
@@ -11,4 +11,4 @@ class Config(rate.Config):
     """Recurrent Memory Transformer: written memory is handed on as it is."""
 
     feed_forward: int = 64
-    valve: Literal["ca-2", "none"] = "none"
+    valve: ValveKind = "none"
