@@ -24,7 +24,8 @@ class ReportError(ValueError):
 class Facts:
     """What an experiment says of itself, or what can be said of a single run.
 
-    order: variants, the one it is about first. seeds: those planned. paper: what the paper says, by variant.
+    order: variants, the one it is about first. seeds: those planned. paper: what the paper says, by variant. runs: variant and
+    folder of each run. grid: panel and row of a variant in a heat map; grid_axis: what its rows are.
     """
 
     name: str
@@ -39,6 +40,9 @@ class Facts:
     order: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     paper: Mapping[str, str] = field(default_factory=dict)
+    runs: tuple[tuple[str, str], ...] = ()
+    grid: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    grid_axis: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def read_facts(path: Path) -> Facts:
     """The facts of an experiment from its JSON file; wrong types are a ReportError that names the entry."""
     data = read_object(path)
     facts: dict[str, Any] = {"name": path.parent.name}
-    for key in ("name", "title", "claim", "source", "axis", "command", "cost", "checkpoint"):
+    for key in ("name", "title", "claim", "source", "axis", "command", "cost", "checkpoint", "grid_axis"):
         if key in data:
             facts[key] = _typed(path, key, data[key], str)
     if data.get("training_length") is not None:
@@ -88,6 +92,15 @@ def read_facts(path: Path) -> Facts:
         facts[key] = tuple(_typed(path, key, value, kind) for value in values)
     paper = _typed(path, "paper", data.get("paper", {}), dict)
     facts["paper"] = {variant: _typed(path, "paper", text, str) for variant, text in paper.items()}
+    runs = [_typed(path, "runs", run, dict) for run in _typed(path, "runs", data.get("runs", []), list)]
+    facts["runs"] = tuple(
+        (_typed(path, "runs", run.get("variant"), str), _typed(path, "runs", run.get("folder"), str)) for run in runs
+    )
+    grid = _typed(path, "grid", data.get("grid", {}), dict)
+    facts["grid"] = {}
+    for variant, place in grid.items():
+        panel, row = (_typed(path, "grid", part, str) for part in _typed(path, "grid", place, list))
+        facts["grid"][variant] = (panel, row)
     return Facts(**facts)
 
 
@@ -119,9 +132,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def _experiment(folder: Path) -> Evidence:
     facts = read_facts(folder / FACTS)
     runs = []
-    for run in sorted((folder / "runs").glob("*")):
-        if (run / RECIPE).is_file():
-            runs.append(_run_facts(run, run.name.rpartition("-")[0] or run.name))
+    for variant, place in facts.runs:
+        if (folder / place / RECIPE).is_file():
+            runs.append(_run_facts(folder / place, variant))
     order = [*facts.order, *(run.variant for run in runs)]
     runs.sort(key=lambda run: (order.index(run.variant), run.seed))
     return Evidence(facts, read_rows(folder / ROWS), runs)

@@ -75,6 +75,11 @@ def code(text: str) -> str:
     return f"<pre><code>{html.escape(text)}</code></pre>\n"
 
 
+def link(address: str, text: str) -> str:
+    """A link to a neighbouring file."""
+    return f'<p><a href="{html.escape(address, quote=True)}">{html.escape(text)}</a></p>\n'
+
+
 def picture(png: bytes, caption: str) -> str:
     """A PNG inside the page, with its caption as text for who cannot see it."""
     source = base64.b64encode(png).decode("ascii")

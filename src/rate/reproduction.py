@@ -1,23 +1,58 @@
 """Reproducing an experiment: collect, train, evaluate, report; interrupted, it goes on where it stopped."""
 
+import hashlib
 import json
 import multiprocessing
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rate import training
 from rate.collection import collect
 from rate.evaluation import SCORES, evaluate
-from rate.experiments import Experiment, find
+from rate.experiments import Experiment, Suite, find
 from rate.files import atomic_write, read_jsonl
+from rate.models import model_name
+from rate.overview import overview
 from rate.progress import progress_bar
+from rate.recipe import Recipe
 from rate.reporting import report
 from rate.rundir import RECIPE
 
+if TYPE_CHECKING:
+    from rate.corruption import Corruption
+
 ROWS, FACTS = "rows.jsonl", "experiment.json"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One evaluation that an experiment asks for."""
+
+    task: str
+    checkpoint: str
+    episodes: int
+    corruption: "Corruption | None" = None
+
+    def matches(self, row: dict[str, Any]) -> bool:
+        """Whether a row of scores.jsonl holds this evaluation."""
+        corruption = asdict(self.corruption) if self.corruption else None
+        wanted = (self.task, self.checkpoint, self.episodes, corruption)
+        return wanted == (row["task"], row["checkpoint"], row["episodes"], row.get("corruption"))
+
+
+@dataclass
+class Work:
+    """One policy to train, and everything that it is to be scored on, whichever experiments ask for it."""
+
+    run: Path
+    recipe: Recipe
+    seed: int
+    scores: dict[Score, None] = field(default_factory=dict)
 
 
 def reproduce(
@@ -35,29 +70,33 @@ def reproduce(
 
     output: the folder, by default runs/<name>. seeds, variants: only these. jobs: processes side by side, one thread each.
     threads: CPU threads of a single job, 0 to measure. smoke: the same in seconds; the numbers then mean nothing. What is
-    there already is kept: finished runs and scored tasks are not done again.
+    there already is kept: finished runs and scored tasks are not done again. The experiments of a suite share data and
+    runs, and each has its own folder in the suite's.
     """
-    experiment = _narrow(find(name).smoke() if smoke else find(name), seeds, variants)
     output = Path(output or f"runs/{name}")
-    output.mkdir(parents=True, exist_ok=True)
-    for key, collection in experiment.data.items():
-        if not (output / "data" / key / "card.json").exists():
-            collect(
-                collection.task,
-                output / "data" / key,
-                episodes=collection.episodes,
-                seed=collection.seed,
-                show_progress=show_progress,
-            )
-    atomic_write(output / FACTS, json.dumps(experiment.facts(name), indent=2))
-    work = [(variant, seed) for seed in experiment.seeds for variant in experiment.variants]
+    found = find(name)
+    members: dict[str, Experiment] = {}
+    for member in found.members if isinstance(found, Suite) else (name,):
+        experiment = find(member)
+        assert isinstance(experiment, Experiment)
+        members[member] = _narrow(experiment.smoke() if smoke else experiment, seeds, variants)
+    shared = isinstance(found, Suite)
+    data = _collect(members.values(), output, shared, show_progress)
+    work = _plan(members, data, output, shared)
+    for member, experiment in members.items():
+        _begin(member, experiment, work, output / member if shared else output)
+    distinct = list({item.run: item for item in work.values()}.values())
     if jobs == 1:
-        for variant, seed in work:
-            _one(name, experiment, output, threads, show_progress, variant, seed)
+        for item in distinct:
+            _one(threads, show_progress, item)
     else:
-        _many(partial(_one, name, experiment, output, 1, False), work, jobs, f"reproduce {name}", show_progress)
-    _gather(experiment, output)
-    report(output)
+        _many(partial(_one, 1, False), distinct, jobs, f"reproduce {name}", show_progress)
+    for member, experiment in members.items():
+        folder = output / member if shared else output
+        _gather(member, experiment, work, folder)
+        report(folder)
+    if isinstance(found, Suite):
+        overview(output, found.title, f"rate reproduce {name} --jobs {jobs}", list(members))
     return output
 
 
@@ -69,45 +108,107 @@ def _narrow(experiment: Experiment, seeds: Sequence[int] | None, variants: Seque
     return replace(experiment, variants=kept, seeds=tuple(seeds) if seeds else experiment.seeds)
 
 
-def _one(
-    name: str, experiment: Experiment, output: Path, threads: int, show_progress: bool, variant: str, seed: int
-) -> None:
-    """Train one variant with one seed and score it, as far as that has not been done yet."""
-    run = output / "runs" / f"{variant}-{seed}"
-    recipe = experiment.variants[variant]
-    recipe = replace(recipe, dataset=str(output / "data" / recipe.dataset))
-    if (run / RECIPE).exists():
-        training.resume(run, show_progress=show_progress)
-    else:
-        training.train(recipe, run, seed=seed, accelerator="cpu", thread_count=threads, show_progress=show_progress)
-    rows = read_jsonl(run / SCORES) if (run / SCORES).exists() else []
-    scored = {(row["task"], row["checkpoint"]) for row in rows}
-    wanted = dict.fromkeys(experiment.evaluations, experiment.episodes)
+def _collect(
+    experiments: Iterable[Experiment], output: Path, shared: bool, show_progress: bool
+) -> dict[tuple[int, str], Path]:
+    """Folders of the data, by position of the experiment and name of the collection; recorded if they are not there."""
+    folders = {}
+    for position, experiment in enumerate(experiments):
+        for key, collection in experiment.data.items():
+            name = f"{collection.task.replace('/', '-')}-{collection.episodes}-{collection.seed}" if shared else key
+            folder = folders[position, key] = output / "data" / name
+            if not (folder / "card.json").exists():
+                collect(
+                    collection.task,
+                    folder,
+                    episodes=collection.episodes,
+                    seed=collection.seed,
+                    show_progress=show_progress,
+                )
+    return folders
+
+
+Plan = dict[tuple[str, str, int], Work]
+
+
+def _plan(members: dict[str, Experiment], data: dict[tuple[int, str], Path], output: Path, shared: bool) -> Plan:
+    """All work by experiment, variant and seed; what experiments share is one object under several keys."""
+    plan: Plan = {}
+    by_run: dict[Path, Work] = {}
+    for position, (member, experiment) in enumerate(members.items()):
+        for seed in experiment.seeds:
+            for variant, recipe in experiment.variants.items():
+                recipe = replace(recipe, dataset=str(data[position, recipe.dataset]))
+                run = output / "runs" / f"{_identity(recipe) if shared else variant}-{seed}"
+                work = plan[member, variant, seed] = by_run.setdefault(run, Work(run, recipe, seed))
+                for scores in _scores(experiment, variant, seed).values():
+                    work.scores |= dict.fromkeys(scores)
+    return plan
+
+
+def _identity(recipe: Recipe) -> str:
+    """A name for what is trained, the same wherever it is asked for: model, and hash of recipe and data."""
+    key = f"{recipe.hash} {Path(recipe.dataset).name}"
+    return f"{model_name(recipe.model)}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def _scores(experiment: Experiment, variant: str, seed: int) -> dict[str, list[Score]]:
+    """What a variant is scored on, by the name under which its scores are reported."""
+    tasks = dict.fromkeys(experiment.evaluations, experiment.episodes)
     if seed == experiment.seeds[0]:
-        wanted |= experiment.long_evaluations
-    for task, episodes in wanted.items():
-        if (task, experiment.checkpoint) not in scored:
+        tasks |= experiment.long_evaluations
+    return {
+        condition: [Score(task, experiment.checkpoint, episodes, corruption) for task, episodes in tasks.items()]
+        for condition, (of, corruption) in experiment.conditions.items()
+        if of == variant
+    }
+
+
+def _begin(name: str, experiment: Experiment, plan: Plan, folder: Path) -> None:
+    """Write what the report needs to know, before the long work begins."""
+    folder.mkdir(parents=True, exist_ok=True)
+    runs = [
+        {"variant": variant, "seed": seed, "folder": Path(os.path.relpath(work.run, folder)).as_posix()}
+        for (member, variant, seed), work in plan.items()
+        if member == name
+    ]
+    atomic_write(folder / FACTS, json.dumps({**experiment.facts(name), "runs": runs}, indent=2))
+
+
+def _one(threads: int, show_progress: bool, work: Work) -> None:
+    """Train one policy and score it, as far as that has not been done yet."""
+    if (work.run / RECIPE).exists():
+        training.resume(work.run, show_progress=show_progress)
+    else:
+        training.train(
+            work.recipe,
+            work.run,
+            seed=work.seed,
+            accelerator="cpu",
+            thread_count=threads,
+            show_progress=show_progress,
+        )
+    rows = read_jsonl(work.run / SCORES) if (work.run / SCORES).exists() else []
+    for score in work.scores:
+        if not any(score.matches(row) for row in rows):
             evaluate(
-                run,
-                [task],
-                checkpoint=experiment.checkpoint,
-                episodes=episodes,
+                work.run,
+                [score.task],
+                checkpoint=score.checkpoint,
+                episodes=score.episodes,
                 thread_count=threads,
                 show_progress=show_progress,
-                experiment=name,
-                variant=variant,
+                **({"corruption": score.corruption} if score.corruption else {}),
             )
 
 
-def _many(
-    one: Callable[[str, int], None], work: list[tuple[str, int]], jobs: int, title: str, show_progress: bool
-) -> None:
+def _many(one: Callable[[Work], None], work: Sequence[Work], jobs: int, title: str, show_progress: bool) -> None:
     context = multiprocessing.get_context("spawn")
     with (
         progress_bar(title, len(work), show=show_progress) as advance,
         ProcessPoolExecutor(jobs, mp_context=context) as pool,
     ):
-        futures = [pool.submit(one, variant, seed) for variant, seed in work]
+        futures = [pool.submit(one, item) for item in work]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -117,10 +218,15 @@ def _many(
             raise
 
 
-def _gather(experiment: Experiment, output: Path) -> None:
-    """Put the newest row of every run and task into the experiment's rows.jsonl."""
-    newest = {}
-    for scores in sorted((output / "runs").glob(f"*/{SCORES}")):
-        for row in read_jsonl(scores):
-            newest[row["variant"], row["seed"], row["task"], row["checkpoint"]] = row
-    atomic_write(output / ROWS, "".join(json.dumps(row) + "\n" for row in newest.values()))
+def _gather(name: str, experiment: Experiment, plan: Plan, folder: Path) -> None:
+    """Put the newest row of everything that the experiment asked for into its rows.jsonl, under its own names."""
+    rows = []
+    for (member, variant, seed), work in plan.items():
+        if member != name:
+            continue
+        scored = read_jsonl(work.run / SCORES)
+        for condition, scores in _scores(experiment, variant, seed).items():
+            for score in scores:
+                newest = [row for row in scored if score.matches(row)][-1]
+                rows.append({**newest, "experiment": name, "variant": condition})
+    atomic_write(folder / ROWS, "".join(json.dumps(row) + "\n" for row in rows))

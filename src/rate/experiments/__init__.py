@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rate.corruption import Corruption
     from rate.recipe import Recipe
 
 
@@ -27,7 +28,9 @@ class Experiment:
 
     data: collections by name. variants: recipes by name; a recipe's `dataset` is the name of its collection. evaluations: tasks
     by name; paper: what the paper says of a variant. axis: what the number in an evaluation task's name means.
-    long_evaluations: further tasks with their number of episodes, for the first seed only.
+    long_evaluations: further tasks with their number of episodes, for the first seed only. corruptions: ways to disturb memory
+    while acting, by name, each scored in addition for all variants that `corrupted` names. grid: for a heat map, the panel and
+    row of a variant, whose columns are the evaluations; grid_axis: what the rows are.
     """
 
     title: str
@@ -44,6 +47,19 @@ class Experiment:
     axis: str = "corridor length T (steps)"
     training_length: int | None = None
     paper: Mapping[str, str] = field(default_factory=dict)
+    corruptions: Mapping[str, "Corruption"] = field(default_factory=dict)
+    corrupted: tuple[str, ...] = ()
+    grid: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    grid_axis: str = ""
+
+    @property
+    def conditions(self) -> dict[str, tuple[str, "Corruption | None"]]:
+        """What is scored under which name: a variant as it is, or with its memory disturbed in a certain way."""
+        found: dict[str, tuple[str, Corruption | None]] = {variant: (variant, None) for variant in self.variants}
+        for variant in self.corrupted:
+            if variant in self.variants:
+                found |= {f"{variant}, {name}": (variant, corruption) for name, corruption in self.corruptions.items()}
+        return found
 
     def smoke(self) -> "Experiment":
         """The same experiment in seconds: few episodes, updates and evaluations. Its numbers mean nothing."""
@@ -74,11 +90,21 @@ class Experiment:
             "command": f"rate reproduce {name}",
             "axis": self.axis,
             "training_length": self.training_length,
-            "order": list(self.variants),
+            "order": list(self.conditions),
             "seeds": list(self.seeds),
             "checkpoint": self.checkpoint,
             "paper": dict(self.paper),
+            "grid": {variant: list(place) for variant, place in self.grid.items() if variant in self.variants},
+            "grid_axis": self.grid_axis,
         }
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Several experiments in one folder; what they have in common is trained and scored once."""
+
+    title: str
+    members: tuple[str, ...]
 
 
 def names() -> dict[str, str]:
@@ -90,10 +116,11 @@ def names() -> dict[str, str]:
     return found
 
 
-def find(name: str) -> Experiment:
-    """The experiment of a name; a wrong name is a ValueError that says what is allowed."""
+def find(name: str) -> Experiment | Suite:
+    """The experiment or suite of a name; a wrong name is a ValueError that says what is allowed."""
     if name not in names():
         close = get_close_matches(name, names(), 1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
         raise ValueError(f"unknown experiment {name!r}{hint} Experiments are: {', '.join(names())}")
-    return importlib.import_module(f"rate.experiments.{name.replace('-', '_')}").EXPERIMENT
+    found: Experiment | Suite = importlib.import_module(f"rate.experiments.{name.replace('-', '_')}").EXPERIMENT
+    return found

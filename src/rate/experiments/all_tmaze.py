@@ -1,0 +1,16 @@
+"""All T-Maze experiments and AAR in one folder; policies that several of them need are trained once.
+
+Cost: see the folder's report.html, which adds it up.
+Command: rate reproduce all-tmaze --jobs 2
+"""
+
+from rate.experiments import Suite
+
+EXPERIMENT = Suite(
+    title="The T-Maze science: every experiment on T-Maze and AAR",
+    members=(
+        "tmaze-generalization",
+        "tmaze-valve",
+        "tmaze-heat-maps",
+    ),
+)

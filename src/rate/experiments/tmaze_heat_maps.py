@@ -1,0 +1,43 @@
+"""Training length against test length: RATE, DT, RMT and TrXL on T-Mazes of up to 9, 30, 90, 150 and 300 steps.
+
+Claim: RATE is right far to the right of the diagonal; models with a window only as far as the window reaches.
+Source: Fig. 6 of the paper, whose training lengths go to 900. Small models and 600 updates of 64 episodes for all lengths; windows
+of three segments of a third of the training length each.
+Cost: about an hour on two cores for one seed.
+Command: rate reproduce tmaze-heat-maps --jobs 2
+"""
+
+from dataclasses import replace
+
+from rate.experiments import Collection, Experiment
+from rate.experiments.demo import LENGTHS
+from rate.experiments.tmaze_generalization import VARIANTS
+from rate.recipe import Recipe
+
+TRAINING_LENGTHS = (9, 30, 90, 150, 300)
+MODELS = ("rate", "dt", "rmt", "trxl")
+
+
+def at(variant: str, length: int) -> Recipe:
+    """The recipe of the generalisation experiment for another training length, in segments of a third of it."""
+    recipe = VARIANTS[variant]
+    options = {"segment_length": length // 3, "segments": 3}
+    if getattr(recipe.model, "cached_states", 0):
+        options["cached_states"] = 3 * length  # the paper's 3 K N tokens
+    return replace(recipe, dataset=f"tmaze-{length}", model=replace(recipe.model, **options))
+
+
+GRID = {f"{model}-{length}": (model, length) for model in MODELS for length in TRAINING_LENGTHS}
+
+EXPERIMENT = Experiment(
+    title="T-Maze: training length against test length",
+    claim="RATE carries the clue far beyond any training length; models with a window as far as it reaches.",
+    source="Fig. 6; small models",
+    cost="about an hour on two cores",
+    data={f"tmaze-{length}": Collection(f"tmaze-uniform/{length}", 4000) for length in TRAINING_LENGTHS},
+    variants={name: at(*place) for name, place in GRID.items()},
+    evaluations=tuple(f"tmaze/{length}" for length in LENGTHS),
+    seeds=(0,),
+    grid={name: (model, str(length)) for name, (model, length) in GRID.items()},
+    grid_axis="training length T (steps)",
+)

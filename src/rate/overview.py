@@ -1,0 +1,47 @@
+"""The front page of a suite: its experiments, what each claims, and how long each took."""
+
+from pathlib import Path
+
+from rate import page
+from rate.evidence import read_facts, read_rows
+from rate.files import atomic_write, read_jsonl
+from rate.tables import Table, markdown_text
+
+
+def overview(folder: Path, title: str, command: str, members: list[str]) -> Path:
+    """Write report.html and report.md of a suite, whose members' own reports lie in folders of their names."""
+    rows = []
+    for member in members:
+        facts = read_facts(folder / member / "experiment.json")
+        places = {folder / member / place for _, place in facts.runs}
+        scored = read_rows(folder / member / "rows.jsonl")
+        hours = (sum(_training(place) for place in places) + sum(row["seconds"] for row in scored)) / 3600
+        rows.append((member, facts.title, facts.claim, str(len(places)), str(len(scored)), f"{hours:.2f}"))
+    total = sum(_training(run) for run in (folder / "runs").iterdir())
+    total += sum(row["seconds"] for run in (folder / "runs").iterdir() for row in _scores(run))
+    table = Table(("experiment", "title", "claim", "runs", "scores", "processor hours"), rows)
+    text = (
+        f"Training and scoring took {total / 3600:.1f} processor hours in all, one thread each; runs that experiments share are "
+        "counted with each of them above, and once here."
+    )
+    body = [page.heading(title, 1), page.paragraph(text), table.html(), page.heading("Command"), page.code(command)]
+    body += [page.link(f"{member}/report.html", f"Report of {member}") for member in members]
+    blocks = [f"# {markdown_text(title)}", text, table.markdown().rstrip(), "    " + command]
+    blocks += [f"* [{member}]({member}/report.md)" for member in members]
+    atomic_write(folder / "report.md", "\n\n".join(blocks) + "\n")
+    atomic_write(folder / "report.html", page.page(title, body))
+    return folder / "report.html"
+
+
+def _training(run: Path) -> float:
+    """Seconds that a run has trained for: its last row since it was begun or resumed, plus those before."""
+    seconds, last = 0.0, 0.0
+    for row in read_jsonl(run / "metrics.jsonl") if (run / "metrics.jsonl").exists() else []:
+        if row["seconds"] < last:
+            seconds += last
+        last = row["seconds"]
+    return seconds + last
+
+
+def _scores(run: Path) -> list[dict[str, float]]:
+    return read_jsonl(run / "scores.jsonl") if (run / "scores.jsonl").exists() else []
