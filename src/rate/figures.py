@@ -1,13 +1,14 @@
 """Figures of results as PNG: success against length, training curves, and how the answer depends on the cue."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from rate import drawing
 from rate.drawing import FAINT, INK, SMALL, colour, dashes, marker, position_label, short
@@ -57,6 +58,52 @@ def success(
         drawing.label_ends(axes, ends)
 
     return drawing.png(draw, (8, 4.4))
+
+
+def heat_map(summaries: Sequence[Summary], grid: Mapping[str, tuple[str, str]], *, axis: str, grid_axis: str) -> bytes:
+    """Mean scores in [0, 1] as colours and numbers: a panel and a row per variant as `grid` says, a column per task (Fig. 6).
+
+    A cell without any score stays empty. A thin frame marks where row and column name the same length.
+    """
+
+    def draw(figure: Figure) -> None:
+        panels = list(dict.fromkeys(panel for panel, _ in grid.values()))
+        columns = {summary.task: summary.x for summary in summaries if summary.variant in grid}
+        across = 1 if len(panels) == 1 else 2
+        cells = figure.subplots(-(-len(panels) // across), across, squeeze=False, sharey="row").ravel()
+        for axes, panel in zip(cells, panels, strict=False):
+            rows = {row: variant for variant, (own, row) in grid.items() if own == panel}
+            _cells(axes, summaries, rows, columns)
+            axes.set_title(short(panel), loc="left", fontsize=11, weight="bold")
+        for axes in cells[len(panels) :]:
+            axes.set_visible(False)
+        figure.supxlabel(short(axis, 60), color=INK, fontsize=11)
+        figure.supylabel(short(grid_axis, 40), color=INK, fontsize=11)
+
+    panels = len({panel for panel, _ in grid.values()})
+    rows = max(sum(own == panel for own, _ in grid.values()) for panel, _ in grid.values())
+    return drawing.png(draw, (8, 0.9 + (0.45 + 0.36 * rows) * (1 if panels == 1 else -(-panels // 2))))
+
+
+def _cells(
+    axes: Axes, summaries: Sequence[Summary], rows: Mapping[str, str], columns: Mapping[str, float | None]
+) -> None:
+    found = {(summary.variant, summary.task): summary.mean for summary in summaries}
+    values = np.array([[found.get((variant, task), math.nan) for task in columns] for variant in rows.values()])
+    axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            text = f"{value:.2f}".removeprefix("0") if value < 1 else "1"
+            axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if value < 0.7 else INK)
+    names = [short(task, 12) if x is None else position_label(x) for task, x in columns.items()]
+    for row, name in enumerate(rows):
+        if name in names:
+            frame = Rectangle((names.index(name) - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=1.5)
+            axes.add_patch(frame)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=SMALL)
+    axes.set_yticks(range(len(rows)), [short(name, 20) for name in rows], fontsize=SMALL)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
 
 
 def training(curves: Sequence[Curve], order: Sequence[str]) -> bytes:

@@ -89,6 +89,8 @@ def draw(evidence: Evidence, results: Results) -> dict[str, bytes]:
     if any(summary.x and summary.seeds for summary in summaries):
         chance = 0.5 if all(summary.metric == "success" for summary in summaries) else None
         pictures["success.png"] = figures.success(summaries, axis=axis, training_length=length, chance=chance)
+    if facts.grid and any(summary.variant in facts.grid and summary.seeds for summary in summaries):
+        pictures["heat-map.png"] = figures.heat_map(summaries, facts.grid, axis=axis, grid_axis=facts.grid_axis)
     if points and all(len(point.means) == 2 for point in points):
         order = [summary.variant for summary in summaries]
         pictures["conditional.png"] = figures.conditional(points, order=order, axis=axis, training_length=length)
@@ -107,6 +109,10 @@ def sections(
     if paper and summaries:
         note = published.note if published else ""
         parts.append(Part("Beside the paper", note, table=paper_table(summaries, paper, facts.training_length)))
+    if "heat-map.png" in pictures:
+        where = f"Rows: {facts.grid_axis}" if facts.grid_axis else "Rows: variants"
+        caption = f"Mean over seeds. {where}; columns: {facts.axis or 'task size'}. Frames: where both are the same."
+        parts.append(Part("Heat map", figure="heat-map.png", caption=caption))
     if "conditional.png" in pictures:
         parts.append(_memory(facts, results))
     if "training.png" in pictures:

@@ -20,6 +20,10 @@ METHOD = (
 )
 
 
+WIDEST = 6
+"""Variants that have room beside one another in a table."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Column names and rows of text, none of it escaped yet."""
@@ -106,11 +110,17 @@ def table_markdown(summaries: Sequence[Summary], axis: str = "") -> str:
 
 
 def score_table(summaries: Sequence[Summary], axis: str = "") -> Table:
-    """Mean ± standard error: a row per task, a column per variant. The summaries are of one checkpoint."""
+    """Mean ± standard error: a row per task, a column per variant, or the other way round where variants are many.
+
+    The summaries are of one checkpoint.
+    """
     names = labels(summaries)
     cells = {(summary.task, summary.variant): score(summary) for summary in summaries}
     variants = tuple(dict.fromkeys(summary.variant for summary in summaries))
     by_position = any(name != task for task, name in names.items())
+    if len(variants) > WIDEST:
+        rows = [(variant, *(cells.get((task, variant), "—") for task in names)) for variant in variants]
+        return Table(("variant", *names.values()), rows)
     rows = [(name, *(cells.get((task, variant), "—") for variant in variants)) for task, name in names.items()]
     return Table((axis if axis and by_position else "task", *variants), rows)
 

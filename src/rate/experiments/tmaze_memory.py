@@ -1,0 +1,35 @@
+"""How much memory one bit needs: number of memory tokens, and heads of the valve.
+
+Claim: a single token carries the clue; more tokens and heads change little.
+Source: Fig. 13 (right) of the paper.
+Cost: about 25 minutes on two cores for two seeds.
+Command: rate reproduce tmaze-memory --jobs 2
+"""
+
+from dataclasses import replace
+
+from rate.experiments import Experiment
+from rate.experiments.tmaze_generalization import DATA, TMAZE
+
+TOKENS, HEADS = (1, 2, 4, 8, 16), (1, 2, 4, 8)
+DEFAULT_TOKENS, DEFAULT_HEADS = 4, 2
+
+PLACES = {f"m{tokens}-h{DEFAULT_HEADS}": (tokens, DEFAULT_HEADS) for tokens in TOKENS}
+PLACES |= {f"m{DEFAULT_TOKENS}-h{heads}": (DEFAULT_TOKENS, heads) for heads in HEADS}
+
+EXPERIMENT = Experiment(
+    title="T-Maze: memory tokens m and valve heads H",
+    claim="One bit needs one memory token; the horizon hardly depends on how many tokens and heads there are.",
+    source="Fig. 13 (right); small models",
+    cost="about 25 minutes on two cores",
+    data={"tmaze-90": DATA},
+    variants={
+        name: replace(TMAZE, model=replace(TMAZE.model, memory_tokens=tokens, valve_heads=heads))
+        for name, (tokens, heads) in PLACES.items()
+    },
+    evaluations=tuple(f"tmaze/{length}" for length in (90, 300, 900, 2400)),
+    seeds=(0, 1),
+    training_length=90,
+    grid={name: ("rate", f"m = {tokens}, H = {heads}") for name, (tokens, heads) in PLACES.items()},
+    grid_axis="memory tokens and valve heads",
+)

@@ -1,0 +1,33 @@
+"""How to cut 90 steps into segments: K x N from one segment of 90 to nine of 10, same window, same data.
+
+Claim: few long segments are learned early but leave memory little to do; many short ones make it hand over more often.
+Source: Fig. 18 of the paper (K x N = 90).
+Cost: about half an hour on two cores for two seeds.
+Command: rate reproduce tmaze-segments --jobs 2
+"""
+
+from dataclasses import replace
+
+from rate.experiments import Experiment
+from rate.experiments.demo import LENGTHS
+from rate.experiments.tmaze_generalization import DATA, TMAZE
+
+SPLITS = ((90, 1), (45, 2), (30, 3), (18, 5), (10, 9))
+PLACES = {f"{length}x{count}": (length, count) for length, count in SPLITS}
+
+EXPERIMENT = Experiment(
+    title="T-Maze: segment length K against number of segments N, K x N = 90",
+    claim="Memory must be handed over in training to be kept beyond it: one segment of 90 steps cannot teach that.",
+    source="Fig. 18; small models",
+    cost="about half an hour on two cores",
+    data={"tmaze-90": DATA},
+    variants={
+        name: replace(TMAZE, model=replace(TMAZE.model, segment_length=length, segments=count))
+        for name, (length, count) in PLACES.items()
+    },
+    evaluations=tuple(f"tmaze/{length}" for length in LENGTHS),
+    seeds=(0, 1),
+    training_length=90,
+    grid={name: ("rate", f"{length} x {count}") for name, (length, count) in PLACES.items()},
+    grid_axis="segments K x N",
+)
