@@ -1,11 +1,11 @@
-"""`python -m benchmarks [acting|training] [--quick]`: measure, append rows to results.jsonl, render README.md."""
+"""`python -m benchmarks [acting|models|training] [--quick]`: measure, append rows to results.jsonl, render README.md."""
 
 import argparse
 
-from benchmarks import acting, training
+from benchmarks import acting, models, training
 from benchmarks.rows import record, render
 
-SUITES = {"acting": acting.measure, "training": training.measure}
+SUITES = {"acting": acting.measure, "models": models.measure, "training": training.measure}
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Speed and memory beside a textbook baseline."
     )
-    parser.add_argument("suite", nargs="?", choices=SUITES, help="acting or training; both if left out")
+    parser.add_argument("suite", nargs="?", choices=SUITES, help="one suite; all if left out")
     parser.add_argument("--quick", action="store_true", help="small sizes only, about a minute in all")
     arguments = parser.parse_args()
     for name in [arguments.suite] if arguments.suite else SUITES:

@@ -12,6 +12,7 @@ import torch
 from benchmarks.configurations import DEMO, RELEASED
 from benchmarks.rows import Measurement
 from rate.actor import Actor
+from rate.models.backbone import ModelConfig
 from rate.models.policy import Policy
 from rate.models.rate import Config
 from rate.segment import Segment
@@ -96,7 +97,7 @@ def against_recomputing(name: str, config: Config, batch: int, repeats: int = 3)
     yield Measurement("stepping", "cached", configuration, 1e3 * cached, "ms/step", recomputed / cached)
 
 
-def fresh_policy(config: Config) -> Policy:
+def fresh_policy(config: ModelConfig) -> Policy:
     """An untrained policy for T-Maze's spaces."""
     torch.manual_seed(0)
     low, high = np.array([-1, -1, 0, -1], np.float32), np.ones(4, np.float32)

@@ -15,6 +15,7 @@ RESULTS, PAGE = HERE / "results.jsonl", HERE / "README.md"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 TITLES = {
+    "models": "All models",
     "acting": "Acting far into an episode",
     "stepping": "Acting from cached keys and values, or by recomputing the segment",
     "training": "Training throughput",
@@ -82,6 +83,8 @@ def render(path: Path = RESULTS, page: Path = PAGE) -> None:
 def _table(benchmark: str, rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
+    if benchmark not in RATIOS:
+        return _side_by_side(benchmark, rows)
     lines = [
         f"### {TITLES[benchmark]}\n",
         f"| configuration | variant | value | unit | {RATIOS[benchmark]} | threads |",
@@ -93,11 +96,26 @@ def _table(benchmark: str, rows: list[dict[str, Any]]) -> str:
             f"| {row['configuration']} | {row['variant']} | {_number(row['value'])} | {row['unit']} | {ratio} "
             f"| {row['threads']} |"
         )
+    return "\n".join([*lines, _origin(rows)]) + "\n"
+
+
+def _side_by_side(benchmark: str, rows: list[dict[str, Any]]) -> str:
+    """A row per variant and a column per unit, of the newest run alone, so that all values come from one run."""
+    rows = [row for row in rows if row["commit"] == rows[-1]["commit"]]
+    units = list(dict.fromkeys(row["unit"] for row in rows))
+    values = {(row["variant"], row["unit"]): _number(row["value"]) for row in rows}
+    lines = [f"### {TITLES[benchmark]}\n", f"| model | {' | '.join(units)} |", f"|---|{'---:|' * len(units)}"]
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        lines.append(f"| {variant} | {' | '.join(values.get((variant, unit), '—') for unit in units)} |")
+    return "\n".join([*lines, _origin(rows)]) + "\n"
+
+
+def _origin(rows: list[dict[str, Any]]) -> str:
     last = rows[-1]
-    lines.append(
-        f"\nLast row: {last['cpu']}, torch {last['torch']}, commit {last['commit'] or 'none'}, {last['date']}.\n"
+    return (
+        f"\nLast row: {last['configuration']}; {last['cpu']}, torch {last['torch']}, commit {last['commit'] or 'none'}, "
+        f"{last['date']}.\n"
     )
-    return "\n".join(lines) + "\n"
 
 
 def _number(value: float) -> str:

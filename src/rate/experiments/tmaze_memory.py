@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from rate.experiments import Experiment
 from rate.experiments.tmaze_generalization import DATA, TMAZE
+from rate.models.rate import Config
 
 TOKENS, HEADS = (1, 2, 4, 8, 16), (1, 2, 4, 8)
 DEFAULT_TOKENS, DEFAULT_HEADS = 4, 2
@@ -24,7 +25,7 @@ EXPERIMENT = Experiment(
     cost="about 25 minutes on two cores",
     data={"tmaze-90": DATA},
     variants={
-        name: replace(TMAZE, model=replace(TMAZE.model, memory_tokens=tokens, valve_heads=heads))
+        name: replace(TMAZE, model=Config(memory_tokens=tokens, valve_heads=heads))
         for name, (tokens, heads) in PLACES.items()
     },
     evaluations=tuple(f"tmaze/{length}" for length in (90, 300, 900, 2400)),

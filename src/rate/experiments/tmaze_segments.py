@@ -11,6 +11,7 @@ from dataclasses import replace
 from rate.experiments import Experiment
 from rate.experiments.demo import LENGTHS
 from rate.experiments.tmaze_generalization import DATA, TMAZE
+from rate.models.rate import Config
 
 SPLITS = ((90, 1), (45, 2), (30, 3), (18, 5), (10, 9))
 PLACES = {f"{length}x{count}": (length, count) for length, count in SPLITS}
@@ -22,7 +23,7 @@ EXPERIMENT = Experiment(
     cost="about half an hour on two cores",
     data={"tmaze-90": DATA},
     variants={
-        name: replace(TMAZE, model=replace(TMAZE.model, segment_length=length, segments=count))
+        name: replace(TMAZE, model=Config(segment_length=length, segments=count))
         for name, (length, count) in PLACES.items()
     },
     evaluations=tuple(f"tmaze/{length}" for length in LENGTHS),

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rate.models.dropout import kept
+
 
 class BlockwiseAttention(torch.autograd.Function):
     """dropout(softmax(scale * (content . keys + rotated . table) + mask)) values, see `RelativeAttention.attend`.
@@ -49,7 +51,7 @@ class BlockwiseAttention(torch.autograd.Function):
             weights = scores.softmax(-1)
             saved.append(weights)
             if dropout:
-                saved.append(_kept(weights, dropout))
+                saved.append(kept(weights, dropout))
                 weights = torch.mul(weights, saved[-1], out=scores)
             attended[:, start:stop] = torch.bmm(weights, values[:, :seen])
         ctx.save_for_backward(queries, keys, values, *saved)
@@ -81,9 +83,3 @@ class BlockwiseAttention(torch.autograd.Function):
             of_values[:, :seen].baddbmm_(used.transpose(1, 2), here)
             of_queries[:, start:stop] = torch.bmm(of_scores, keys[:, :seen])
         return of_queries[..., :width], of_queries[..., width:], of_keys, of_values, None, None, None, None, None
-
-
-def _kept(like: Tensor, rate: float) -> Tensor:
-    """True with probability 1 - rate (to 2^-16), from 16 random bits an element: faster than a Bernoulli draw on a CPU."""
-    bits = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    return bits.view(torch.int16)[: like.numel()].view(like.shape) >= round(rate * 65536) - 32768

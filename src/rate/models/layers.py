@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rate.models.attention import RelativeAttention
+from rate.models.dropout import Dropout
 
 LayerKind = Literal["trxl", "trxl-i", "gtrxl"]
 
@@ -56,16 +57,16 @@ class Layer(nn.Module):
         super().__init__()
         self.kind = kind
         self.attention = self.attention_type(width, heads, head_width, attention_dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.attention_norm = nn.LayerNorm(width)
         self.feed_forward: nn.Sequential | None = None
         if feed_forward:
             self.feed_forward = nn.Sequential(
                 nn.Linear(width, feed_forward),
                 nn.ReLU(),
-                nn.Dropout(dropout),
+                Dropout(dropout),
                 nn.Linear(feed_forward, width),
-                nn.Dropout(dropout),
+                Dropout(dropout),
             )
             self.feed_forward_norm = nn.LayerNorm(width)
         if kind == "gtrxl":

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
+from rate.models.dropout import Dropout
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,10 @@ class PerStep(Backbone):
         self.layers = nn.Sequential(
             nn.Linear(config.width, config.hidden),
             nn.ReLU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(config.hidden, config.width),
             nn.ReLU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
         )
 
     def initial_memory(self, batch: int) -> Memory:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rate.models.attention import Positions
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
+from rate.models.dropout import Dropout
 from rate.models.layers import Layer, LayerKind
 from rate.models.valve import Activation, Valve, ValveKind, build_valve
 
@@ -42,7 +43,7 @@ class Config(ModelConfig):
     memory_tokens: int = 4
     """Memory tokens at each end of a segment, m."""
     valve: ValveKind = "ca-2"
-    """Memory Retention Valve: cross-attention that incoming (ca-2) or written (ca-1) memory asks, a gate, a recurrent cell, or none."""
+    """Memory Retention Valve: cross-attention asked by incoming (ca-2) or written (ca-1) memory, a gate, a cell, or none."""
     valve_heads: int = 2
     """Heads of a cross-attention valve, H."""
     valve_activation: Activation = "relu"
@@ -103,7 +104,7 @@ class MemoryTransformer(Backbone):
         self.config = config
         memory_tokens, width = config.memory_tokens, config.width
         self.levels = config.layers if config.cached_states else 1
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
             self.layer_type(
                 config.layer,
