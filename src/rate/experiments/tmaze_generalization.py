@@ -35,7 +35,8 @@ EXPERIMENT = Experiment(
     cost="about an hour and a half on two cores",
     data={"tmaze-90": DATA},
     variants=VARIANTS,
-    evaluations=tuple(f"tmaze/{length}" for length in LENGTHS),
+    # 4800 is left out: for models with a window it costs as much as all shorter ones together, and says nothing new.
+    evaluations=tuple(f"tmaze/{length}" for length in LENGTHS if length != 4800),
     seeds=(0, 1, 2),
     training_length=90,
 )

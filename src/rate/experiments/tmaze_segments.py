@@ -26,7 +26,7 @@ EXPERIMENT = Experiment(
         name: replace(TMAZE, model=Config(segment_length=length, segments=count))
         for name, (length, count) in PLACES.items()
     },
-    evaluations=tuple(f"tmaze/{length}" for length in LENGTHS),
+    evaluations=tuple(f"tmaze/{length}" for length in LENGTHS if length <= 2400),
     seeds=(0, 1),
     training_length=90,
     grid={name: ("rate", f"{length} x {count}") for name, (length, count) in PLACES.items()},
