@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rate.models.backbone import Memory, Stream
 from rate.models.policy import Policy
 from rate.spaces import flatten
 
@@ -31,15 +32,15 @@ class Actor:
     def reset(self, batch: int = 1, seeds: Sequence[int] | None = None, rows: np.ndarray | None = None) -> None:
         """Begin new episodes: in all of `batch` rows, or, in the middle of others, in `rows` (integers) alone."""
         if rows is None:
-            self.stream = self.policy.backbone.start(self.policy.initial_memory(batch))
             self.steps = np.zeros(batch, dtype=np.int64)
+            self.stream = self._start(self.policy.initial_memory(batch), np.arange(batch), self.steps)
             self.returns_to_go = np.full(batch, self.target_return, dtype=np.float64)
             self.actions = np.zeros((batch, *(self.policy.action_space.shape or ())), self.policy.action_space.dtype)
             self.generators = [np.random.default_rng()] * batch
         else:
-            fresh = self.policy.backbone.start(self.policy.initial_memory(len(rows)))
-            self.stream.put(np.asarray(rows), fresh)
+            rows = np.asarray(rows)
             self.steps[rows] = 0
+            self.stream.put(rows, self._start(self.policy.initial_memory(len(rows)), rows, self.steps[rows]))
             self.returns_to_go[rows] = self.target_return
         if self.sample:
             for row, seed in zip(range(batch) if rows is None else rows, seeds or itertools.repeat(None), strict=False):
@@ -74,29 +75,39 @@ class Actor:
         self.returns_to_go -= np.where(going, rewards, 0.0)
         returns_to_go = torch.from_numpy(self.returns_to_go.astype(np.float32)).to(self.device)
         within = self.steps % self.segment_length
+        timesteps = self._timesteps()
         self.steps += 1
         if within.all():
-            return self.policy.observe(self.stream, leaves, returns_to_go, self._executed())
+            return self.policy.observe(self.stream, leaves, returns_to_go, self._executed(), timesteps)
         if going.any():
-            self._append_actions(np.flatnonzero(going))
+            self._append_actions(np.flatnonzero(going), timesteps)
             self._turn_over(np.flatnonzero(going & (within == 0)))
-        return self.policy.observe(self.stream, leaves, returns_to_go)
+        return self.policy.observe(self.stream, leaves, returns_to_go, timesteps=timesteps)
+
+    def _timesteps(self) -> Tensor | None:
+        """Indices of the steps that are about to be taken [n], if the model embeds them."""
+        return torch.from_numpy(self.steps.copy()).to(self.device) if self.policy.config.timesteps else None
 
     def _executed(self) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(self.actions)).to(self.device)
 
-    def _append_actions(self, rows: np.ndarray) -> None:
-        """Put the last actions of `rows` into the context."""
+    def _append_actions(self, rows: np.ndarray, timesteps: Tensor | None) -> None:
+        """Put the last actions of `rows` into the context, one step before `timesteps`."""
+        before = None if timesteps is None else timesteps - 1
         if len(rows) == len(self.steps):
-            return self.policy.record(self.stream, self._executed())
-        stream = self.stream.rows(rows)
-        self.policy.record(stream, self._executed()[torch.from_numpy(rows).to(self.device)])
+            return self.policy.record(self.stream, self._executed(), before)
+        stream, selected = self.stream.rows(rows), torch.from_numpy(rows).to(self.device)
+        self.policy.record(stream, self._executed()[selected], None if before is None else before[selected])
         self.stream.put(rows, stream)
 
     def _turn_over(self, rows: np.ndarray) -> None:
         """Write memory from the complete segments of `rows` and begin their next ones."""
-        backbone = self.policy.backbone
+        commit, steps = self.policy.backbone.commit, self.steps[rows] - 1
         if len(rows) == len(self.steps):
-            self.stream = backbone.start(backbone.commit(self.stream))
+            self.stream = self._start(commit(self.stream), rows, steps)
         elif len(rows):
-            self.stream.put(rows, backbone.start(backbone.commit(self.stream.rows(rows))))
+            self.stream.put(rows, self._start(commit(self.stream.rows(rows)), rows, steps))
+
+    def _start(self, memory: Memory, rows: np.ndarray, steps: np.ndarray) -> Stream:
+        """Begin segments of `rows` at `steps`, [n] each, with their memory: the one place where memory is handed over."""
+        return self.policy.backbone.start(memory)

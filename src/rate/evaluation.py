@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 from rate import rundir, threads
 from rate.checkpoint import load_agent, load_policy
+from rate.corruption import Corrupted, Corruption
 from rate.files import append_jsonl
 from rate.progress import progress_bar
 from rate.rollout import outcomes
@@ -30,6 +32,7 @@ def evaluate(
     parallel: int = 100,
     sample: bool = False,
     target_return: float | None = None,
+    corruption: Corruption | None = None,
     device: str = "cpu",
     thread_count: int = 1,
     show_progress: bool = False,
@@ -39,8 +42,9 @@ def evaluate(
 
     The k-th episode has seed first_seed + k, whatever `parallel` is. checkpoint: "last" or "best". The return asked for is
     target_return, else the task's own; rewards received are taken off it step by step, and it is not restarted at segment
-    borders. sample: draw actions in place of taking the most likely ones. thread_count: 0 measures what is fastest.
-    labels: further entries for the rows, such as experiment and variant.
+    borders. sample: draw actions in place of taking the most likely ones. corruption: noise mixed into memory; its rows
+    hold it as "corruption", and are a variant of their own, so that they never stand for the policy as it is.
+    thread_count: 0 measures what is fastest. labels: further entries for the rows, such as experiment and variant.
     """
     for name, given in (("episodes", episodes), ("parallel", parallel)):
         if given < 1:
@@ -50,11 +54,15 @@ def evaluate(
     found = [find(name) for name in tasks]
     policy, header = load_policy(run / f"{checkpoint}.safetensors")
     for task in found:
-        _check_spaces(task, policy)
+        check_spaces(task, policy)
+    if corruption:
+        corruption.entries(policy)
     rows = []
     for task in found:
         target = task.target_return if target_return is None else target_return
         agent = load_agent(run / f"{checkpoint}.safetensors", target_return=target, sample=sample, device=device)
+        if corruption:
+            agent = Corrupted(agent.policy, target, corruption, sample)
         _choose_threads(agent, task, min(parallel, episodes), thread_count)
         started = time.perf_counter()
         seeds = range(first_seed, first_seed + episodes)
@@ -67,7 +75,7 @@ def evaluate(
         rows.append(
             {
                 "experiment": "",
-                "variant": run.name,
+                "variant": f"{run.name}, {corruption}" if corruption else run.name,
                 "checkpoint": checkpoint,
                 "recipe": recipe.hash,
                 "seed": facts["seed"],
@@ -84,6 +92,7 @@ def evaluate(
                 "update": header.get("update"),
                 "commit": rundir.commit(),
                 "device": device,
+                **({"corruption": asdict(corruption)} if corruption else {}),
                 "seconds": round(time.perf_counter() - started, 3),
                 "date": datetime.now(UTC).isoformat(timespec="seconds"),
                 **labels,
@@ -93,7 +102,8 @@ def evaluate(
     return rows
 
 
-def _check_spaces(task: Task, policy: Any) -> None:
+def check_spaces(task: Task, policy: Any) -> None:
+    """Raise a ValueError unless the task has the spaces that the policy was trained for."""
     for name in ("observation_space", "action_space"):
         wanted, given = getattr(policy, name), getattr(task, name)
         if wanted != given:

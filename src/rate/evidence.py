@@ -43,6 +43,7 @@ class Facts:
     runs: tuple[tuple[str, str], ...] = ()
     grid: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     grid_axis: str = ""
+    remarks: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def read_facts(path: Path) -> Facts:
     """The facts of an experiment from its JSON file; wrong types are a ReportError that names the entry."""
     data = read_object(path)
     facts: dict[str, Any] = {"name": path.parent.name}
-    for key in ("name", "title", "claim", "source", "axis", "command", "cost", "checkpoint", "grid_axis"):
+    for key in ("name", "title", "claim", "source", "axis", "command", "cost", "checkpoint", "grid_axis", "remarks"):
         if key in data:
             facts[key] = _typed(path, key, data[key], str)
     if data.get("training_length") is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rate import figures, page
-from rate.evidence import Evidence, Facts, ReportError, read_evidence
+from rate.evidence import Evidence, Facts, ReportError, read_evidence, read_object
 from rate.files import atomic_write
 from rate.statistics import Conditional, Summary, conditionals, summarise
 from rate.tables import (
@@ -23,10 +23,18 @@ from rate.tables import (
     score_table,
 )
 
+INSPECTION = "inspection.json"
+"""What `rate inspect` leaves in a run folder: captions of its pictures, rows for a table, and notes."""
+INSPECTED = ("measure", "value", "95 % interval", "episodes")
+"""Columns of an inspection's table."""
+
 
 @dataclass(frozen=True)
 class Part:
-    """One section, from which both HTML and Markdown are written; `folded` hides it in HTML until asked for."""
+    """One section, from which both HTML and Markdown are written; `folded` hides it in HTML until asked for.
+
+    further: more figures with their captions, below the table.
+    """
 
     title: str
     text: str = ""
@@ -36,6 +44,7 @@ class Part:
     table: Table | None = None
     code: str = ""
     folded: bool = False
+    further: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,9 @@ def report(folder: str | Path, output: str | Path | None = None) -> Path:
     evidence = read_evidence(folder)
     results = measure(evidence, Path(folder))
     pictures = draw(evidence, results)
-    parts = sections(evidence, results, pictures)
+    inspected, more = inspection(Path(folder))
+    pictures |= more
+    parts = sections(evidence, results, pictures, inspected=inspected)
     output = Path(output or folder)
     output.mkdir(parents=True, exist_ok=True)
     for name, png in pictures.items():
@@ -101,10 +112,16 @@ def draw(evidence: Evidence, results: Results) -> dict[str, bytes]:
 
 
 def sections(
-    evidence: Evidence, results: Results, pictures: Mapping[str, bytes], published: Published | None = None
+    evidence: Evidence,
+    results: Results,
+    pictures: Mapping[str, bytes],
+    published: Published | None = None,
+    inspected: Sequence[Part] = (),
 ) -> list[Part]:
     """The sections of a report in their order; published numbers are set beside the measured ones."""
     facts, summaries, parts = evidence.facts, results.summaries, [_result(evidence.facts, results.summaries, pictures)]
+    if facts.remarks:
+        parts.append(Part("What it shows", facts.remarks))
     paper = {**(published.in_words() if published else {}), **facts.paper}
     if paper and summaries:
         note = published.note if published else ""
@@ -115,6 +132,7 @@ def sections(
         parts.append(Part("Heat map", figure="heat-map.png", caption=caption))
     if "conditional.png" in pictures:
         parts.append(_memory(facts, results))
+    parts += inspected
     if "training.png" in pictures:
         caption = (
             "Means of at most 100 groups of consecutive updates. Thin lines are seeds, the thick one is their mean."
@@ -139,6 +157,28 @@ def _result(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, b
     caption += "" if all(summary.complete for summary in summaries) else " Hollow markers lack a seed."
     figure = "success.png" if "success.png" in pictures else ""
     return Part("Result", text, gaps(summaries), figure, caption, score_table(summaries, facts.axis))
+
+
+def inspection(folder: Path) -> tuple[list[Part], dict[str, bytes]]:
+    """The section that `rate inspect` has prepared in a run folder, with its pictures; nothing without an inspection."""
+    path = folder / INSPECTION
+    if not path.is_file():
+        return [], {}
+    found, pictures = read_object(path), {}
+    try:
+        figured = [(str(figure["file"]), str(figure["caption"])) for figure in found["figures"]]
+        rows = [tuple(map(str, row)) for row in found["table"]]
+        text = f"{found['task']}, {found['checkpoint']} checkpoint, {found['episodes']} episodes, greedy actions."
+        text = " ".join([text, *map(str, found["notes"])])
+        if any(len(row) != len(INSPECTED) for row in rows):
+            raise ValueError(f"a row of the table has not {len(INSPECTED)} entries")
+        for name, _ in figured:
+            if Path(name).name != name:
+                raise ValueError(f"{name!r} is not the name of a file beside it")
+            pictures[name] = (folder / name).read_bytes()
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise ReportError(f"{path} cannot be shown ({error}): remove it, or run rate inspect again") from error
+    return [Part("What the memory does", text, table=Table(INSPECTED, rows), further=figured)], pictures
 
 
 def _memory(facts: Facts, results: Results) -> Part:
@@ -196,6 +236,7 @@ def markdown(facts: Facts, parts: Sequence[Part], prefix: str = "") -> str:
         blocks += [f"**Incomplete:** {markdown_text(warning)}." for warning in part.warnings]
         blocks.append(f"![{markdown_text(part.caption)}]({prefix}{part.figure})" if part.figure else "")
         blocks.append(part.table.markdown().rstrip() if part.table else "")
+        blocks += [f"![{markdown_text(caption)}]({prefix}{figure})" for figure, caption in part.further]
         blocks.append("\n".join("    " + line for line in part.code.splitlines()))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -220,6 +261,7 @@ def _html(evidence: Evidence, parts: Sequence[Part], pictures: Mapping[str, byte
         content += "".join(page.paragraph(f"Incomplete: {warning}.", "warning") for warning in part.warnings)
         content += page.picture(pictures[part.figure], part.caption) if part.figure else ""
         content += part.table.html() if part.table else ""
+        content += "".join(page.picture(pictures[figure], caption) for figure, caption in part.further)
         content += page.code(part.code) if part.code else ""
         body.append(page.details(part.title, content) if part.folded else page.heading(part.title) + content)
     for name, recipe in {f"Recipe of {run.variant}": run.recipe for run in evidence.runs}.items():

@@ -4,15 +4,17 @@ import hashlib
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rate import training
 from rate.collection import collect
+from rate.corruption import Corruption
 from rate.evaluation import SCORES, evaluate
 from rate.experiments import Experiment, Suite, find
 from rate.files import atomic_write, read_jsonl
@@ -22,9 +24,6 @@ from rate.progress import progress_bar
 from rate.recipe import Recipe
 from rate.reporting import report
 from rate.rundir import RECIPE
-
-if TYPE_CHECKING:
-    from rate.corruption import Corruption
 
 ROWS, FACTS = "rows.jsonl", "experiment.json"
 
@@ -36,7 +35,7 @@ class Score:
     task: str
     checkpoint: str
     episodes: int
-    corruption: "Corruption | None" = None
+    corruption: Corruption | None = None
 
     def matches(self, row: dict[str, Any]) -> bool:
         """Whether a row of scores.jsonl holds this evaluation."""
@@ -198,7 +197,7 @@ def _one(threads: int, show_progress: bool, work: Work) -> None:
                 episodes=score.episodes,
                 thread_count=threads,
                 show_progress=show_progress,
-                **({"corruption": score.corruption} if score.corruption else {}),
+                corruption=score.corruption,
             )
 
 
@@ -206,7 +205,7 @@ def _many(one: Callable[[Work], None], work: Sequence[Work], jobs: int, title: s
     context = multiprocessing.get_context("spawn")
     with (
         progress_bar(title, len(work), show=show_progress) as advance,
-        ProcessPoolExecutor(jobs, mp_context=context) as pool,
+        ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool,
     ):
         futures = [pool.submit(one, item) for item in work]
         try:
@@ -216,6 +215,18 @@ def _many(one: Callable[[Work], None], work: Sequence[Work], jobs: int, title: s
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """See that this process ends when the one that started it is gone, were it killed without a chance to say so."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)  # what was done since the last checkpoint is done again, by whoever resumes
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _gather(name: str, experiment: Experiment, plan: Plan, folder: Path) -> None:

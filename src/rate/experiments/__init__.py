@@ -30,7 +30,8 @@ class Experiment:
     by name; paper: what the paper says of a variant. axis: what the number in an evaluation task's name means.
     long_evaluations: further tasks with their number of episodes, for the first seed only. corruptions: ways to disturb memory
     while acting, by name, each scored in addition for all variants that `corrupted` names. grid: for a heat map, the panel and
-    row of a variant, whose columns are the evaluations; grid_axis: what the rows are.
+    row of a variant, whose columns are the evaluations; grid_axis: what the rows are. remarks: what was seen, and why it differs
+    from the paper where it does; written once there are results.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Experiment:
     corrupted: tuple[str, ...] = ()
     grid: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     grid_axis: str = ""
+    remarks: str = ""
 
     @property
     def conditions(self) -> dict[str, tuple[str, "Corruption | None"]]:
@@ -66,6 +68,7 @@ class Experiment:
         return replace(
             self,
             title=f"Smoke test, no result: {self.title}",
+            remarks="",
             data={name: replace(collection, episodes=48) for name, collection in self.data.items()},
             variants={
                 name: replace(
@@ -96,6 +99,7 @@ class Experiment:
             "paper": dict(self.paper),
             "grid": {variant: list(place) for variant, place in self.grid.items() if variant in self.variants},
             "grid_axis": self.grid_axis,
+            "remarks": self.remarks,
         }
 
 

@@ -10,7 +10,12 @@ EXPERIMENT = Suite(
     title="The T-Maze science: every experiment on T-Maze and AAR",
     members=(
         "tmaze-generalization",
+        "tmaze-oracle",
+        "tmaze-corruption",
         "tmaze-valve",
         "tmaze-heat-maps",
+        "tmaze-curriculum",
+        "tmaze-segments",
+        "tmaze-memory",
     ),
 )

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from rate.experiments import Collection, Experiment
 from rate.experiments.demo import LENGTHS, RATE
-from rate.models import dt, dt_xl, mlp, rmt, trxl
+from rate.models import dgru, dlstm, dmamba, dt, dt_xl, elmur, gru, lsdt, lstm, mlp, rmt, trxl
 
 DATA = Collection("tmaze-uniform/90", 4000)
 
@@ -25,6 +25,13 @@ VARIANTS = {
     "trxl": replace(TMAZE, model=trxl.Config(dropout=0.1, attention_dropout=0.0)),
     "dt": replace(TMAZE, model=dt.Config(dropout=0.1, attention_dropout=0.0)),
     "dt-xl": replace(TMAZE, model=dt_xl.Config(dropout=0.1, attention_dropout=0.0)),
+    "lsdt": replace(TMAZE, model=lsdt.Config()),
+    "elmur": replace(TMAZE, model=elmur.Config()),
+    "dmamba": replace(TMAZE, model=dmamba.Config()),
+    "dlstm": replace(TMAZE, model=dlstm.Config()),
+    "dgru": replace(TMAZE, model=dgru.Config()),
+    "bc-lstm": replace(TMAZE, model=lstm.Config()),
+    "bc-gru": replace(TMAZE, model=gru.Config()),
     "bc-mlp": replace(TMAZE, model=mlp.Config()),
 }
 

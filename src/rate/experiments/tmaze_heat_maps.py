@@ -1,8 +1,8 @@
-"""Training length against test length: RATE, DT, RMT and TrXL on T-Mazes of up to 9, 30, 90, 150 and 300 steps.
+"""Training length against test length: RATE, DT, RMT, TrXL and BC-LSTM on T-Mazes of up to 9, 30, 90, 150 and 300 steps.
 
 Claim: RATE is right far to the right of the diagonal; models with a window only as far as the window reaches.
-Source: Fig. 6 of the paper, whose training lengths go to 900 and test lengths to 9600. Small models and 600 updates of 64 episodes for all lengths; windows
-of three segments of a third of the training length each.
+Source: Fig. 6 of the paper, whose training lengths go to 900 and test lengths to 9600. Small models and 600 updates of 64 episodes
+for all lengths; windows of three segments of a third of the training length each.
 Cost: about an hour on two cores for one seed.
 Command: rate reproduce tmaze-heat-maps --jobs 2
 """
@@ -15,7 +15,7 @@ from rate.experiments.tmaze_generalization import VARIANTS
 from rate.recipe import Recipe
 
 TRAINING_LENGTHS = (9, 30, 90, 150, 300)
-MODELS = ("rate", "dt", "rmt", "trxl")
+MODELS = ("rate", "dt", "rmt", "trxl", "bc-lstm")
 
 
 def at(variant: str, length: int) -> Recipe:

@@ -46,9 +46,17 @@ class ModelConfig:
         """Tokens of one step in order; what follows the observation is appended once the action is known."""
         return ("return_to_go", "observation", "action")
 
+    @property
+    def timesteps(self) -> int:
+        """Rows of a learned table of time steps that is added to all tokens of a step; 0: order is left to the backbone."""
+        return 0
+
     def build(self) -> "Backbone":
         """The backbone with freshly initialised weights."""
         raise NotImplementedError
+
+    def initialise(self, policy: nn.Module) -> None:
+        """Set the first weights of a whole policy, encoders and head included; here every part keeps its own."""
 
 
 class Stream:
@@ -68,6 +76,13 @@ class Stream:
     def aligned(self) -> bool:
         """Whether all rows stand at the same position."""
         return bool((self.positions == self.positions[0]).all())
+
+    def here(self, length: int) -> slice | Tensor:
+        """Where the next `length` tokens stand: a slice if all rows are at the same position, else indices [B, length]."""
+        if self.aligned:
+            return slice(int(self.positions[0]), int(self.positions[0]) + length)
+        device = next(iter(self.tensors.values())).device
+        return torch.from_numpy(self.positions).to(device)[:, None] + torch.arange(length, device=device)
 
     def rows(self, index: np.ndarray) -> "Stream":
         """A copy of the rows in `index` (integers)."""
@@ -107,6 +122,34 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def commit(self, stream: Stream) -> Memory:
         """Memory after the segment, which must be complete."""
+
+    def memory_parts(self, memory: Memory) -> dict[str, tuple[int, ...]]:
+        """Entries of `memory` by what they hold: "memory" that is written, "cache" of earlier states; none is empty."""
+        return named_parts(memory, {"memory": tuple(range(len(memory)))})
+
+
+def named_parts(memory: Memory, parts: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The parts without entries of whole numbers or of no numbers at all; parts that are left with none are left out."""
+    held = {index for index, tensor in enumerate(memory) if tensor.is_floating_point() and tensor[:1].numel()}
+    found = {name: tuple(index for index in entries if index in held) for name, entries in parts.items()}
+    return {name: entries for name, entries in found.items() if entries}
+
+
+def place(target: Tensor, here: slice | Tensor, values: Tensor) -> None:
+    """Write values [B, n, ...] into target [B, t, ...] at the positions that `Stream.here` gave."""
+    if isinstance(here, slice):
+        target[:, here] = values
+    else:
+        target[torch.arange(len(here), device=here.device)[:, None], here] = values
+
+
+def xavier(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases in every linear map and embedding of a module."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.xavier_uniform_(part.weight)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
 
 
 def select_rows(memory: Memory, index: Tensor) -> Memory:

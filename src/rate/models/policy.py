@@ -35,6 +35,8 @@ class Policy(nn.Module):
         if "action" in self.tokens:
             encoders["action"] = encoder(action_space, config.width)
         self.encoders = nn.ModuleDict(encoders)
+        self.timesteps = nn.Embedding(config.timesteps, config.width) if config.timesteps else None
+        config.initialise(self)
 
     def initial_memory(self, batch: int) -> Memory:
         """Memory before the first segment of `batch` episodes."""
@@ -47,7 +49,8 @@ class Policy(nn.Module):
         A row without padding counts as complete, whatever its length: split windows by `training_segment_length`.
         """
         values = {"return_to_go": segment.returns_to_go, "observation": segment.observations, "action": segment.actions}
-        tokens = torch.stack([self.encoders[name](values[name]) for name in self.tokens], 2).flatten(1, 2)
+        tokens = self._stamped([self.encoders[name](values[name]) for name in self.tokens], segment.timesteps)
+        tokens = tokens.flatten(1, 2)
         complete = segment.mask[:, -1]
         commit = commit and bool(complete.any())
         hidden, after = self.backbone(tokens, memory, commit)
@@ -61,22 +64,42 @@ class Policy(nn.Module):
         observations: dict[str, Tensor],
         returns_to_go: Tensor,
         actions: Tensor | None = None,
+        timesteps: Tensor | None = None,
     ) -> Tensor:
         """Action outputs [B, outputs] for the newest observations (leaves [B, ...]), appended to the stream.
 
         Given the `actions` of the step before, what follows them in the order of tokens is appended first.
+        timesteps: index of the newest step in each row's episode [B], for models that embed it.
         """
         values = {"return_to_go": returns_to_go, "observation": observations}
-        tokens = [self.encoders[name](values[name]) for name in self.tokens[: self.target + 1]]
-        if actions is not None:
-            tokens = [*self._after_observation(actions), *tokens]
-        return self.head(self.backbone.append(stream, torch.stack(tokens, 1))[:, -1])
+        tokens = self._stamped(
+            [self.encoders[name](values[name]) for name in self.tokens[: self.target + 1]], timesteps
+        )
+        if actions is not None and self.target + 1 < len(self.tokens):
+            tokens = torch.cat([self._after_observation(actions, _before(timesteps)), tokens], 1)
+        return self.head(self.backbone.append(stream, tokens)[:, -1])
 
-    def record(self, stream: Stream, actions: Tensor) -> None:
-        """Append what follows an observation, once the actions [B, ...] are known."""
-        tokens = self._after_observation(actions)
-        if tokens:
-            self.backbone.append(stream, torch.stack(tokens, 1))
+    def record(self, stream: Stream, actions: Tensor, timesteps: Tensor | None = None) -> None:
+        """Append what follows an observation, once the actions [B, ...] of the steps `timesteps` [B] are known."""
+        if self.target + 1 < len(self.tokens):
+            self.backbone.append(stream, self._after_observation(actions, timesteps))
 
-    def _after_observation(self, actions: Tensor) -> list[Tensor]:
-        return [self.encoders[name](actions) for name in self.tokens[self.target + 1 :]]
+    def _after_observation(self, actions: Tensor, timesteps: Tensor | None) -> Tensor:
+        return self._stamped([self.encoders[name](actions) for name in self.tokens[self.target + 1 :]], timesteps)
+
+    def _stamped(self, tokens: list[Tensor], timesteps: Tensor | None) -> Tensor:
+        """Tokens of a step [..., tokens, d], with its time step [...] added if the model embeds it."""
+        stacked = torch.stack(tokens, -2)
+        if self.timesteps is None:
+            return stacked
+        if timesteps is None:
+            raise ValueError(
+                "this model embeds time steps, but none were given: pass `timesteps` [B], the index of each row's step "
+                "in its episode"
+            )
+        # Later steps share the last row: acting goes on for longer than the table.
+        return stacked + self.timesteps(timesteps.clamp(max=self.timesteps.num_embeddings - 1))[..., None, :]
+
+
+def _before(timesteps: Tensor | None) -> Tensor | None:
+    return None if timesteps is None else timesteps - 1

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rate.models.attention import Positions
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, named_parts
 from rate.models.dropout import Dropout
 from rate.models.layers import Layer, LayerKind
 from rate.models.valve import Activation, Valve, ValveKind, build_valve
@@ -159,6 +159,10 @@ class MemoryTransformer(Backbone):
             count = (count + states.shape[2]).clamp(max=self.config.retained)
         return tokens, retained, count, *state
 
+    def memory_parts(self, memory: Memory) -> dict[str, tuple[int, ...]]:
+        # What a valve carries besides the tokens is memory, too.
+        return named_parts(memory, {"memory": (0, *range(3, len(memory))), "cache": (1,)})
+
     # Whole segments ---------------------------------------------------------------------------------------------
 
     def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
@@ -262,8 +266,12 @@ class MemoryTransformer(Backbone):
             stream.positions = stream.positions - past
             self._extend(stream, retained[:, 0, -past:], "tokens", outputs=False)
         if config.memory_tokens:
-            self._extend(stream, incoming, "memory", outputs=False)
+            self._read(stream, incoming)
         return stream
+
+    def _read(self, stream: Stream, incoming: Tensor) -> None:
+        """Place the read memory [B, m, d] in front of a segment under way."""
+        self._extend(stream, incoming, "memory", outputs=False)
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
         return self._extend(stream, tokens, "tokens")

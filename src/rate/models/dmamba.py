@@ -1,0 +1,171 @@
+"""Decision Mamba: selective state spaces over return, observation and action tokens (baselines, section 9).
+
+Differences from the released code: the step-size bias keeps Mamba's own initialisation (`wiped_step_bias` gives the released one),
+and states are carried through the whole episode while acting, in place of recomputing a window. No positions are added.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
+from rate.models.dropout import Dropout
+from rate.models.selective_scan import selective_scan
+
+SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1
+"""Range of step sizes at initialisation: states that last from about a thousand tokens down to one."""
+
+
+@dataclass(frozen=True)
+class Config(ModelConfig):
+    """Decision Mamba: remembers in states of constant size, carried from token to token."""
+
+    layers: int = 2
+    """Blocks of a mixer and a feed-forward network, L."""
+    state_size: int = 16
+    """States of each inner channel."""
+    convolution: int = 4
+    """Tokens that the causal convolution in front of the scan sees."""
+    expansion: int = 2
+    """Inner channels for each channel of the model."""
+    wiped_step_bias: bool = False
+    """Whether step sizes begin at softplus(0) = 0.693 for all channels, so that states forget within a few tokens, as released."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("layers", "state_size", "convolution", "expansion"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, but {getattr(self, field)} was given")
+
+    @property
+    def training_segment_length(self) -> int:
+        return self.window
+
+    @property
+    def inner(self) -> int:
+        """Channels inside a mixer."""
+        return self.expansion * self.width
+
+    def build(self) -> "StateSpaceModel":
+        return StateSpaceModel(self)
+
+
+class Mixer(nn.Module):
+    """Mamba's token mixer: a gated short convolution and a selective state space of diagonal rates (Gu and Dao 2023)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        inner, states = config.inner, config.state_size
+        self.sizes = [math.ceil(config.width / 16), states, states]
+        self.inputs = nn.Linear(config.width, 2 * inner, bias=False)
+        self.convolution = nn.Conv1d(inner, inner, config.convolution, groups=inner)
+        self.selection = nn.Linear(inner, sum(self.sizes), bias=False)
+        self.step = nn.Linear(self.sizes[0], inner)
+        self.log_rates = nn.Parameter(torch.arange(1.0, states + 1).log().repeat(inner, 1))
+        self.skip = nn.Parameter(torch.ones(inner))
+        self.output = nn.Linear(inner, config.width, bias=False)
+
+    def forward(
+        self, tokens: Tensor, history: Tensor, state: Tensor, carry: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mixed tokens [B, n, d], and what the tokens after them need: last inputs of the convolution, and state.
+
+        tokens: [B, n, d]; history: [B, inner, convolution - 1]; state: [B, inner, states]. With `carry` off only the mixed
+        tokens are meant to be used.
+        """
+        values, gate = self.inputs(tokens).chunk(2, -1)
+        joined = torch.cat([history, values.transpose(1, 2)], 2)
+        values = functional.silu(self.convolution(joined)).transpose(1, 2)
+        rank, write, read = self.selection(values).split(self.sizes, -1)
+        delta = functional.softplus(self.step(rank))
+        outputs, state = selective_scan(values, delta, -self.log_rates.exp(), write, read, state, carry)
+        outputs = outputs + self.skip * values
+        return self.output(outputs * functional.silu(gate)), joined[..., tokens.shape[1] :], state
+
+
+class Block(nn.Module):
+    """x + Mixer(LN(x)), then x + MLP(LN(x))."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width = config.width
+        self.mixer_norm = nn.LayerNorm(width)
+        self.mixer = Mixer(config)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Linear(4 * width, width),
+            Dropout(config.dropout),
+        )
+
+    def forward(
+        self, tokens: Tensor, history: Tensor, state: Tensor, carry: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `Mixer.forward`, with the residual stream in place of mixed tokens."""
+        mixed, history, state = self.mixer(self.mixer_norm(tokens), history, state, carry)
+        tokens = tokens + mixed
+        return tokens + self.feed_forward(tokens), history, state
+
+
+class StateSpaceModel(Backbone):
+    """A stack of blocks; acting runs the same code as training, from the state that the tokens before have left.
+
+    Memory is the tuple (last inputs of the convolutions [B, L, inner, convolution - 1], states [B, L, inner, states]).
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.dropout = Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        if not config.wiped_step_bias:
+            for module in self.modules():
+                if isinstance(module, Mixer):
+                    _initialise_steps(module.step.bias)
+
+    def initial_memory(self, batch: int) -> Memory:
+        config = self.config
+        shape = (batch, config.layers, config.inner)
+        weight = self.norm.weight
+        return weight.new_zeros(*shape, config.convolution - 1), weight.new_zeros(*shape, config.state_size)
+
+    def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
+        hidden = self.dropout(tokens)
+        after = []
+        for level, block in enumerate(self.blocks):
+            hidden, *carried = block(hidden, *(tensor[:, level] for tensor in memory), commit)
+            after.append(carried)
+        if commit:
+            memory = tuple(torch.stack(tensors, 1) for tensors in zip(*after, strict=True))
+        return self.norm(hidden), memory
+
+    def start(self, memory: Memory) -> Stream:
+        history, state = (tensor.clone() for tensor in memory)
+        return Stream({"history": history, "state": state}, np.zeros(len(state), dtype=np.int64))
+
+    def append(self, stream: Stream, tokens: Tensor) -> Tensor:
+        hidden, (stream.tensors["history"], stream.tensors["state"]) = self(tokens, self.commit(stream))
+        stream.positions = stream.positions + tokens.shape[1]
+        return hidden
+
+    def commit(self, stream: Stream) -> Memory:
+        return stream["history"], stream["state"]
+
+
+@torch.no_grad()
+def _initialise_steps(bias: Tensor) -> None:
+    """Draw step sizes softplus(bias) log-uniformly from their range, as Mamba does."""
+    low, high = math.log(SHORTEST_STEP), math.log(LONGEST_STEP)
+    delta = torch.empty_like(bias).uniform_(low, high).exp_()
+    bias.copy_(delta + torch.log(-torch.expm1(-delta)))  # the inverse of softplus

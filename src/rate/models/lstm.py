@@ -1,0 +1,93 @@
+"""BC-LSTM: a long short-term memory over observations alone (baselines, section 5).
+
+The state starts at zero and is carried for as long as the episode lasts; the released code draws it at random, anew for every
+training batch and with another spread when it acts. Gradients cross the whole window.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
+from rate.models.dropout import Dropout
+
+Cell = type[nn.LSTM] | type[nn.GRU]
+
+
+@dataclass(frozen=True)
+class Config(ModelConfig):
+    """Behaviour cloning with an LSTM over observations: no return, no action."""
+
+    hidden: int = 128
+    """Width of the recurrent state."""
+    layers: int = 1
+    """Recurrent layers."""
+
+    cell: ClassVar[Cell] = nn.LSTM
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("hidden", "layers"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, but {getattr(self, field)} was given")
+
+    @property
+    def training_segment_length(self) -> int:
+        return self.window
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        return ("observation",)
+
+    def build(self) -> "Recurrent":
+        return Recurrent(self)
+
+
+class Recurrent(Backbone):
+    """An LSTM or GRU between two dropouts, and a map back to the width of tokens; memory is its state, [B, layers, hidden] each."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.layers, self.hidden = config.layers, config.hidden
+        self.dropout = Dropout(config.dropout)
+        self.network: nn.LSTM | nn.GRU = config.cell(config.width, config.hidden, config.layers, batch_first=True)
+        self.output = nn.Linear(config.hidden, config.width)
+        self.states = 2 if config.cell is nn.LSTM else 1
+        for name, parameter in self.network.named_parameters():
+            if "weight" in name:
+                for gate in parameter.data.split(config.hidden):  # each gate by itself is orthogonal
+                    nn.init.orthogonal_(gate)
+            else:
+                nn.init.zeros_(parameter)
+                if config.cell is nn.LSTM and "bias_ih" in name:
+                    # The forget gate begins open, so that what was seen long ago still gets a gradient (the released one is 0).
+                    parameter.data[config.hidden : 2 * config.hidden] = 1.0
+
+    def initial_memory(self, batch: int) -> Memory:
+        like = self.output.weight
+        return tuple(like.new_zeros(batch, self.layers, self.hidden) for _ in range(self.states))
+
+    def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
+        hidden, after = self._run(tokens, memory)
+        return hidden, after if commit else memory
+
+    def start(self, memory: Memory) -> Stream:
+        tensors = {f"state{number}": state.clone() for number, state in enumerate(memory)}
+        return Stream(tensors, np.zeros(len(memory[0]), dtype=np.int64))
+
+    def append(self, stream: Stream, tokens: Tensor) -> Tensor:
+        hidden, after = self._run(tokens, self.commit(stream))
+        stream.tensors = {f"state{number}": state for number, state in enumerate(after)}
+        stream.positions = stream.positions + tokens.shape[1]
+        return hidden
+
+    def commit(self, stream: Stream) -> Memory:
+        return tuple(stream[f"state{number}"] for number in range(self.states))
+
+    def _run(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        before = tuple(state.transpose(0, 1).contiguous() for state in memory)
+        hidden, after = self.network(self.dropout(tokens), before if self.states == 2 else before[0])
+        states = after if isinstance(after, tuple) else (after,)
+        return self.output(self.dropout(hidden)), tuple(state.transpose(0, 1) for state in states)

@@ -1,0 +1,93 @@
+"""OracleDT: a Decision Transformer that is never without the episode's first observation, an upper bound (method, section 13).
+
+The paper puts a constant vector for the cue, handed in from outside, at both ends of the sequence. Here the cue is read where the
+environment shows it: the token of the first observation is the one read memory token of every segment, and never updated. A copy
+behind the segment would be seen by nothing, and is left out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rate.models import rate
+from rate.models.backbone import Memory, Stream
+from rate.models.valve import ValveKind
+
+
+@dataclass(frozen=True)
+class Config(rate.Config):
+    """Decision Transformer over single segments with the first observation always in sight: not a memory, an oracle."""
+
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    feed_forward: int = 64
+    memory_tokens: int = 1
+    valve: ValveKind = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fixed = {"memory_tokens": 1, "valve": "none", "cached_states": 0, "context_segments": 0}
+        for field, value in fixed.items():
+            if getattr(self, field) != value:
+                raise ValueError(
+                    f"{field} is {getattr(self, field)!r}, but the oracle's one token is never updated and it has no other "
+                    f"memory: leave {field} at {value!r}"
+                )
+
+    def build(self) -> "OracleTransformer":
+        return OracleTransformer(self)
+
+
+class OracleTransformer(rate.MemoryTransformer):
+    """Memory is (pinned token [B, 1, d], nothing, whether it is pinned yet [B])."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        del self.memory_tokens  # there is nothing to learn: the token comes from the episode
+        self.observation = config.tokens.index("observation")
+
+    def initial_memory(self, batch: int) -> Memory:
+        like = self.content_bias
+        return (
+            like.new_zeros(batch, 1, self.config.width),
+            like.new_zeros(batch, self.levels, 0, self.config.width),
+            torch.zeros(batch, dtype=torch.int64, device=like.device),
+        )
+
+    def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
+        after = self._pinned(tokens, memory)
+        hidden, _ = super().forward(tokens, after, commit=False)
+        return hidden, after if commit else memory
+
+    def append(self, stream: Stream, tokens: Tensor) -> Tensor:
+        fresh = np.flatnonzero(stream.positions == self.read_start)
+        if len(fresh) == len(stream.positions):
+            self._pin(stream, tokens)
+        elif len(fresh):
+            rows = stream.rows(fresh)
+            self._pin(rows, tokens[torch.from_numpy(fresh).to(tokens.device)])
+            stream.put(fresh, rows)
+        return super().append(stream, tokens)
+
+    def commit(self, stream: Stream) -> Memory:
+        return self._memory(stream)
+
+    def _read(self, stream: Stream, incoming: Tensor) -> None:
+        """Nothing yet: the token of an episode's first segment is known with its first observation only."""
+
+    def _pin(self, stream: Stream, tokens: Tensor) -> None:
+        """Place the pinned token in front of a segment whose first tokens [B, n, d] have come."""
+        pinned, _, count = self._pinned(tokens, self._memory(stream))
+        stream.tensors["memory_tokens"], stream.tensors["count"] = pinned, count
+        self._extend(stream, pinned, "memory", outputs=False)
+
+    def _memory(self, stream: Stream) -> Memory:
+        return stream["memory_tokens"], stream["retained"], stream["count"]
+
+    def _pinned(self, tokens: Tensor, memory: Memory) -> Memory:
+        """The memory with the first observation's token pinned in rows that have none yet."""
+        token, retained, count = memory
+        first = tokens[:, self.observation : self.observation + 1]
+        return torch.where(count.bool()[:, None, None], token, first), retained, torch.ones_like(count)
