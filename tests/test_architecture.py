@@ -9,17 +9,18 @@ import pytest
 
 from rate import experiments, models, tasks
 from rate.models.layers import LayerKind
+from rate.models.valve import ValveKind
 
 SOURCE = Path(models.__file__).parents[1]
 FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
 
 LAYERS = [
     {"episode", "spaces", "files", "progress", "threads", "segment", "statistics", "drawing", "page"},
-    {"dataset", "models", "tasks", "figures", "tables"},
-    {"recipe", "rollout", "objectives", "actor", "runlog", "evidence"},
-    {"learner", "rundir", "released", "reporting"},
+    {"dataset", "models", "tasks", "figures", "tables", "inspection_figures", "probe"},
+    {"recipe", "rollout", "objectives", "actor", "runlog", "evidence", "corruption"},
+    {"learner", "rundir", "released", "reporting", "overview"},
     {"checkpoint", "selection", "published"},
-    {"training", "evaluation", "collection", "experiments"},
+    {"training", "evaluation", "collection", "experiments", "inspection"},
     {"reproduction"},
     {"cli", "__init__"},
 ]
@@ -144,7 +145,7 @@ def test_no_model_or_task_is_known_by_its_name(path):
     if room(path) in ("experiments", "released"):
         return  # names of variants; the authors' own names of their weights
     known = {*models.names(), *tasks.discover(), *experiments.names(), "minigrid", "vizdoom", "atari", "mujoco"}
-    known -= set(get_args(LayerKind))  # a layer variant may be called like the model it comes from
+    known -= {*get_args(LayerKind), *get_args(ValveKind)}  # a part may be called like the model it comes from
     for node in ast.walk(FILES[path]):
         compared: list[ast.expr] = []
         if isinstance(node, ast.Compare):

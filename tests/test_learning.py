@@ -63,6 +63,16 @@ def test_every_model_trains_and_is_evaluated(model, episodes, tmp_path):
     assert 0 <= score(run, episodes=4) <= 1
 
 
+@pytest.mark.parametrize("model", names())
+@pytest.mark.parametrize("data, task", [("tmaze-uniform/12", "tmaze/30"), ("aar-uniform/12", "aar/30")])
+def test_every_model_trains_and_acts_on_the_paper_s_small_tasks(model, data, task, tmp_path):
+    rate.collect(data, tmp_path / "data", episodes=64)
+    run = train(recipe_for(model, tmp_path / "data", updates=3, batch_size=16), tmp_path / "run")
+    rows = rate.evaluate(run, [task], episodes=4)
+    assert np.isfinite([row["loss"] for row in read_jsonl(run / "metrics.jsonl")]).all()
+    assert len(rows[0]["scores"]) == 4
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "family", ["recall-discrete", "recall-image", "recall-dict", "recall-tuple", "recall-multidiscrete", "recall-box"]

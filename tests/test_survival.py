@@ -241,3 +241,32 @@ def test_a_read_only_folder_is_said(recall, half_way):
         assert (code, "permission is denied" in " ".join(text.split())) == (2, True), text
         os.chmod(run, 0o755)
         assert before == {path.name: path.read_bytes() for path in run.iterdir()}
+
+
+def children(parent: int) -> set[int]:
+    """Process numbers of all living descendants."""
+    found: set[int] = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            number, _, rest = stat.read_text().partition(" (")
+            if int(rest.rpartition(") ")[2].split()[1]) in {parent, *found} and " Z " not in rest:
+                found.add(int(number))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the processes of Linux")
+def test_no_worker_outlives_a_reproduction_that_is_killed(tmp_path):
+    arguments = ["reproduce", "demo", "--output", str(tmp_path / "demo"), "--jobs", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rate.cli", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not len(list((tmp_path / "demo" / "runs").glob("*/recipe.json"))) == 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    workers = children(process.pid)
+    process.kill()
+    process.wait()
+    assert len(workers) >= 2
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
