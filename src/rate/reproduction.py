@@ -153,7 +153,7 @@ def _identity(recipe: Recipe) -> str:
 
 def _scores(experiment: Experiment, variant: str, seed: int) -> dict[str, list[Score]]:
     """What a variant is scored on, by the name under which its scores are reported."""
-    tasks = dict.fromkeys(experiment.evaluations, experiment.episodes)
+    tasks = {task: experiment.fewer_episodes.get(task, experiment.episodes) for task in experiment.evaluations}
     if seed == experiment.seeds[0]:
         tasks |= experiment.long_evaluations
     return {

@@ -28,7 +28,8 @@ class Experiment:
 
     data: collections by name. variants: recipes by name; a recipe's `dataset` is the name of its collection. evaluations: tasks
     by name; paper: what the paper says of a variant. axis: what the number in an evaluation task's name means.
-    long_evaluations: further tasks with their number of episodes, for the first seed only. corruptions: ways to disturb memory
+    fewer_episodes: evaluations that take another number of episodes than `episodes`. long_evaluations: further tasks with their
+    number of episodes, for the first seed only. corruptions: ways to disturb memory
     while acting, by name, each scored in addition for all variants that `corrupted` names. grid: for a heat map, the panel and
     row of a variant, whose columns are the evaluations; grid_axis: what the rows are. remarks: what was seen, and why it differs
     from the paper where it does; written once there are results.
@@ -43,6 +44,7 @@ class Experiment:
     evaluations: tuple[str, ...]
     seeds: tuple[int, ...] = (0, 1, 2, 3)
     episodes: int = 100
+    fewer_episodes: Mapping[str, int] = field(default_factory=dict)
     long_evaluations: Mapping[str, int] = field(default_factory=dict)
     checkpoint: str = "last"
     axis: str = "corridor length T (steps)"
@@ -79,6 +81,7 @@ class Experiment:
             evaluations=self.evaluations[:2],
             seeds=self.seeds[:1],
             episodes=4,
+            fewer_episodes={},
             long_evaluations={},
         )
 
