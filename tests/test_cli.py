@@ -171,7 +171,32 @@ def test_from_data_to_report(capsys, tmp_path):
     assert len(rate.open_dataset(data)) == 40
 
 
-@pytest.mark.parametrize("experiment", experiments.names())
+SUITES = [name for name in experiments.names() if isinstance(experiments.find(name), experiments.Suite)]
+MEMBERS = {member for suite in SUITES for member in experiments.find(suite).members}
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_suite_runs_from_end_to_end_and_shares_what_it_can(suite, capsys, tmp_path):
+    code, text = answer(capsys, "reproduce", suite, "--smoke", "--output", tmp_path, "--jobs", 2)
+    assert code == 0, text
+    for member in experiments.find(suite).members:
+        found = experiments.find(member).smoke()
+        rows = read_jsonl(tmp_path / member / "rows.jsonl")
+        assert len(rows) == len(found.conditions) * len(found.seeds) * len(found.evaluations)
+        assert {row["experiment"] for row in rows} == {member}
+        assert {row["variant"] for row in rows} == set(found.conditions)
+        assert (tmp_path / member / "report.html").stat().st_size > 1000
+        assert (tmp_path / member / "heat-map.png").exists() == bool(found.grid)
+        assert f"{member}/report.html" in (tmp_path / "report.html").read_text()
+    wanted = sum(len(experiments.find(member).smoke().variants) for member in experiments.find(suite).members)
+    runs = sorted((tmp_path / "runs").iterdir())
+    assert len(runs) < wanted  # shared policies are trained once
+    before = {run: (run / "scores.jsonl").read_text() for run in runs}
+    assert answer(capsys, "reproduce", suite, "--smoke", "--output", tmp_path, "--jobs", 2)[0] == 0
+    assert {run: (run / "scores.jsonl").read_text() for run in runs} == before  # nothing is done twice
+
+
+@pytest.mark.parametrize("experiment", sorted(experiments.names().keys() - MEMBERS - set(SUITES)))
 def test_every_experiment_runs_from_end_to_end_and_goes_on_where_it_stopped(experiment, capsys, tmp_path):
     command = ("reproduce", experiment, "--smoke", "--output", tmp_path, "--threads", 1)
     code, text = answer(capsys, *command)

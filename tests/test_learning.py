@@ -64,7 +64,7 @@ def test_every_model_trains_and_is_evaluated(model, episodes, tmp_path):
 
 
 @pytest.mark.parametrize("model", names())
-@pytest.mark.parametrize("data, task", [("tmaze-uniform/12", "tmaze/30"), ("aar-uniform/12", "aar/30")])
+@pytest.mark.parametrize(("data", "task"), [("tmaze-uniform/12", "tmaze/30"), ("aar-uniform/12", "aar/30")])
 def test_every_model_trains_and_acts_on_the_paper_s_small_tasks(model, data, task, tmp_path):
     rate.collect(data, tmp_path / "data", episodes=64)
     run = train(recipe_for(model, tmp_path / "data", updates=3, batch_size=16), tmp_path / "run")

@@ -10,6 +10,7 @@ import pytest
 
 from rate.drawing import spread
 from rate.evidence import ReportError
+from rate.overview import overview
 from rate.published import read_paper, render_results, update_markdown
 from rate.reporting import report
 
@@ -88,6 +89,11 @@ def experiment(tmp_path):
         "command": "rate reproduce demo",
         "cost": "five minutes",
         "checkpoint": "last",
+        "runs": [
+            {"variant": variant, "seed": seed, "folder": f"runs/{variant}-{seed}"}
+            for variant in ("rate", "dt")
+            for seed in SEEDS
+        ],
     }
     (folder / "experiment.json").write_text(json.dumps(facts))
     return folder
@@ -121,6 +127,44 @@ def test_report_of_an_experiment_is_complete(experiment):
         for fact in (*facts, "1.00, then about 0.50", "0.50 ± 0.00", "2026-01-02"):
             assert fact in text, fact
         assert "Incomplete" not in text
+
+
+def test_a_grid_becomes_a_heat_map_and_remarks_are_told(experiment):
+    grid = {"rate": ["RATE", "90"], "dt": ["DT", "90"]}
+    change(experiment / "experiment.json", grid=grid, grid_axis="training length", remarks="DT lacks a memory.")
+    text = report(experiment).read_text()
+    assert (experiment / "heat-map.png").read_bytes().startswith(PNG)
+    for fact in ("Heat map", "training length", "What it shows", "DT lacks a memory."):
+        assert fact in text
+    change(experiment / "experiment.json", grid={"rate": ["RATE"]})
+    with pytest.raises(ReportError, match="grid"):
+        report(experiment)
+
+
+def test_many_variants_are_rows_of_the_table(experiment):
+    rows = [result(f"variant-{number}", 0, 9, 1.0) for number in range(9)]
+    write_lines(experiment / "rows.jsonl", rows)
+    change(experiment / "experiment.json", order=[row["variant"] for row in rows], seeds=[0])
+    report(experiment)
+    assert "| variant | 9 |" in (experiment / "report.md").read_text()
+
+
+def test_the_overview_of_a_suite_adds_up_what_it_cost(tmp_path, experiment):
+    experiment.rename(tmp_path / "suite")
+    suite = tmp_path / "suite"
+    (suite / "member").mkdir()
+    for name in ("experiment.json", "rows.jsonl"):
+        (suite / name).rename(suite / "member" / name)
+    facts = json.loads((suite / "member" / "experiment.json").read_text())
+    runs = [{**run, "folder": f"../{run['folder']}"} for run in facts["runs"]]
+    change(suite / "member" / "experiment.json", runs=runs)
+    for run in (suite / "runs").iterdir():  # interrupted after half an hour, and a minute after resuming
+        write_lines(run / "metrics.jsonl", [{"update": n, "seconds": s} for n, s in ((1, 900), (2, 1800), (3, 60))])
+        write_lines(run / "scores.jsonl", [{"seconds": 1740}])
+    text = overview(suite, "A suite", "rate reproduce suite", ["member"]).read_text()
+    assert "4.0 processor hours" in text  # four runs of 1800 + 60 + 1740 seconds
+    assert 'href="member/report.html"' in text
+    assert report(suite / "member").exists()
 
 
 def test_html_is_one_file_without_scripts_or_addresses(experiment):

@@ -261,7 +261,7 @@ def test_no_worker_outlives_a_reproduction_that_is_killed(tmp_path):
         [sys.executable, "-m", "rate.cli", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
-    while not len(list((tmp_path / "demo" / "runs").glob("*/recipe.json"))) == 2 and time.monotonic() < deadline:
+    while len(list((tmp_path / "demo" / "runs").glob("*/recipe.json"))) != 2 and time.monotonic() < deadline:
         time.sleep(0.2)
     workers = children(process.pid)
     process.kill()

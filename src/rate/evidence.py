@@ -100,8 +100,10 @@ def read_facts(path: Path) -> Facts:
     grid = _typed(path, "grid", data.get("grid", {}), dict)
     facts["grid"] = {}
     for variant, place in grid.items():
-        panel, row = (_typed(path, "grid", part, str) for part in _typed(path, "grid", place, list))
-        facts["grid"][variant] = (panel, row)
+        parts = [_typed(path, "grid", part, str) for part in _typed(path, "grid", place, list)]
+        if len(parts) != 2:
+            raise ReportError(f"{path}: grid must give panel and row of a variant, but {variant!r} has {parts}")
+        facts["grid"][variant] = (parts[0], parts[1])
     return Facts(**facts)
 
 
