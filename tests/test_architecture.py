@@ -17,7 +17,7 @@ FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SO
 LAYERS = [
     {"episode", "spaces", "files", "progress", "threads", "segment", "statistics", "drawing", "page"},
     {"dataset", "models", "tasks", "figures", "tables", "inspection_figures", "probe"},
-    {"recipe", "rollout", "objectives", "actor", "runlog", "evidence", "corruption"},
+    {"recipe", "rollout", "critics", "objectives", "actor", "runlog", "evidence", "corruption", "tracing"},
     {"learner", "rundir", "released", "reporting", "overview"},
     {"checkpoint", "selection", "published"},
     {"training", "evaluation", "collection", "experiments", "inspection"},

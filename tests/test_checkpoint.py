@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import rate
 from rate.checkpoint import CheckpointError, load_policy, load_state, read_tensors, save_policy, write_tensors
+from rate.learner import Learner
 from rate.models.policy import Policy
 from rate.tasks import find
 from rate.training import adamw
@@ -150,13 +151,13 @@ def test_a_header_of_another_model_or_space_is_refused(change, tiny, tmp_path):
 def test_a_state_of_another_model_is_not_resumed(run, tiny):
     wide = policy_for(tiny(width=32))
     with pytest.raises(CheckpointError, match="does not fit the run's recipe"):
-        load_state(run / "training.safetensors", wide, adamw(wide, tiny().optimiser))
+        load_state(run / "training.safetensors", Learner(wide), adamw(wide, tiny().optimiser))
 
 
 def test_a_state_of_other_spaces_is_not_resumed(run, tiny):
     other = policy_for(tiny(), "tmaze/9")
     with pytest.raises(CheckpointError, match="does not fit the run's recipe"):
-        load_state(run / "training.safetensors", other, adamw(other, tiny().optimiser))
+        load_state(run / "training.safetensors", Learner(other), adamw(other, tiny().optimiser))
 
 
 def test_a_loaded_agent_acts_like_the_policy_that_was_saved(trained):

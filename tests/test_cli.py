@@ -14,7 +14,7 @@ from rate import experiments
 from rate.cli import VERBS, main
 from rate.files import read_jsonl
 from rate.models import config_class, names
-from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
+from rate.recipe import ObjectiveConfig, OptimiserConfig, Recipe, SelectionConfig
 
 SIZES = ["--model.segment-length", 4, "--model.width", 16, "--updates", 3, "--batch-size", 8, "--threads", 1]
 SIZES += ["--optimiser.warmup", 1]
@@ -57,6 +57,7 @@ def test_without_a_verb_the_usage_names_every_verb(arguments, capsys):
         ("evaluate", ["--target-return", "--device", "--threads"]),
         ("reproduce", ["EXPERIMENT", "--output", "--seeds", "--variants", "--jobs", "--threads", "--smoke"]),
         ("report", ["FOLDER"]),
+        ("inspect", ["RUN", "--task", "--checkpoint", "--episodes"]),
     ],
 )
 def test_the_help_of_every_verb_mentions_every_field(verb, flags, capsys):
@@ -67,7 +68,7 @@ def test_the_help_of_every_verb_mentions_every_field(verb, flags, capsys):
 
 def flags_of(config: type, prefix: str = "") -> set[str]:
     """Flags of a configuration class, without the parts that are classes themselves."""
-    names = {field.name for field in fields(config)} - {"model", "optimiser", "selection"}
+    names = {field.name for field in fields(config)} - {"model", "objective", "optimiser", "selection"}
     return {f"--{prefix}{name.replace('_', '-')}" for name in names}
 
 
@@ -85,6 +86,7 @@ def test_the_help_of_every_model_explains_every_field(model, capsys, monkeypatch
     }
     wanted = flags_of(config_class(model), "model.") | flags_of(Recipe)
     wanted |= flags_of(OptimiserConfig, "optimiser.") | flags_of(SelectionConfig, "selection.")
+    wanted |= flags_of(ObjectiveConfig, "objective.")
     wanted |= {"--run", "--seed", "--devices", "--accelerator", "--threads", "--loggers"}
     assert wanted - explained == set()
 

@@ -1,7 +1,7 @@
 """RATE: agents that must remember, by offline sequence modelling with recurrent memory.
 
-The verbs of the command line are functions here: collect, train, resume, evaluate, reproduce, report. `load_agent` gives a trained
-agent back. Names are imported when first used, so that reporting needs no torch.
+The verbs of the command line are functions here: collect, train, resume, evaluate, inspect, reproduce, report. `load_agent` gives a
+trained agent back. Names are imported when first used, so that reporting needs no torch.
 """
 
 from importlib import import_module
@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from rate.checkpoint import load_agent as load_agent
     from rate.checkpoint import load_policy as load_policy
     from rate.collection import collect as collect
+    from rate.corruption import Corruption as Corruption
     from rate.dataset import Dataset as Dataset
     from rate.dataset import open_dataset as open_dataset
     from rate.dataset import write_dataset as write_dataset
     from rate.episode import Episode as Episode
     from rate.evaluation import evaluate as evaluate
+    from rate.inspection import inspect as inspect
     from rate.models import config_class as config_class
     from rate.models import names as list_models  # noqa: F401 (list_models)
     from rate.models.policy import Policy as Policy
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Actor": ("rate.actor", "Actor"),
+    "Corruption": ("rate.corruption", "Corruption"),
     "Dataset": ("rate.dataset", "Dataset"),
     "Episode": ("rate.episode", "Episode"),
     "OptimiserConfig": ("rate.recipe", "OptimiserConfig"),
@@ -47,6 +50,7 @@ _HOMES = {
     "config_class": ("rate.models", "config_class"),
     "evaluate": ("rate.evaluation", "evaluate"),
     "find_task": ("rate.tasks", "find"),
+    "inspect": ("rate.inspection", "inspect"),
     "load_agent": ("rate.checkpoint", "load_agent"),
     "load_policy": ("rate.checkpoint", "load_policy"),
     "load_released": ("rate.released", "load_released"),

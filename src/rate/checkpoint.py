@@ -8,7 +8,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rate import spaces
 from rate.actor import Actor
@@ -81,25 +81,25 @@ def save_policy(path: Path, policy: Policy, target_return: float, **header: Any)
     write_tensors(path, policy.state_dict(), {**describe(policy, target_return), **header})
 
 
-def save_state(path: Path, policy: Policy, optimiser: Any, **header: Any) -> None:
+def save_state(path: Path, learner: nn.Module, optimiser: Any, **header: Any) -> None:
     """Write weights, optimiser state and header, which is all that a resumed run needs, in one atomic step."""
-    tensors = {f"policy.{name}": tensor for name, tensor in policy.state_dict().items()}
+    tensors = dict(learner.state_dict())
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
     write_tensors(path, tensors, header)
 
 
-def load_state(path: Path, policy: Policy, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Restore what `save_state` wrote and return its header; a policy of other shapes is a CheckpointError."""
+def load_state(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Restore what `save_state` wrote and return its header; weights of other shapes are a CheckpointError."""
     tensors, header = read_tensors(path)
-    weights = {name.removeprefix("policy."): tensor for name, tensor in tensors.items() if name.startswith("policy.")}
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimiser.")}
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         kind, index, *rest = name.split(".", 2)
         if kind == "optimiser":
             state.setdefault(int(index), {})[rest[0]] = tensor
     try:
-        policy.load_state_dict(weights)
+        learner.load_state_dict(weights)
         optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} does not fit the run's recipe: {error}") from error

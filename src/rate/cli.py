@@ -20,6 +20,7 @@ USAGE = """rate: agents that must remember.
   rate collect     record an expert's episodes into a dataset
   rate train       train a policy; rate train MODEL --help explains every field
   rate evaluate    score a trained policy by acting step by step
+  rate inspect     look into a trained policy: its attention, its memory, and noise in its place
   rate reproduce   run an experiment of the paper, from data to report
   rate report      tables and figures of a run or experiment
 
@@ -166,6 +167,9 @@ def evaluate(
     parallel: int = 100,
     sample: bool = False,
     target_return: float | None = None,
+    corrupt: Literal["nothing", "memory", "cache", "all"] = "nothing",
+    corrupt_strength: float = 1.0,
+    corrupt_from: int = 0,
     device: str = "cpu",
     threads: int = 0,
 ) -> None:
@@ -180,11 +184,16 @@ def evaluate(
         parallel: Episodes stepped together; no influence on the scores.
         sample: Draw actions in place of taking the most likely ones.
         target_return: Return asked for; by default the task's own.
+        corrupt: What is mixed with white noise when it is handed from segment to segment.
+        corrupt_strength: Share of noise, from 0 to 1.
+        corrupt_from: First step of an episode from which on there is noise.
         device: Where to compute, such as cpu or cuda.
         threads: CPU threads; 0 measures what is fastest.
     """
+    from rate.corruption import Corruption
     from rate.evaluation import evaluate as score
 
+    corruption = None if corrupt == "nothing" else Corruption(corrupt, corrupt_strength, corrupt_from)
     rows = score(
         run,
         tasks,
@@ -194,6 +203,7 @@ def evaluate(
         parallel=parallel,
         sample=sample,
         target_return=target_return,
+        corruption=corruption,
         device=device,
         thread_count=threads,
         show_progress=True,
@@ -210,6 +220,44 @@ def evaluate(
             f"{speed:.0f}",
         )
     out.print(table)
+
+
+def inspect(
+    run: Annotated[Path, tyro.conf.Positional],
+    task: str | None = None,
+    checkpoint: Literal["last", "best"] = "last",
+    episodes: int = 100,
+    first_seed: int = 0,
+    output: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Look into a trained policy: attention maps, what memory holds and for how long, and noise in its place.
+
+    Args:
+        run: Run folder.
+        task: Task to act in, such as tmaze/90; by default the one that the run's data is from.
+        checkpoint: The last checkpoint, or the best by validation.
+        episodes: Episodes, one per seed.
+        first_seed: Seed of the first episode.
+        output: Folder for figures and inspection.json; by default the run folder, whose report is then written anew.
+        threads: CPU threads; 0 leaves them as they are.
+    """
+    from rate.inspection import inspect as look
+
+    folder = look(
+        run,
+        task,
+        checkpoint=checkpoint,
+        episodes=episodes,
+        first_seed=first_seed,
+        output=output,
+        thread_count=threads,
+        show_progress=True,
+    )
+    if output is None:
+        _show_report(folder)
+    else:
+        out.print(f"written: {folder}/inspection.json and inspect-*.png", highlight=False)
 
 
 def reproduce(
@@ -266,6 +314,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "collect": collect,
     "train": train,
     "evaluate": evaluate,
+    "inspect": inspect,
     "reproduce": reproduce,
     "report": report,
 }

@@ -69,7 +69,9 @@ class Corruption:
 
         entries: see `entries`. episodes, steps: seed of each row's episode and the step that each row is at, [B].
         """
-        inside = [row for row, step in enumerate(steps) if self.step <= step and (self.until is None or step < self.until)]
+        inside = [
+            row for row, step in enumerate(steps) if self.step <= step and (self.until is None or step < self.until)
+        ]
         if not inside or not self.strength:
             return memory
         return tuple(

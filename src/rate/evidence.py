@@ -145,7 +145,8 @@ def _experiment(folder: Path) -> Evidence:
 
 def _run(folder: Path) -> Evidence:
     rows = read_rows(folder / SCORES)
-    variant = str(rows[-1].get("variant", folder.resolve().name)) if rows else folder.resolve().name
+    names = [str(row["variant"]) for row in rows if "variant" in row and not row.get("corruption")]
+    variant = names[-1] if names else folder.resolve().name
     run = _run_facts(folder, variant)
     training_task = run.provenance.get("task")
     facts = Facts(

@@ -8,16 +8,17 @@ from torch import Tensor, nn
 
 from rate.models.backbone import Memory, select_rows
 from rate.models.policy import Policy
-from rate.objectives import behaviour_cloning
+from rate.objectives import BehaviourCloning, Objective
 from rate.segment import Segment
 
 
 class Learner(nn.Module):
     """Sums an objective over consecutive segments of a window; the module that data-parallel processes share."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, objective: Objective | None = None) -> None:
         super().__init__()
         self.policy = policy
+        self.objective = objective or BehaviourCloning()
 
     def forward(
         self, segments: Iterable[Segment], weights: list[Tensor], memory: Memory, alive: Tensor, more: bool
@@ -36,8 +37,8 @@ class Learner(nn.Module):
                 break
             if len(alive) < len(segment):
                 segment, weight = segment.rows(alive), weight[alive]
-            outputs, memory = self.policy(segment, memory, commit=more or index + 1 < len(weights))
-            part, right = behaviour_cloning(self.policy, outputs, segment, weight)
+            write = more or index + 1 < len(weights)
+            part, right, memory = self.objective(self.policy, segment, weight, memory, write)
             loss, correct = loss + part, correct + right
         return loss, correct, memory, alive
 

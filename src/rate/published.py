@@ -11,11 +11,13 @@ from typing import Any
 
 from rate.evidence import Evidence, Facts, ReportError, read_facts, read_rows
 from rate.files import append_jsonl, atomic_write, read_jsonl
-from rate.reporting import draw, extent, markdown, measure, sections
+from rate.reporting import INSPECTION, draw, extent, inspections, markdown, measure, sections
 from rate.statistics import latest
 from rate.tables import Published, table_markdown
 
 PAPER = "paper.toml"
+INSPECTED = "inspected"
+"""Folder beside the rows for what `rate inspect` found in runs of an experiment, with its pictures."""
 _MARKED = re.compile(r"(<!-- results:([^\s>]+) -->).*?(<!-- /results -->)", re.DOTALL)
 
 
@@ -59,13 +61,15 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
         evidence, published = _evidence(path), paper.get(path.stem)
         measured = measure(evidence, path)
         pictures = draw(evidence, measured)
+        inspected, more = inspections([results, *sorted((results / INSPECTED / path.stem).glob("*"))])
+        pictures |= more
         prefix = f"{path.stem}-"
         for name, png in pictures.items():
             atomic_write(pages / f"{prefix}{name}", png)
         facts = evidence.facts
         if published and published.source not in facts.source:
             facts = replace(facts, source="; ".join(filter(None, (facts.source, published.source))))
-        text = markdown(facts, sections(evidence, measured, pictures, published), prefix)
+        text = markdown(facts, sections(evidence, measured, pictures, published, inspected), prefix)
         note = (
             f"<!-- Rendered from {results.name}/{path.name} and {results.name}/{PAPER}: edits here are overwritten. -->"
         )
@@ -88,6 +92,13 @@ def publish(folder: str | Path, repository: str | Path = ".") -> list[Path]:
         if json.dumps(row, sort_keys=True) not in known:
             append_jsonl(target, row)
     atomic_write(results / f"{name}.json", facts)
+    for run in json.loads(facts).get("runs", []):
+        source = folder / run["folder"]
+        if (source / INSPECTION).is_file():
+            target = results / INSPECTED / name / f"{run['variant']}-{run['seed']}"
+            target.mkdir(parents=True, exist_ok=True)
+            for file in (source / INSPECTION, *source.glob("inspect-*.png")):
+                atomic_write(target / file.name, file.read_bytes())
     written = render_results(results, Path(repository) / "docs")
     update_markdown(Path(repository) / "README.md", results)
     return written

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def report(folder: str | Path, output: str | Path | None = None) -> Path:
     evidence = read_evidence(folder)
     results = measure(evidence, Path(folder))
     pictures = draw(evidence, results)
-    inspected, more = inspection(Path(folder))
+    inspected, more = inspections([Path(folder), *(Path(folder) / place for _, place in evidence.facts.runs)])
     pictures |= more
     parts = sections(evidence, results, pictures, inspected=inspected)
     output = Path(output or folder)
@@ -159,11 +159,25 @@ def _result(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, b
     return Part("Result", text, gaps(summaries), figure, caption, score_table(summaries, facts.axis))
 
 
-def inspection(folder: Path) -> tuple[list[Part], dict[str, bytes]]:
-    """The section that `rate inspect` has prepared in a run folder, with its pictures; nothing without an inspection."""
+def inspections(folders: Sequence[Path]) -> tuple[list[Part], dict[str, bytes]]:
+    """The sections that `rate inspect` has prepared in run folders, with their pictures; several are told apart by name."""
+    paths = [path for path in folders if (path / INSPECTION).is_file()]
+    parts: list[Part] = []
+    pictures: dict[str, bytes] = {}
+    for folder in paths:
+        name = folder.name if folder is not folders[0] else ""
+        part, own = _inspection(folder)
+        if name:
+            further = [(f"{name}-{file}", caption) for file, caption in part.further]
+            part = replace(part, title=f"{part.title}: {name}", further=further)
+            own = {f"{name}-{file}": png for file, png in own.items()}
+        parts.append(part)
+        pictures |= own
+    return parts, pictures
+
+
+def _inspection(folder: Path) -> tuple[Part, dict[str, bytes]]:
     path = folder / INSPECTION
-    if not path.is_file():
-        return [], {}
     found, pictures = read_object(path), {}
     try:
         figured = [(str(figure["file"]), str(figure["caption"])) for figure in found["figures"]]
@@ -178,7 +192,7 @@ def inspection(folder: Path) -> tuple[list[Part], dict[str, bytes]]:
             pictures[name] = (folder / name).read_bytes()
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise ReportError(f"{path} cannot be shown ({error}): remove it, or run rate inspect again") from error
-    return [Part("What the memory does", text, table=Table(INSPECTED, rows), further=figured)], pictures
+    return Part("What the memory does", text, table=Table(INSPECTED, rows), further=figured), pictures
 
 
 def _memory(facts: Facts, results: Results) -> Part:

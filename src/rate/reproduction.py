@@ -18,11 +18,12 @@ from rate.corruption import Corruption
 from rate.evaluation import SCORES, evaluate
 from rate.experiments import Experiment, Suite, find
 from rate.files import atomic_write, read_jsonl
+from rate.inspection import inspect
 from rate.models import model_name
 from rate.overview import overview
 from rate.progress import progress_bar
 from rate.recipe import Recipe
-from rate.reporting import report
+from rate.reporting import INSPECTION, report
 from rate.rundir import RECIPE
 
 ROWS, FACTS = "rows.jsonl", "experiment.json"
@@ -93,6 +94,10 @@ def reproduce(
     for member, experiment in members.items():
         folder = output / member if shared else output
         _gather(member, experiment, work, folder)
+        for variant in [name for name in experiment.inspected if name in experiment.variants and not smoke]:
+            run = work[member, variant, experiment.seeds[0]].run
+            if not (run / INSPECTION).exists():
+                inspect(run, show_progress=show_progress)
         report(folder)
     if isinstance(found, Suite):
         overview(output, found.title, f"rate reproduce {name} --jobs {jobs}", list(members))

@@ -1,7 +1,8 @@
 """A segment: the same few consecutive steps of several episodes, as tensors with a mask."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,8 @@ class Segment:
     """K consecutive steps of B episodes; real steps form a prefix of every row and padding is zero.
 
     Shapes: observations (per leaf) [B, K, ...], actions [B, K, ...], rewards and returns_to_go [B, K] float32,
-    terminations [B, K] bool, timesteps [B, K] int64 (index of the step in its episode), mask [B, K] bool.
+    terminations [B, K] bool, timesteps [B, K] int64 (index of the step in its episode), mask [B, K] bool. following: the
+    observation after the last real step of each row, per leaf [B, ...]; empty unless it was asked for, or in a part of the steps.
     """
 
     observations: dict[str, Tensor]
@@ -22,6 +24,7 @@ class Segment:
     terminations: Tensor
     timesteps: Tensor
     mask: Tensor
+    following: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.mask.shape[0]
@@ -38,9 +41,12 @@ class Segment:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Segment":
         """The segment with `function` applied to each of its tensors."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        observations = {path: function(leaf) for path, leaf in values.pop("observations").items()}
-        return Segment(observations=observations, **{name: function(value) for name, value in values.items()})
+        found: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            leaves = isinstance(value, dict)
+            found[item.name] = {path: function(leaf) for path, leaf in value.items()} if leaves else function(value)
+        return Segment(**found)
 
     def rows(self, index: Tensor | slice) -> "Segment":
         """The episodes selected by `index` (boolean, integer or slice)."""
@@ -48,7 +54,9 @@ class Segment:
 
     def window(self, start: int, stop: int) -> "Segment":
         """The steps start ... stop - 1 of every row."""
-        return self.map(lambda tensor: tensor[:, start:stop])
+        if start <= 0 and stop >= self.steps:
+            return self
+        return replace(self, following={}).map(lambda tensor: tensor[:, start:stop])
 
     def split(self, length: int) -> list["Segment"]:
         """Consecutive segments of at most `length` steps; the last one may be shorter."""

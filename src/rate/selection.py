@@ -9,6 +9,7 @@ from rate.actor import Actor
 from rate.dataset import Batches, Dataset
 from rate.learner import Learner, step_weights
 from rate.models.policy import Policy
+from rate.objectives import Objective
 from rate.recipe import Recipe
 from rate.rollout import outcomes
 from rate.tasks import find
@@ -37,6 +38,7 @@ class Selection:
     dataset: Dataset
     held_out: np.ndarray
     target_return: float
+    objective: Objective | None = None
 
     def validate(self, policy: Policy) -> dict[str, float]:
         """Metrics of the policy, `selection_score` among them if there is something to select by."""
@@ -61,12 +63,14 @@ class Selection:
 
     def _held_out(self, policy: Policy, limit: int = 256) -> tuple[float, float]:
         window = self.recipe.model.window
-        batches = Batches(self.dataset, 1, window, "first", 0, self.held_out)
+        batches = Batches(
+            self.dataset, 1, window, "first", 0, self.held_out, self.objective is not None and self.objective.following
+        )
         episodes = self.held_out[:limit]
         lengths = np.minimum(self.dataset.lengths[episodes], window)
         order = np.argsort(-lengths, kind="stable")
         loss = right = 0.0
-        learner = Learner(policy)
+        learner = Learner(policy, self.objective)
         device = next(policy.parameters()).device
         for rows in np.array_split(order, max(1, len(order) // 32)):
             segment = batches.load(episodes[rows], np.zeros_like(rows), lengths[rows]).to(device)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import torch
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
-from rate import rundir, threads
+from rate import objectives, rundir, threads
 from rate.checkpoint import load_state, save_policy, save_state
 from rate.dataset import Batches, Dataset, open_dataset, split
 from rate.learner import Learner, step_weights
@@ -56,7 +57,7 @@ def train(
             _fastest_threads(recipe) if accelerator in ("cpu", "auto") and not torch.cuda.is_available() else 1
         )
     machine = {"devices": devices, "accelerator": accelerator, "thread_count": thread_count, "loggers": list(loggers)}
-    rundir.create(run, recipe, seed, dataset=dataset.content_hash, **machine)
+    rundir.create(run, recipe, seed, dataset=dataset.content_hash, task=dataset.card["task"], **machine)
     _launch(fabric, run, show_progress)
     return run
 
@@ -88,6 +89,7 @@ def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int, loggers: S
     require_loggers(loggers)
     if recipe.selection.task:
         require_task(recipe.selection.task, dataset)
+    objectives.check(recipe, dataset.action_space)
     training, _ = split(dataset, recipe.selection.fraction, seed)
     _stages(recipe, dataset, seed, training)
 
@@ -107,7 +109,11 @@ def _stages(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) -
                 f"a curriculum begins with episodes of one segment ({model.segment_length} steps), but the shortest of "
                 f"{recipe.dataset} has {lengths.min()}: use longer segments, data with shorter episodes, or no curriculum"
             )
-    return [Batches(dataset, recipe.batch_size, model.window, recipe.sampling, seed, chosen) for chosen in choices]
+    following = recipe.objective.name != "behaviour-cloning"
+    return [
+        Batches(dataset, recipe.batch_size, model.window, recipe.sampling, seed, chosen, following)
+        for chosen in choices
+    ]
 
 
 def _fabric(recipe: Recipe, accelerator: str, devices: int) -> lightning_fabric.Fabric:
@@ -148,20 +154,27 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
     dataset = open_dataset(recipe.dataset, verify=False)
     training, held_out = split(dataset, recipe.selection.fraction, seed)
     torch.manual_seed(seed)
-    policy = Policy(
-        dataset.observation_space, dataset.action_space, recipe.model, dataset.normalisation, dataset.return_scale
+    make = partial(
+        Policy,
+        dataset.observation_space,
+        dataset.action_space,
+        recipe.model,
+        dataset.normalisation,
+        dataset.return_scale,
     )
+    policy = make()
+    objective = objectives.build(recipe.objective, policy, make, dataset.return_scale)
+    module = Learner(policy, objective)
     assert recipe.target_return is not None
     target_return = recipe.target_return
-    optimiser = adamw(policy, recipe.optimiser)
+    optimiser = adamw(module, recipe.optimiser)
     done, best = 0, None
     if (run / STATE).exists():
-        header = load_state(run / STATE, policy, optimiser)
+        header = load_state(run / STATE, module, optimiser)
         done, best = header["update"], header["best"]
-    module = Learner(policy)
     learner, optimiser = fabric.setup(cast(Any, torch.compile(module)) if recipe.compile else module, optimiser)
     stages = _stages(recipe, dataset, seed, training)
-    selection = Selection(recipe, dataset, held_out, target_return)
+    selection = Selection(recipe, dataset, held_out, target_return, objective)
     log = RunLog(run, facts["loggers"] if fabric.is_global_zero else (), after=done, writes=fabric.is_global_zero)
     title = f"train {run.name}"
     started = time.perf_counter()
@@ -178,7 +191,9 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
             for group in optimiser.param_groups:
                 group["lr"] = rate
             batches = stages[update * len(stages) // recipe.updates]
-            loss, accuracy, norm, steps = _update(fabric, learner, policy, optimiser, recipe, batches, update)
+            loss, accuracy, norm, steps = _update(
+                fabric, learner, policy, optimiser, recipe, batches, update, objective
+            )
             # With float16 an overflowing gradient is common: the scaler skips the update.
             if not (np.isfinite(loss) and (np.isfinite(norm) or recipe.precision == "16-mixed")):
                 raise FloatingPointError(
@@ -214,7 +229,7 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
                     log.flush()
                     # The state comes last: a run killed in between repeats these updates, and writes both again.
                     save_policy(run / LAST, policy, target_return, update=update + 1, recipe=recipe.hash, seed=seed)
-                    save_state(run / STATE, policy, optimiser, update=update + 1, best=best)
+                    save_state(run / STATE, module, optimiser, update=update + 1, best=best)
                 fabric.barrier()
             if stopping and not last:
                 return f"{stop.requested or 'another process'} after update {update + 1} of {recipe.updates}"
@@ -229,6 +244,7 @@ def _update(
     recipe: Recipe,
     batches: Batches,
     update: int,
+    objective: objectives.Objective | None = None,
 ) -> tuple[float, float, float, int]:
     """One batch: loss, share of right actions, gradient norm, and real steps (all processes together)."""
     episodes, starts, lengths = batches.plan(update)
@@ -258,6 +274,8 @@ def _update(
             norm = float(clipped) if clipped is not None else 0.0
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
+            if objective is not None:
+                objective.follow(policy)
     if fabric.world_size > 1:
         totals = cast(Tensor, fabric.all_reduce(totals, reduce_op="sum"))
     return float(totals[0]), float(totals[1]), norm, int(lengths.sum())

@@ -25,6 +25,7 @@ class Batches:
 
     Args:
         episodes: indices of the episodes to draw from; all by default.
+        following: load the observation that follows each window, too.
 
     Raises:
         ValueError: a number is too small, the sampling is unknown, or an episode is not in the dataset.
@@ -36,6 +37,7 @@ class Batches:
     sampling: Sampling
     seed: int
     episodes: np.ndarray | None = field(default=None, repr=False)
+    following: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("window", 1), ("seed", 0)):
@@ -88,6 +90,7 @@ class Batches:
         observation_rows = rows + episodes[:, None]
         padding = None if mask.all() else ~mask
         leaves = self.dataset.observation_leaves
+        after = self.dataset.arrays["episode_offsets"][episodes] + episodes + starts + lengths
         return Segment(
             observations={path: self._gather(f"observations/{path}", observation_rows, padding) for path in leaves},
             actions=self._gather("actions", rows, padding),
@@ -96,6 +99,9 @@ class Batches:
             terminations=self._gather("terminations", rows, padding),
             timesteps=torch.from_numpy(np.where(mask, timesteps, 0)),
             mask=torch.from_numpy(mask),
+            following={path: self._gather(f"observations/{path}", after, None) for path in leaves}
+            if self.following
+            else {},
         )
 
     @cached_property

@@ -32,7 +32,7 @@ class Experiment:
     number of episodes, for the first seed only. corruptions: ways to disturb memory
     while acting, by name, each scored in addition for all variants that `corrupted` names. grid: for a heat map, the panel and
     row of a variant, whose columns are the evaluations; grid_axis: what the rows are. remarks: what was seen, and why it differs
-    from the paper where it does; written once there are results.
+    from the paper where it does; written once there are results. inspected: variants whose first seed is inspected, too.
     """
 
     title: str
@@ -55,6 +55,7 @@ class Experiment:
     grid: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     grid_axis: str = ""
     remarks: str = ""
+    inspected: tuple[str, ...] = ()
 
     @property
     def conditions(self) -> dict[str, tuple[str, "Corruption | None"]]:

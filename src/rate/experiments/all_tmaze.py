@@ -12,6 +12,7 @@ EXPERIMENT = Suite(
         "tmaze-generalization",
         "tmaze-oracle",
         "tmaze-corruption",
+        "tmaze-attention",
         "tmaze-valve",
         "tmaze-heat-maps",
         "tmaze-curriculum",

@@ -13,6 +13,7 @@ from dataclasses import replace
 from rate.experiments import Collection, Experiment
 from rate.experiments.demo import LENGTHS, RATE
 from rate.models import dgru, dlstm, dmamba, dt, dt_xl, elmur, gru, lsdt, lstm, mlp, rmt, trxl
+from rate.recipe import ObjectiveConfig
 
 DATA = Collection("tmaze-uniform/90", 4000)
 
@@ -32,7 +33,11 @@ VARIANTS = {
     "dgru": replace(TMAZE, model=dgru.Config()),
     "bc-lstm": replace(TMAZE, model=lstm.Config()),
     "bc-gru": replace(TMAZE, model=gru.Config()),
+    "cql-lstm": replace(TMAZE, model=lstm.Config(), objective=ObjectiveConfig("cql")),
+    "iql-lstm": replace(TMAZE, model=lstm.Config(), objective=ObjectiveConfig("iql")),
     "bc-mlp": replace(TMAZE, model=mlp.Config()),
+    "cql-mlp": replace(TMAZE, model=mlp.Config(), objective=ObjectiveConfig("cql")),
+    "iql-mlp": replace(TMAZE, model=mlp.Config(), objective=ObjectiveConfig("iql")),
 }
 
 EXPERIMENT = Experiment(

@@ -29,7 +29,7 @@ def at(variant: str, length: int) -> Recipe:
     return replace(recipe, dataset=f"tmaze-{length}", model=model, batch_size=batch_size)
 
 
-GRID = {f"{model}-{length}": (model, length) for model in MODELS for length in TRAINING_LENGTHS}
+GRID = {f"{model}-{length}": (model, length) for length in TRAINING_LENGTHS for model in MODELS}
 
 EXPERIMENT = Experiment(
     title="T-Maze: training length against test length",

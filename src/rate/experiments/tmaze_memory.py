@@ -12,7 +12,7 @@ from rate.experiments import Experiment
 from rate.experiments.tmaze_generalization import DATA, TMAZE
 from rate.models.rate import Config
 
-TOKENS, HEADS = (1, 2, 4, 8, 16), (1, 2, 4, 8)
+TOKENS, HEADS = (1, 2, 4, 16), (1, 2, 4)
 DEFAULT_TOKENS, DEFAULT_HEADS = 4, 2
 
 PLACES = {f"m{tokens}-h{DEFAULT_HEADS}": (tokens, DEFAULT_HEADS) for tokens in TOKENS}

@@ -1,0 +1,104 @@
+"""Value networks of Q-learning, and what they look at: all observations of a window and the one that follows it."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rate.models.heads import CategoricalHead, ContinuousHead
+from rate.models.policy import Policy
+from rate.segment import Segment
+
+
+def extended(segment: Segment) -> dict[str, Tensor]:
+    """Observations [B, K + 1, ...] of a whole window: in every row the one that follows its last real step comes behind it."""
+    rows = torch.arange(len(segment), device=segment.mask.device)
+    found = {}
+    for path, leaf in segment.observations.items():
+        found[path] = torch.cat([leaf, torch.zeros_like(leaf[:, :1])], 1)
+        found[path][rows, segment.lengths] = segment.following[path]
+    return found
+
+
+def features(policy: Policy, observations: dict[str, Tensor]) -> Tensor:
+    """Hidden states [B, K, d] of a policy that sees observations alone, from the beginning of the window."""
+    tokens = policy.encoders["observation"](observations)
+    return policy.backbone(tokens, policy.initial_memory(len(tokens)), commit=False)[0]
+
+
+def best(head: CategoricalHead, outputs: Tensor) -> Tensor:
+    """The components of the action with the highest value, [..., components], given the values of each component."""
+    return torch.stack([values.argmax(-1) for values in outputs.split(head.counts, -1)], -1)
+
+
+def value_of(head: CategoricalHead, outputs: Tensor, components: Tensor) -> Tensor:
+    """Value [...] of an action given by its components [..., components]; the values of components add up."""
+    parts = zip(outputs.split(head.counts, -1), components.unbind(-1), strict=True)
+    return torch.stack([values.gather(-1, index[..., None])[..., 0] for values, index in parts]).sum(0)
+
+
+class ActionValue(nn.Module):
+    """Q(o, a) of recorded or proposed actions, with encoder and backbone of its own."""
+
+    def __init__(self, body: Policy) -> None:
+        super().__init__()
+        self.body = body
+        if isinstance(body.head, ContinuousHead):
+            size, bounded = body.head.linear.out_features, body.head.bounded
+            self.register_buffer("centre", body.head.centre if bounded else torch.zeros(size), persistent=False)
+            self.register_buffer("radius", body.head.radius if bounded else torch.ones(size), persistent=False)
+            self.centre: Tensor
+            self.radius: Tensor
+            body.head = nn.Identity()  # type: ignore[assignment]
+            self.value = _perceptron(body.config.width + size, body.config.width)
+
+    def forward(self, hidden: Tensor, actions: Tensor) -> Tensor:
+        """Values [...] of actions [..., *shape], given the hidden states [..., d] that `features(self.body, ...)` returned."""
+        head = self.body.head
+        flat = actions.reshape(*hidden.shape[:-1], -1)
+        if isinstance(head, CategoricalHead):
+            components = flat.long() - torch.as_tensor(head.start, device=flat.device).ravel()
+            return value_of(head, head(hidden), components.clamp_min(0))
+        values: Tensor = self.value(torch.cat([hidden, (flat.float() - self.centre) / self.radius], -1))
+        return values[..., 0]
+
+
+class StateValue(nn.Module):
+    """V(o), with encoder and backbone of its own."""
+
+    def __init__(self, body: Policy) -> None:
+        super().__init__()
+        self.body = body
+        body.head = nn.Identity()  # type: ignore[assignment]
+        self.value = _perceptron(body.config.width, body.config.width)
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """Values [B, K] of observations (leaves [B, K, ...])."""
+        values: Tensor = self.value(features(self.body, observations))
+        return values[..., 0]
+
+
+class Targets(nn.Module):
+    """Copies of networks that follow them slowly; nothing is ever learned through them."""
+
+    def __init__(self, networks: nn.ModuleList, rate: float) -> None:
+        super().__init__()
+        self.copies = deepcopy(networks).requires_grad_(False)
+        self.rate = rate
+
+    @torch.no_grad()
+    def follow(self, networks: nn.ModuleList) -> None:
+        """Move every copy a little towards its network."""
+        for copy, network in zip(self.copies.parameters(), networks.parameters(), strict=True):
+            copy.lerp_(network, self.rate)
+
+    def least(self, value: Callable[[Any], Tensor]) -> Tensor:
+        """The least of the copies' values, none of which drops anything out."""
+        self.copies.eval()
+        return torch.stack([value(copy) for copy in self.copies]).amin(0)
+
+
+def _perceptron(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, 1))

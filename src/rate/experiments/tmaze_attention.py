@@ -1,0 +1,40 @@
+"""What RATE and DT look at: attention maps on T-Mazes of 9 steps, in three segments of 3 and in one window.
+
+Claim: at the junction RATE looks at its memory, where the clue has been written two segments ago; DT looks at the clue itself, as
+long as its window holds it.
+Source: Fig. 2 of the paper (T = 8).
+Cost: under two minutes on one core.
+Command: rate reproduce tmaze-attention
+"""
+
+from dataclasses import replace
+
+from rate.experiments import Collection, Experiment
+from rate.experiments.demo import RATE
+from rate.models import dt
+from rate.models.rate import Config
+from rate.recipe import OptimiserConfig
+
+SHORT = replace(
+    RATE,
+    dataset="tmaze-9",
+    model=Config(segment_length=3, dropout=0.1, attention_dropout=0.0),
+    updates=300,
+    optimiser=OptimiserConfig(learning_rate=2e-3),
+)
+
+EXPERIMENT = Experiment(
+    title="T-Maze: what RATE and DT attend to",
+    claim="RATE finds the clue in its memory tokens, DT in the first observation.",
+    source="Fig. 2; small models",
+    cost="under two minutes on one core",
+    data={"tmaze-9": Collection("tmaze-uniform/9", 2000)},
+    variants={
+        "rate": SHORT,
+        "dt": replace(SHORT, model=dt.Config(segment_length=9, segments=1, dropout=0.1, attention_dropout=0.0)),
+    },
+    evaluations=("tmaze/9", "tmaze/30"),
+    seeds=(0,),
+    training_length=9,
+    inspected=("rate", "dt"),
+)
