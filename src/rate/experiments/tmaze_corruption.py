@@ -26,4 +26,5 @@ EXPERIMENT = Experiment(
         "noise from step 60 on": Corruption(step=60),
     },
     corrupted=("rate", "rmt"),
+    inspected=("rate",),
 )
