@@ -25,11 +25,20 @@ class ModelConfig:
     """Dropout rate on token embeddings and layer outputs."""
 
     def __post_init__(self) -> None:
-        for field in ("segment_length", "segments", "width"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, but {getattr(self, field)} was given")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), but {self.dropout} was given")
+        self.require_at_least(1, "segment_length", "segments", "width")
+        self.require_rates("dropout")
+
+    def require_at_least(self, least: int, *fields: str) -> None:
+        """Raise a ValueError that names the first of the fields below `least`."""
+        for field in fields:
+            if getattr(self, field) < least:
+                raise ValueError(f"{field} must be at least {least}, but {getattr(self, field)} was given")
+
+    def require_rates(self, *fields: str) -> None:
+        """Raise a ValueError that names the first of the fields outside [0, 1)."""
+        for field in fields:
+            if not 0 <= getattr(self, field) < 1:
+                raise ValueError(f"{field} must lie in [0, 1), but {getattr(self, field)} was given")
 
     @property
     def window(self) -> int:

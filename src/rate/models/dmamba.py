@@ -37,9 +37,7 @@ class Config(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("layers", "state_size", "convolution", "expansion"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, but {getattr(self, field)} was given")
+        self.require_at_least(1, "layers", "state_size", "convolution", "expansion")
 
     @property
     def training_segment_length(self) -> int:

@@ -55,12 +55,8 @@ class Config(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("layers", "heads", "head_width", "feed_forward", "memory_slots", "distance_limit"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, but {getattr(self, field)} was given")
-        for field in ("attention_dropout", "memory_dropout"):
-            if not 0 <= getattr(self, field) < 1:
-                raise ValueError(f"{field} must lie in [0, 1), but {getattr(self, field)} was given")
+        self.require_at_least(1, "layers", "heads", "head_width", "feed_forward", "memory_slots", "distance_limit")
+        self.require_rates("attention_dropout", "memory_dropout")
         if not 0 < self.blend <= 1:
             raise ValueError(f"blend must lie in (0, 1], but {self.blend} was given")
 

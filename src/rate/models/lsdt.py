@@ -41,12 +41,8 @@ class Config(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("layers", "heads", "kernel", "timesteps"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, but {getattr(self, field)} was given")
-        for field in ("attention_dropout", "kernel_dropout"):
-            if not 0 <= getattr(self, field) < 1:
-                raise ValueError(f"{field} must lie in [0, 1), but {getattr(self, field)} was given")
+        self.require_at_least(1, "layers", "heads", "kernel", "timesteps")
+        self.require_rates("attention_dropout", "kernel_dropout")
         if self.feed_forward < 1 and self.feed_forward != -1:
             raise ValueError(
                 f"feed_forward must be at least 1, or -1 for four times the width, but {self.feed_forward} was given"

@@ -29,9 +29,7 @@ class Config(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("hidden", "layers"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, but {getattr(self, field)} was given")
+        self.require_at_least(1, "hidden", "layers")
 
     @property
     def training_segment_length(self) -> int:

@@ -57,12 +57,9 @@ class Config(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("layers", "heads", "head_width"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, but {getattr(self, field)} was given")
-        for field in ("memory_tokens", "cached_states", "context_segments", "feed_forward"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field} must not be negative, but {getattr(self, field)} was given")
+        self.require_at_least(1, "layers", "heads", "head_width")
+        self.require_at_least(0, "memory_tokens", "cached_states", "context_segments", "feed_forward")
+        self.require_rates("attention_dropout")
         if self.context_segments and (self.cached_states or self.memory_tokens):
             raise ValueError("context_segments goes with neither memory_tokens nor cached_states: set these to 0")
 
