@@ -112,7 +112,7 @@ class Backbone(nn.Module):
         hidden = self.dropout(hidden)
         written = hidden[-m:]
         if self.valve is not None:
-            written = self.valve(memory.transpose(0, 1), written.transpose(0, 1)).transpose(0, 1)
+            written = self.valve(memory.transpose(0, 1), written.transpose(0, 1))[0].transpose(0, 1)
         return hidden[m:-m], written
 
 

@@ -273,7 +273,7 @@ def test_an_inspection_ends_up_in_the_report(run, capsys, monkeypatch):
     assert found["decoding"]["memory"][0]["value"] == 0.5
     assert [entry["strength"] for entry in found["noise_by_strength"]["memory"]] == [0, 0.25, 0.5, 0.75, 1]
     html, text = (run / "report.html").read_text(), (run / "report.md").read_text()
-    assert html.count("data:image/png") == len(files) + 1  # and the training curves
+    assert html.count("data:image/png") > len(files)  # and at least the training curves
     assert all(f"({name})" in text for name in files)
     assert "cue decoded from memory at step 8" in text
 
