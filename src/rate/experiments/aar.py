@@ -19,7 +19,7 @@ from rate.recipe import OptimiserConfig, Recipe
 # The first action is one token among many alike, so its way into memory is found later than the T-Maze's clue.
 RATE = Recipe(
     dataset="aar",
-    model=rate.Config(dropout=0.2),
+    model=rate.Config(dropout=0.2, attention_dropout=0.1),
     updates=1200,
     optimiser=OptimiserConfig(learning_rate=2e-3),
 )

@@ -18,7 +18,7 @@ RATE = Recipe(
     model=rate.Config(),
     updates=600,
 )
-DT = Recipe(dataset="tmaze", model=dt.Config(dropout=0.1, attention_dropout=0.0), updates=300)
+DT = Recipe(dataset="tmaze", model=dt.Config(), updates=300)
 
 EXPERIMENT = Experiment(
     title="T-Maze: success against corridor length",

@@ -23,9 +23,9 @@ TMAZE = replace(RATE, dataset="tmaze-90")
 VARIANTS = {
     "rate": TMAZE,
     "rmt": replace(TMAZE, model=rmt.Config()),
-    "trxl": replace(TMAZE, model=trxl.Config(dropout=0.1, attention_dropout=0.0)),
-    "dt": replace(TMAZE, model=dt.Config(dropout=0.1, attention_dropout=0.0)),
-    "dt-xl": replace(TMAZE, model=dt_xl.Config(dropout=0.1, attention_dropout=0.0)),
+    "trxl": replace(TMAZE, model=trxl.Config()),
+    "dt": replace(TMAZE, model=dt.Config()),
+    "dt-xl": replace(TMAZE, model=dt_xl.Config()),
     "lsdt": replace(TMAZE, model=lsdt.Config()),
     "elmur": replace(TMAZE, model=elmur.Config()),
     "dmamba": replace(TMAZE, model=dmamba.Config()),

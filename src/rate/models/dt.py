@@ -15,6 +15,8 @@ from rate.models.valve import ValveKind
 class Config(rate.Config):
     """Decision Transformer: sees the last N x K steps and remembers nothing else."""
 
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
     feed_forward: int = 64
     memory_tokens: int = 0
     valve: ValveKind = "none"

@@ -14,6 +14,8 @@ class Config(rate.Config):
 
     segment_length: int = 90
     segments: int = 1
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
     feed_forward: int = 64
     memory_tokens: int = 0
     cached_states: int = 270

@@ -26,7 +26,7 @@ QUERY_BLOCK = 64
 class Config(ModelConfig):
     """Recurrent Action Transformer with Memory."""
 
-    dropout: float = 0.3
+    dropout: float = 0.4
     """Dropout rate on token embeddings and layer outputs; noise teaches memory to correct itself (docs/log.md)."""
     layers: int = 2
     """Transformer layers, L."""
@@ -38,7 +38,7 @@ class Config(ModelConfig):
     """Inner width of the feed-forward block; 0 leaves the block out."""
     layer: LayerKind = "trxl"
     """Layer variant: post-norm Transformer-XL, identity-map reordered TrXL-I, or gated GTrXL."""
-    attention_dropout: float = 0.1
+    attention_dropout: float = 0.2
     """Dropout rate on attention weights, those of the valve included."""
     memory_tokens: int = 4
     """Memory tokens at each end of a segment, m."""

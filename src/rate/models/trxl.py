@@ -9,6 +9,8 @@ from rate.models import rate
 class Config(rate.Config):
     """Transformer-XL: tokens see the hidden states of earlier segments."""
 
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
     feed_forward: int = 64
     memory_tokens: int = 0
     cached_states: int = 270
