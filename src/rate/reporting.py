@@ -128,7 +128,9 @@ def sections(
         parts.append(Part("Beside the paper", note, table=paper_table(summaries, paper, facts.training_length)))
     if "heat-map.png" in pictures:
         where = f"Rows: {facts.grid_axis}" if facts.grid_axis else "Rows: variants"
-        caption = f"Mean over seeds. {where}; columns: {facts.axis or 'task size'}. Frames: where both are the same."
+        caption = f"Mean over seeds. {where}; columns: {facts.axis or 'task size'}."
+        if {row for _, row in facts.grid.values()} & {f"{summary.x:g}" for summary in summaries if summary.x}:
+            caption += " Frames: where both are the same."
         parts.append(Part("Heat map", figure="heat-map.png", caption=caption))
     if "conditional.png" in pictures:
         parts.append(_memory(facts, results))

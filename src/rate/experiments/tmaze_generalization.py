@@ -52,4 +52,6 @@ EXPERIMENT = Experiment(
     fewer_episodes={"tmaze/9600": 20},
     seeds=(0, 1, 2),
     training_length=90,
+    grid={name: ("trained on at most 90 steps", name) for name in VARIANTS},
+    grid_axis="model",
 )

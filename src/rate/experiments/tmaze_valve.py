@@ -28,4 +28,6 @@ EXPERIMENT = Experiment(
     fewer_episodes={"tmaze/9600": 20},
     seeds=(0, 1, 2),
     training_length=150,
+    grid={kind: ("trained on at most 150 steps", kind) for kind in get_args(ValveKind)},
+    grid_axis="valve",
 )
