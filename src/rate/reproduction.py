@@ -86,19 +86,23 @@ def reproduce(
     for member, experiment in members.items():
         _begin(member, experiment, work, output / member if shared else output)
     distinct = list({item.run: item for item in work.values()}.values())
+    left = {member: {item.run for key, item in work.items() if key[0] == member} for member in members}
+
+    def finish(item: Work) -> None:
+        """Report the experiments that have waited for this run alone: a suite that is stopped later keeps their reports."""
+        for member in list(left):
+            left[member].discard(item.run)
+            if not left[member]:
+                del left[member]
+                folder = output / member if shared else output
+                _report(member, members[member], work, folder, not smoke, show_progress)
+
     if jobs == 1:
         for item in distinct:
             _one(threads, show_progress, item)
+            finish(item)
     else:
-        _many(partial(_one, 1, False), distinct, jobs, f"reproduce {name}", show_progress)
-    for member, experiment in members.items():
-        folder = output / member if shared else output
-        _gather(member, experiment, work, folder)
-        for variant in [name for name in experiment.inspected if name in experiment.variants and not smoke]:
-            run = work[member, variant, experiment.seeds[0]].run
-            if not (run / INSPECTION).exists():
-                inspect(run, show_progress=show_progress)
-        report(folder)
+        _many(partial(_one, 1, False), finish, distinct, jobs, f"reproduce {name}", show_progress)
     if isinstance(found, Suite):
         overview(output, found.title, f"rate reproduce {name} --jobs {jobs}", list(members))
     return output
@@ -206,16 +210,24 @@ def _one(threads: int, show_progress: bool, work: Work) -> None:
             )
 
 
-def _many(one: Callable[[Work], None], work: Sequence[Work], jobs: int, title: str, show_progress: bool) -> None:
+def _many(
+    one: Callable[[Work], None],
+    finish: Callable[[Work], None],
+    work: Sequence[Work],
+    jobs: int,
+    title: str,
+    show_progress: bool,
+) -> None:
     context = multiprocessing.get_context("spawn")
     with (
         progress_bar(title, len(work), show=show_progress) as advance,
         ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool,
     ):
-        futures = [pool.submit(one, item) for item in work]
+        futures = {pool.submit(one, item): item for item in work}
         try:
             for future in as_completed(futures):
                 future.result()
+                finish(futures[future])
                 advance(1)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -232,6 +244,16 @@ def _end_with_parent() -> None:
         os._exit(1)  # what was done since the last checkpoint is done again, by whoever resumes
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _report(name: str, experiment: Experiment, plan: Plan, folder: Path, inspecting: bool, show_progress: bool) -> None:
+    """Gather the rows of an experiment whose runs are all done, inspect what it wants inspected, and write its report."""
+    _gather(name, experiment, plan, folder)
+    for variant in experiment.inspected if inspecting else ():
+        run = plan[name, variant, experiment.seeds[0]].run if variant in experiment.variants else None
+        if run and not (run / INSPECTION).exists():
+            inspect(run, show_progress=show_progress)
+    report(folder)
 
 
 def _gather(name: str, experiment: Experiment, plan: Plan, folder: Path) -> None:

@@ -18,5 +18,7 @@ EXPERIMENT = Suite(
         "tmaze-curriculum",
         "tmaze-segments",
         "tmaze-memory",
+        "tmaze-backpropagation",
+        "aar",
     ),
 )
