@@ -14,8 +14,9 @@ from rate.checkpoint import read_tensors
 from rate.dataset import Batches, open_dataset
 from rate.files import read_jsonl
 from rate.learner import Learner
+from rate.models import config_class
 from rate.models.policy import Policy
-from rate.recipe import OptimiserConfig, SelectionConfig
+from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
 from rate.rundir import RunError
 
 GOLDEN = Path(__file__).parent / "data" / "golden_losses.json"
@@ -105,6 +106,21 @@ def test_every_truncation_of_backpropagation_trains(bptt_segments, together, tin
     run = train(tiny(bptt_segments=bptt_segments, update_per_segment=together), tmp_path / "run")
     assert len(column(run)) == 6
     assert np.isfinite(column(run)).all()
+
+
+def test_segments_are_shorter_in_the_asked_share_of_updates(tiny, tmp_path):
+    recipe = tiny(shorter_segments=0.5, segment_length=6)
+    lengths = [training._segment_length(recipe, 3, update) for update in range(400)]
+    assert lengths == [training._segment_length(recipe, 3, update) for update in range(400)]
+    assert {length: lengths.count(length) for length in (2, 3, 6)} == pytest.approx({2: 100, 3: 100, 6: 200}, abs=40)
+    assert training._segment_length(tiny(), 3, 0) == tiny().model.segment_length
+    run = train(tiny(shorter_segments=0.5), tmp_path / "run")
+    assert np.isfinite(column(run)).all()
+    assert recipe.hash != replace(recipe, shorter_segments=0.0).hash
+    with pytest.raises(ValueError, match="segment by segment"):
+        Recipe(dataset="", model=config_class("dt")(), shorter_segments=0.5)
+    with pytest.raises(ValueError, match="shorter_segments must lie"):
+        tiny(shorter_segments=1.5)
 
 
 def test_the_first_loss_does_not_depend_on_the_truncation_of_backpropagation(tiny):

@@ -104,6 +104,9 @@ class Recipe:
     """Windows in one forward pass; batches are cut into micro-batches of similar length. 0: 16 on a CPU, else the whole batch."""
     sampling: Literal["first", "stride", "random"] = "first"
     """Windows of an episode: its first steps, consecutive ones, or one at random."""
+    shorter_segments: float = 0.0
+    """Fraction of the updates whose segments are a half or a third as long, so that memory learns to be handed over more often than
+    the window asks for."""
     curriculum: bool = False
     """Train in N stages of equal length, the n-th on episodes of at most n segments."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -141,6 +144,10 @@ class Recipe:
             raise ValueError(
                 "update_per_segment needs bptt_segments of at least 1: an update cannot wait for later segments"
             )
+        if not 0 <= self.shorter_segments <= 1:
+            raise ValueError(f"shorter_segments must lie in [0, 1], but {self.shorter_segments} was given")
+        if self.shorter_segments and self.model.training_segment_length != self.model.segment_length:
+            raise ValueError("shorter_segments goes with models that are trained segment by segment: leave it at 0")
         if not 0 <= self.selection.fraction < 1:
             raise ValueError(f"selection.fraction must lie in [0, 1), but {self.selection.fraction} was given")
         if self.optimiser.warmup < 1:
@@ -154,6 +161,9 @@ class Recipe:
     def hash(self) -> str:
         """Twelve hexadecimal digits that name the recipe, wherever its dataset lies."""
         data = {**self.to_json(), "dataset": ""}
+        # An option that came later counts where it is used, so recipes from before keep their names.
+        if not self.shorter_segments:
+            del data["shorter_segments"]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 

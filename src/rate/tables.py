@@ -184,7 +184,8 @@ def memory_table(points: Sequence[Conditional], summaries: Sequence[Summary], ax
     variants = tuple(dict.fromkeys(summary.variant for summary in summaries))
     tasks = [task for task in names if any(point.task == task for point in points)]
     return Table(
-        (axis or "task", *variants), [(names[task], *(cells[task, variant] for variant in variants)) for task in tasks]
+        (axis or "task", *variants),
+        [(names[task], *(cells.get((task, variant), MISSING) for variant in variants)) for task in tasks],
     )
 
 

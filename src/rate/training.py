@@ -251,8 +251,9 @@ def _update(
     size = recipe.micro_batch or (16 if fabric.device.type == "cpu" else recipe.batch_size)
     mine = np.arange(fabric.global_rank, len(lengths), fabric.world_size)
     mine = mine[np.argsort(-lengths[mine], kind="stable")]  # alike lengths side by side: less padding
+    length = _segment_length(recipe, batches.seed, update)
     parts = [
-        _Part(batches, policy, recipe, episodes[rows], starts[rows], lengths[rows], lengths, fabric.device)
+        _Part(batches, policy, recipe, length, episodes[rows], starts[rows], lengths[rows], lengths, fabric.device)
         for rows in np.split(mine, range(size, len(mine), size))
     ]
     chunks = range(max(part.chunks for part in parts))
@@ -281,6 +282,14 @@ def _update(
     return float(totals[0]), float(totals[1]), norm, int(lengths.sum())
 
 
+def _segment_length(recipe: Recipe, seed: int, update: int) -> int:
+    """Steps of a segment in an update: those of the model, or a half or a third of them."""
+    length = recipe.model.training_segment_length
+    generator = np.random.default_rng([seed, update])
+    shorter = recipe.shorter_segments and generator.random() < recipe.shorter_segments
+    return max(1, length // int(generator.integers(2, 4))) if shorter else length
+
+
 class _Part:
     """A micro-batch on its way through the segments of its window."""
 
@@ -289,13 +298,13 @@ class _Part:
         batches: Batches,
         policy: Policy,
         recipe: Recipe,
+        length: int,
         episodes: np.ndarray,
         starts: np.ndarray,
         lengths: np.ndarray,
         all_lengths: np.ndarray,
         device: torch.device,
     ) -> None:
-        length = recipe.model.training_segment_length
         window = batches.load(episodes, starts, lengths).to(device)
         weights = step_weights(lengths, window.steps, recipe.weighting, all_lengths).to(device)
         self.segments: list[Segment] = window.split(length)

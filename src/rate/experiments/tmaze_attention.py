@@ -20,6 +20,7 @@ SHORT = replace(
     dataset="tmaze-9",
     model=Config(segment_length=3, dropout=0.1, attention_dropout=0.0),
     updates=300,
+    shorter_segments=0.0,
     optimiser=OptimiserConfig(learning_rate=2e-3),
 )
 

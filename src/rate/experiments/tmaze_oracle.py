@@ -10,7 +10,7 @@ Command: rate reproduce tmaze-oracle --jobs 2
 from dataclasses import replace
 
 from rate.experiments import Experiment
-from rate.experiments.tmaze_generalization import DATA, TMAZE, VARIANTS
+from rate.experiments.tmaze_generalization import DATA, VARIANTS, WHOLE
 from rate.models import oracle_dt
 
 EXPERIMENT = Experiment(
@@ -21,7 +21,7 @@ EXPERIMENT = Experiment(
     data={"tmaze-90": DATA},
     variants={
         "rate": VARIANTS["rate"],
-        "oracle-dt": replace(TMAZE, model=oracle_dt.Config()),
+        "oracle-dt": replace(WHOLE, model=oracle_dt.Config()),
         "dt": VARIANTS["dt"],
     },
     evaluations=("tmaze/90", "tmaze/480", "tmaze/900"),
