@@ -141,6 +141,16 @@ def test_a_grid_becomes_a_heat_map_and_remarks_are_told(experiment):
         report(experiment)
 
 
+def test_a_variant_that_was_scored_on_fewer_tasks_leaves_a_gap(experiment):
+    cues = {"cues": [0, 1] * 5}
+    rows = [result("rate", seed, length, 1.0, **cues) for seed in SEEDS for length in LENGTHS]
+    rows += [result("noise", seed, 900, 0.5, **cues) for seed in SEEDS]
+    write_lines(experiment / "rows.jsonl", rows)
+    change(experiment / "experiment.json", order=["rate", "noise"])
+    text = report(experiment).read_text()
+    assert "Does the answer depend on the cue?" in text
+
+
 def test_many_variants_are_rows_of_the_table(experiment):
     rows = [result(f"variant-{number}", 0, 9, 1.0) for number in range(9)]
     write_lines(experiment / "rows.jsonl", rows)
