@@ -25,7 +25,8 @@ class Facts:
     """What an experiment says of itself, or what can be said of a single run.
 
     order: variants, the one it is about first. seeds: those planned. paper: what the paper says, by variant. runs: variant and
-    folder of each run. grid: panel and row of a variant in a heat map; grid_axis: what its rows are.
+    folder of each run. grid: panel and row of a variant in a heat map; grid_axis: what its rows are. inspected: variants whose
+    first run shows what its memory does.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Facts:
     grid: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     grid_axis: str = ""
     remarks: str = ""
+    inspected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def read_facts(path: Path) -> Facts:
             facts[key] = _typed(path, key, data[key], str)
     if data.get("training_length") is not None:
         facts["training_length"] = _typed(path, "training_length", data["training_length"], int | float)
-    for key, kind in (("order", str), ("seeds", int)):
+    for key, kind in (("order", str), ("seeds", int), ("inspected", str)):
         values = _typed(path, key, data.get(key, []), list)
         facts[key] = tuple(_typed(path, key, value, kind) for value in values)
     paper = _typed(path, "paper", data.get("paper", {}), dict)

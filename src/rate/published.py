@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rate.evidence import Evidence, Facts, ReportError, read_facts, read_rows
+from rate.evidence import FACTS, ROWS, Evidence, Facts, ReportError, read_facts, read_rows
 from rate.files import append_jsonl, atomic_write, read_jsonl
-from rate.reporting import INSPECTION, draw, extent, inspections, markdown, measure, sections
+from rate.reporting import INSPECTION, draw, extent, inspected_runs, inspections, markdown, measure, sections
 from rate.statistics import latest
 from rate.tables import Published, table_markdown
 
@@ -61,7 +61,9 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
         evidence, published = _evidence(path), paper.get(path.stem)
         measured = measure(evidence, path)
         pictures = draw(evidence, measured)
-        inspected, more = inspections([results, *sorted((results / INSPECTED / path.stem).glob("*"))])
+        inspected, more = inspections(
+            {found.name: found for found in sorted((results / INSPECTED / path.stem).glob("*"))}
+        )
         pictures |= more
         prefix = f"{path.stem}-"
         for name, png in pictures.items():
@@ -84,21 +86,19 @@ def publish(folder: str | Path, repository: str | Path = ".") -> list[Path]:
     Rows are appended; those that are there already are left out. Returns the pages written.
     """
     folder, results = Path(folder), Path(repository) / "results"
-    facts = (folder / "experiment.json").read_text(encoding="utf-8")
-    name = json.loads(facts)["name"]
-    target = results / f"{name}.jsonl"
+    facts = read_facts(folder / FACTS)
+    target = results / f"{facts.name}.jsonl"
     known = {json.dumps(row, sort_keys=True) for row in (read_jsonl(target) if target.exists() else [])}
-    for row in read_jsonl(folder / "rows.jsonl"):
+    for row in read_jsonl(folder / ROWS):
         if json.dumps(row, sort_keys=True) not in known:
             append_jsonl(target, row)
-    atomic_write(results / f"{name}.json", facts)
-    for run in json.loads(facts).get("runs", []):
-        source = folder / run["folder"]
-        if (source / INSPECTION).is_file():
-            target = results / INSPECTED / name / f"{run['variant']}-{run['seed']}"
-            target.mkdir(parents=True, exist_ok=True)
+    atomic_write(results / f"{facts.name}.json", (folder / FACTS).read_bytes())
+    for variant, source in inspected_runs(folder, facts).items():
+        if variant and (source / INSPECTION).is_file():
+            copy = results / INSPECTED / facts.name / variant
+            copy.mkdir(parents=True, exist_ok=True)
             for file in (source / INSPECTION, *source.glob("inspect-*.png")):
-                atomic_write(target / file.name, file.read_bytes())
+                atomic_write(copy / file.name, file.read_bytes())
     written = render_results(results, Path(repository) / "docs")
     update_markdown(Path(repository) / "README.md", results)
     return written

@@ -67,7 +67,7 @@ def report(folder: str | Path, output: str | Path | None = None) -> Path:
     evidence = read_evidence(folder)
     results = measure(evidence, Path(folder))
     pictures = draw(evidence, results)
-    inspected, more = inspections([Path(folder), *(Path(folder) / place for _, place in evidence.facts.runs)])
+    inspected, more = inspections(inspected_runs(Path(folder), evidence.facts))
     pictures |= more
     parts = sections(evidence, results, pictures, inspected=inspected)
     output = Path(output or folder)
@@ -161,13 +161,22 @@ def _result(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, b
     return Part("Result", text, gaps(summaries), figure, caption, score_table(summaries, facts.axis))
 
 
-def inspections(folders: Sequence[Path]) -> tuple[list[Part], dict[str, bytes]]:
+def inspected_runs(folder: Path, facts: Facts) -> dict[str, Path]:
+    """Where inspections are looked for, by the name to tell them apart: none for the folder's own."""
+    found = {"": folder}
+    for variant, place in facts.runs:
+        if variant in facts.inspected:
+            found.setdefault(variant, folder / place)
+    return found
+
+
+def inspections(folders: Mapping[str, Path]) -> tuple[list[Part], dict[str, bytes]]:
     """The sections that `rate inspect` has prepared in run folders, with their pictures; several are told apart by name."""
-    paths = [path for path in folders if (path / INSPECTION).is_file()]
     parts: list[Part] = []
     pictures: dict[str, bytes] = {}
-    for folder in paths:
-        name = folder.name if folder is not folders[0] else ""
+    for name, folder in folders.items():
+        if not (folder / INSPECTION).is_file():
+            continue
         part, own = _inspection(folder)
         if name:
             further = [(f"{name}-{file}", caption) for file, caption in part.further]

@@ -104,6 +104,7 @@ class Experiment:
             "grid": {variant: list(place) for variant, place in self.grid.items() if variant in self.variants},
             "grid_axis": self.grid_axis,
             "remarks": self.remarks,
+            "inspected": [variant for variant in self.inspected if variant in self.variants],
         }
 
 

@@ -5,7 +5,7 @@ at most 1 for DT, which cannot see the first action any more.
 Source: Fig. 12 and App. D of the paper; small models.
 Data: episodes of 3 to 90 steps in equal numbers; with the three lengths of the reference (29, 59, 89), RATE had not learned to hand
 the action from segment to segment after 540 updates of a trial (docs/log.md).
-Cost: see the report of the run.
+Cost: about ten minutes on two cores.
 Command: rate reproduce aar
 """
 
@@ -34,4 +34,8 @@ EXPERIMENT = Experiment(
     evaluations=("aar/30", "aar/60", "aar/90", "aar/120", "aar/180", "aar/360", "aar/900"),
     axis="episode length T (steps)",
     training_length=90,
+    remarks=(
+        "As in the paper: RATE's two probabilities sum to 2 at twice the training length, and here to ten times it; "
+        "DT's fall to 1, one fixed answer, as soon as the first action has left its window."
+    ),
 )

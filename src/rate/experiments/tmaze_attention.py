@@ -38,4 +38,11 @@ EXPERIMENT = Experiment(
     seeds=(0,),
     training_length=9,
     inspected=("rate", "dt"),
+    remarks=(
+        "At the junction DT looks at the observation of step 0, where the clue is shown; as soon as the corridor is "
+        "longer than its window (30 steps), it answers by chance. In RATE nothing but the four memory tokens reaches "
+        "back beyond the segment, and its answer depends on them: with noise in their place it falls to chance. Its "
+        "attention to them at the junction is no stronger than elsewhere; attention maps of a small model say where "
+        "the clue can come from, the probe and the noise say where it does."
+    ),
 )

@@ -3,7 +3,7 @@
 Claim: only gradients through all segments teach a memory that holds beyond training; with memory detached after each
 segment (the released code), write path and valve are never trained. 400 updates are short for every rule (the demo takes 600).
 Source: sections 11, 14 (quirks 1 and 2) and 15 of the method; the paper is silent.
-Cost: see the report of the run.
+Cost: about ten minutes on two cores.
 Command: rate reproduce tmaze-backpropagation --jobs 2
 """
 
@@ -20,7 +20,7 @@ EXPERIMENT = Experiment(
     title="T-Maze: gradient through memory",
     claim="Gradient through the whole window against detached memory, same data, same windows.",
     source="method, sections 11, 14 and 15",
-    cost="about half an hour on two cores",
+    cost="about ten minutes on two cores",
     data={"tmaze": Collection("tmaze-uniform/90", 4000)},
     variants={
         "window": WINDOW,
@@ -30,4 +30,10 @@ EXPERIMENT = Experiment(
     },
     evaluations=("tmaze/30", "tmaze/60", "tmaze/90", "tmaze/300", "tmaze/900"),
     training_length=90,
+    remarks=(
+        "With memory detached within the window, no rule holds the clue beyond the training length, and at 90 steps "
+        "only some seeds do (one of two-segments has learned it the wrong way round for the third segment). With the "
+        "gradient through the whole window three of four seeds hold to 900 steps after 400 updates; the demo's 600 "
+        "updates with shorter segments hold on every seed."
+    ),
 )

@@ -24,4 +24,8 @@ EXPERIMENT = Experiment(
     evaluations=tuple(f"tmaze/{length}" for length in LENGTHS if length <= 2400),
     seeds=(0,),
     training_length=90,
+    remarks=(
+        "As in the paper: nothing for RATE to gain, a slight gain for TrXL (150 steps instead of 90), no clear gain "
+        "overall. One seed."
+    ),
 )
