@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rate.models.attention import Positions
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, named_parts
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, named_parts, place
 from rate.models.dropout import Dropout
 from rate.models.layers import Layer, LayerKind
 from rate.models.valve import Activation, Valve, ValveKind, build_valve
@@ -311,11 +311,11 @@ class MemoryTransformer(Backbone):
         for level, layer in enumerate(self.layers):
             assert isinstance(layer, Layer)
             if config.retained and level < self.levels:
-                _place(stream["states"][:, :, level], here, hidden)
+                place(stream["states"][:, :, level], here, hidden)
             inputs = layer.attention_input(hidden)
             query, new_keys, new_values = layer.attention.project(inputs)
             for name, new in ((f"keys{level}", new_keys), (f"values{level}", new_values)):
-                _place(stream[name].transpose(1, 2), here, new.transpose(1, 2))
+                place(stream[name].transpose(1, 2), here, new.transpose(1, 2))
             if not outputs and level + 1 == config.layers:
                 break
             rotated = layer.attention.rotate(query + self.position_bias[:, None], sin, cos)
@@ -349,14 +349,6 @@ class MemoryTransformer(Backbone):
         # Rows of empty context must see something: themselves.
         allowed = allowed | (columns == index[..., None])
         return torch.zeros(allowed.shape, device=count.device).masked_fill(~allowed, -torch.inf)[:, None]
-
-
-def _place(target: Tensor, here: slice | Tensor, values: Tensor) -> None:
-    """Write values [B, n, ...] into target [B, t, ...] at positions `here`, the same for all rows or [B, n]."""
-    if isinstance(here, slice):
-        target[:, here] = values
-    else:
-        target[torch.arange(len(here), device=here.device)[:, None], here] = values
 
 
 @lru_cache(maxsize=2048)
