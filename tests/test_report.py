@@ -10,8 +10,9 @@ import pytest
 
 from rate.drawing import spread
 from rate.evidence import ReportError
+from rate.files import read_jsonl
 from rate.overview import overview
-from rate.published import read_paper, render_results, update_markdown
+from rate.published import publish, read_paper, render_results, update_markdown
 from rate.reporting import report
 
 PAPER = Path(__file__).parents[1] / "results" / "paper.toml"
@@ -171,10 +172,20 @@ def test_the_overview_of_a_suite_adds_up_what_it_cost(tmp_path, experiment):
     for run in (suite / "runs").iterdir():  # interrupted after half an hour, and a minute after resuming
         write_lines(run / "metrics.jsonl", [{"update": n, "seconds": s} for n, s in ((1, 900), (2, 1800), (3, 60))])
         write_lines(run / "scores.jsonl", [{"seconds": 1740}])
-    text = overview(suite, "A suite", "rate reproduce suite", ["member"]).read_text()
+    text = overview(suite, "suite", "A suite", "rate reproduce suite", ["member"]).read_text()
     assert "4.0 processor hours" in text  # four runs of 1800 + 60 + 1740 seconds
     assert 'href="member/report.html"' in text
     assert report(suite / "member").exists()
+    (tmp_path / "README.md").write_text("")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "paper.toml").write_text("")
+    page = publish(suite, tmp_path)[-1]
+    assert page == tmp_path / "docs" / "results" / "suite.md"
+    names = [name for _, name in re.findall(r"\[(.*?)\]\((.*?)\)", page.read_text())]
+    assert [(page.parent / name).suffix for name in names] == [".md"]
+    assert len(read_jsonl(tmp_path / "results" / f"{facts['name']}.jsonl")) == len(
+        read_jsonl(suite / "member" / "rows.jsonl")
+    )
 
 
 def test_html_is_one_file_without_scripts_or_addresses(experiment):

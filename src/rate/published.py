@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rate.evidence import FACTS, ROWS, Evidence, Facts, ReportError, read_facts, read_rows
+from rate.evidence import FACTS, ROWS, Evidence, Facts, ReportError, read_facts, read_object, read_rows
 from rate.files import append_jsonl, atomic_write, read_jsonl
+from rate.overview import SUITE
 from rate.reporting import INSPECTION, draw, extent, inspected_runs, inspections, markdown, measure, sections
 from rate.statistics import latest
 from rate.tables import Published, table_markdown
@@ -83,9 +84,26 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
 def publish(folder: str | Path, repository: str | Path = ".") -> list[Path]:
     """Take an experiment's folder into a repository: rows and facts to results/, pages to docs/results/, tables to README.md.
 
-    Rows are appended; those that are there already are left out. Returns the pages written.
+    folder: of an experiment, or of a suite with all its experiments. Rows are appended; those that are there already are left out.
+    Returns the pages written.
     """
     folder, results = Path(folder), Path(repository) / "results"
+    if (folder / SUITE).is_file():
+        suite = read_object(folder / SUITE)
+        for member in suite["members"]:
+            _take(folder / member, results)
+        written = render_results(results, Path(repository) / "docs")
+        written.append(Path(repository) / "docs" / "results" / f"{suite['name']}.md")
+        atomic_write(written[-1], (folder / "report.md").read_text(encoding="utf-8").replace("/report.md)", ".md)"))
+    else:
+        _take(folder, results)
+        written = render_results(results, Path(repository) / "docs")
+    update_markdown(Path(repository) / "README.md", results)
+    return written
+
+
+def _take(folder: Path, results: Path) -> None:
+    """Append an experiment's rows to those in results/, and copy its facts and inspections there."""
     facts = read_facts(folder / FACTS)
     target = results / f"{facts.name}.jsonl"
     known = {json.dumps(row, sort_keys=True) for row in (read_jsonl(target) if target.exists() else [])}
@@ -99,9 +117,6 @@ def publish(folder: str | Path, repository: str | Path = ".") -> list[Path]:
             copy.mkdir(parents=True, exist_ok=True)
             for file in (source / INSPECTION, *source.glob("inspect-*.png")):
                 atomic_write(copy / file.name, file.read_bytes())
-    written = render_results(results, Path(repository) / "docs")
-    update_markdown(Path(repository) / "README.md", results)
-    return written
 
 
 def update_markdown(path: str | Path, results_folder: str | Path) -> bool:

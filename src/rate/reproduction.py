@@ -104,7 +104,7 @@ def reproduce(
     else:
         _many(partial(_one, 1, False), finish, distinct, jobs, f"reproduce {name}", show_progress)
     if isinstance(found, Suite):
-        overview(output, found.title, f"rate reproduce {name} --jobs {jobs}", list(members))
+        overview(output, name, found.title, f"rate reproduce {name} --jobs {jobs}", list(members))
     return output
 
 
