@@ -273,7 +273,7 @@ def reproduce(
 
     Args:
         experiment: Name of the experiment; `rate list experiments` shows all.
-        output: Folder for everything; by default runs/<experiment>.
+        output: Folder for everything; by default runs/<experiment>, or runs/<experiment>-smoke.
         seeds: Only these seeds.
         variants: Only these variants.
         jobs: Runs side by side, with one thread each.

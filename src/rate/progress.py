@@ -14,7 +14,7 @@ Advance = Callable[..., None]
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
+        return Text(_rate(task.speed) if task.speed else "", style="progress.data.speed")
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def _lines(console: Console, title: str, total: int, done: int, every: float = 1
         speed = (state["done"] - state["before"]) / max(1e-9, now - state["shown"])
         left = (total - state["done"]) / speed if speed else float("inf")
         console.print(
-            f"{title}: {state['done']}/{total}, {speed:.1f}/s, {left:.0f} s left {_text(values)}",
+            f"{title}: {state['done']}/{total}, {_rate(speed)}, {_duration(left)} left {_text(values)}",
             highlight=False,
             soft_wrap=True,
         )
@@ -62,3 +62,17 @@ def _lines(console: Console, title: str, total: int, done: int, every: float = 1
 
 def _text(values: dict[str, float]) -> str:
     return " ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def _rate(speed: float) -> str:
+    """A speed in units a second, or where that is slow in units a minute or an hour."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if speed * seconds >= 1:
+            return f"{speed * seconds:.1f}/{unit}"
+    return f"{speed * 3600:.1f}/h"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120 or seconds == float("inf"):
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rate import training
+from rate import rundir, training
 from rate.collection import collect
 from rate.corruption import Corruption
 from rate.evaluation import SCORES, evaluate
@@ -68,12 +68,12 @@ def reproduce(
 ) -> Path:
     """Run an experiment and return its folder, with rows.jsonl, summary.json, report.html, report.md and figures.
 
-    output: the folder, by default runs/<name>. seeds, variants: only these. jobs: processes side by side, one thread each.
-    threads: CPU threads of a single job, 0 to measure. smoke: the same in seconds; the numbers then mean nothing. What is
-    there already is kept: finished runs and scored tasks are not done again. The experiments of a suite share data and
-    runs, and each has its own folder in the suite's.
+    output: the folder, by default runs/<name>, or runs/<name>-smoke. seeds, variants: only these. jobs: processes side by
+    side, one thread each. threads: CPU threads of a single job, 0 to measure. smoke: the same in seconds; the numbers then
+    mean nothing. What is there already is kept: finished runs and scored tasks are not done again. The experiments of a suite
+    share data and runs, and each has its own folder in the suite's.
     """
-    output = Path(output or f"runs/{name}")
+    output = Path(output or (f"runs/{name}-smoke" if smoke else f"runs/{name}"))
     found = find(name)
     members: dict[str, Experiment] = {}
     for member in found.members if isinstance(found, Suite) else (name,):
@@ -97,12 +97,18 @@ def reproduce(
                 folder = output / member if shared else output
                 _report(member, members[member], work, folder, not smoke, show_progress)
 
+    for item in distinct:
+        _check_recipe(item)
+    pending = [item for item in distinct if _unscored(item)]
+    for item in distinct:
+        if item not in pending:
+            finish(item)
     if jobs == 1:
-        for item in distinct:
+        for item in pending:
             _one(threads, show_progress, item)
             finish(item)
-    else:
-        _many(partial(_one, 1, False), finish, distinct, jobs, f"reproduce {name}", show_progress)
+    elif pending:
+        _many(partial(_one, 1, False), finish, pending, jobs, f"reproduce {name}", show_progress)
     if isinstance(found, Suite):
         overview(output, name, found.title, f"rate reproduce {name} --jobs {jobs}", list(members))
     return output
@@ -196,18 +202,36 @@ def _one(threads: int, show_progress: bool, work: Work) -> None:
             thread_count=threads,
             show_progress=show_progress,
         )
+    for score in _unscored(work):
+        evaluate(
+            work.run,
+            [score.task],
+            checkpoint=score.checkpoint,
+            episodes=score.episodes,
+            thread_count=threads,
+            show_progress=show_progress,
+            corruption=score.corruption,
+        )
+
+
+def _check_recipe(work: Work) -> None:
+    """Refuse a run folder that was made with another recipe: its scores would be told as those of this one."""
+    if not (work.run / RECIPE).exists():
+        return
+    made, wanted = rundir.read(work.run)[0], work.recipe
+    if wanted.target_return is None:  # filled in from the data when training began
+        made = replace(made, target_return=None)
+    if made.hash != wanted.hash:
+        raise ValueError(
+            f"{work.run} was made with another recipe than the one asked for, by --smoke or by another version of the library: "
+            "remove it, or choose another --output"
+        )
+
+
+def _unscored(work: Work) -> list[Score]:
+    """The scores that a run still lacks; a run that lacks none has been trained, too."""
     rows = read_jsonl(work.run / SCORES) if (work.run / SCORES).exists() else []
-    for score in work.scores:
-        if not any(score.matches(row) for row in rows):
-            evaluate(
-                work.run,
-                [score.task],
-                checkpoint=score.checkpoint,
-                episodes=score.episodes,
-                thread_count=threads,
-                show_progress=show_progress,
-                corruption=score.corruption,
-            )
+    return [score for score in work.scores if not any(score.matches(row) for row in rows)]
 
 
 def _many(
