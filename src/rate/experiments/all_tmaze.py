@@ -1,6 +1,6 @@
 """All T-Maze experiments and AAR in one folder; policies that several of them need are trained once.
 
-Cost: see the folder's report.html, which adds it up.
+Cost: about three hours on two cores; the folder's report.html adds up what it was.
 Command: rate reproduce all-tmaze --jobs 2
 """
 
