@@ -1,0 +1,315 @@
+"""Minigrid-Memory (RATE, App. C.1.4): go back to look at an object, then walk a hallway and turn to the same object.
+
+The dynamics are written as a NumPy batch, because a grid of 501 x 501 cells is nothing but a rule for what a cell holds; the tests
+hold them against the package `minigrid`, step by step. RGB frames are composed of that package's own tiles.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+
+from rate.tasks import Family, Task, success
+from rate.tasks.batch import BatchOfOne, checked, cues, generators
+
+LEFT, RIGHT, FORWARD = range(3)
+UNSEEN, EMPTY, WALL, KEY, BALL = range(5)
+EAST, SOUTH, WEST, NORTH = range(4)
+STEP_X, STEP_Y = np.array([1, 0, -1, 0]), np.array([0, 1, 0, -1])
+VIEW = 3  # the agent sees three by three cells, itself in the middle of the last row
+TILE = 28
+RELEASED_LIMIT = 845
+"""Steps over which the released code spreads the reward, whatever the size of the grid: 5 * 13 ** 2."""
+
+Observation = Literal["symbolic", "rgb"]
+
+
+def walk(size: int) -> int:
+    """Steps that are enough to go back to the cue from anywhere, and to the end of the hallway: at least the paper's 500."""
+    return max(500, 2 * size + 10)
+
+
+class MinigridMemories:
+    """A batch of Minigrid-Memory episodes, one per row; the dynamics are those of ``MinigridMemory``.
+
+    After a reset ``end`` (column where the hallway ends), ``cue`` (object of the start room), ``upper`` (object above the
+    junction), ``x``, ``y`` and ``heading`` [n] hold the state of every row.
+    """
+
+    def __init__(
+        self,
+        size: int = 41,
+        random_hallway: bool = True,
+        observation: Observation = "symbolic",
+        time_limit: int = 0,
+        reward_limit: int = 0,
+    ) -> None:
+        if size < 7 or size % 2 == 0:
+            raise ValueError(f"the size is {size}, but must be odd and at least 7")
+        if observation not in ("symbolic", "rgb"):
+            raise ValueError(f"observation is {observation!r}, allowed: 'symbolic' or 'rgb'")
+        if time_limit < 0 or reward_limit < 0:
+            raise ValueError(
+                f"time_limit and reward_limit are {time_limit} and {reward_limit}, neither may be negative"
+            )
+        self.size = size
+        self.random_hallway = random_hallway
+        self.time_limit = time_limit or walk(size)
+        self.reward_limit = reward_limit or max(RELEASED_LIMIT, self.time_limit)
+        self._rgb = observation == "rgb"
+        self.observation_space: gymnasium.Space[Any] = gymnasium.spaces.MultiDiscrete([5] * VIEW * VIEW)
+        if self._rgb:
+            self.observation_space = gymnasium.spaces.Box(0, 255, (VIEW * TILE, VIEW * TILE, 3), np.uint8)
+        self.action_space = gymnasium.spaces.Discrete(3)
+
+    def reset(self, seeds: Sequence[int]) -> np.ndarray:
+        """Begin one episode per seed: the cue is a key for even seeds and a ball for odd ones."""
+        sources = generators(seeds)
+        last = self.size - 3
+        # The hallway ends as in the package: with a random end, column 4 at least.
+        self.end = np.array([int(source.integers(4, last + 1)) if self.random_hallway else last for source in sources])
+        self.x = np.array([int(source.integers(1, end + 1)) for source, end in zip(sources, self.end, strict=True)])
+        self.upper = np.array([(KEY, BALL)[int(source.integers(2))] for source in sources])
+        self.cue = KEY + cues(seeds)
+        self.y = np.full(len(seeds), self.size // 2)
+        self.heading = np.full(len(seeds), EAST)
+        self._running = np.ones(len(seeds), bool)
+        self._elapsed = 0
+        return self._observe()
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Turn or move every row whose episode goes on."""
+        actions = checked(actions, self._running, 3)
+        turn = (actions == RIGHT).astype(np.int64) - (actions == LEFT)
+        self.heading = np.where(self._running, (self.heading + turn) % 4, self.heading)
+        ahead_x, ahead_y = self.x + STEP_X[self.heading], self.y + STEP_Y[self.heading]
+        moves = self._running & (actions == FORWARD) & (self.cells(ahead_x[:, None], ahead_y[:, None])[:, 0] == EMPTY)
+        self.x, self.y = np.where(moves, ahead_x, self.x), np.where(moves, ahead_y, self.y)
+        self._elapsed += 1
+        off = (
+            self.y - self.size // 2
+        )  # the cells beside the junction end an episode; nothing else is off the middle there
+        terminations = self._running & (self.x == self.end + 1) & (np.abs(off) == 1)
+        right = np.where(self.upper == self.cue, -1, 1) == off
+        reward = 1 - 0.9 * self._elapsed / self.reward_limit
+        rewards = np.where(terminations & right, reward, 0.0).astype(np.float32)
+        truncations = self._running & ~terminations & (self._elapsed >= self.time_limit)
+        self._running &= ~(terminations | truncations)
+        return self._observe(), rewards, terminations, truncations
+
+    def cells(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What the cells at columns x and rows y [n, k] hold, one of EMPTY, WALL, KEY and BALL."""
+        end, off = self.end[:, None], y - self.size // 2
+        wall = (x <= 0) | (y <= 0) | (x >= self.size - 1) | (y >= self.size - 1)
+        wall |= (x <= 4) & (np.abs(off) == 2) & (x >= 1)  # start room
+        wall |= (x >= 4) & (x < end) & (np.abs(off) == 1)  # hallway
+        wall |= ((x == end) & (off != 0)) | (x == end + 2)  # the cross-way at its end
+        found = np.where(wall, WALL, EMPTY)
+        found = np.where((x == 1) & (off == -1), self.cue[:, None], found)
+        upper = self.upper[:, None]
+        found = np.where((x == end + 1) & (off == -2), upper, found)
+        return np.where((x == end + 1) & (off == 2), KEY + BALL - upper, found)
+
+    def view(self) -> np.ndarray:
+        """The cells in sight [n, 3, 3], rows from far to near and columns from left to right, UNSEEN behind walls."""
+        forward_x, forward_y = STEP_X[self.heading][:, None], STEP_Y[self.heading][:, None]
+        far, across = (part.ravel() for part in np.divmod(np.arange(VIEW * VIEW), VIEW))
+        far, across = VIEW - 1 - far, across - VIEW // 2
+        x = self.x[:, None] + forward_x * far - forward_y * across
+        y = self.y[:, None] + forward_y * far + forward_x * across
+        cells = self.cells(x, y).reshape(-1, VIEW, VIEW)
+        open_ = cells != WALL
+        left, middle, right = open_[:, 1].T
+        # The two near rows are always lit; light goes on from an open cell straight, aslant and to both sides.
+        lit = np.stack([left | middle, left | middle | right, middle | right], 1)
+        shine = lit & open_[:, 0]
+        lit[:, 1] |= shine[:, 0] | shine[:, 2]
+        through = lit[:, 1] & open_[:, 0, 1]
+        lit[:, 0] |= through
+        lit[:, 2] |= through
+        cells[:, 0] = np.where(lit, cells[:, 0], UNSEEN)
+        return cells
+
+    def _observe(self) -> np.ndarray:
+        cells = self.view()
+        if not self._rgb:
+            return cells.reshape(len(cells), -1)
+        cells[:, -1, VIEW // 2] = len(tiles()) - 1
+        return tiles()[cells].swapaxes(2, 3).reshape(len(cells), VIEW * TILE, VIEW * TILE, 3)
+
+
+@cache
+def tiles() -> np.ndarray:
+    """Pictures of UNSEEN, EMPTY, WALL, KEY and BALL in sight, and of the agent, uint8 [6, 28, 28, 3]."""
+    from minigrid.core.grid import Grid
+    from minigrid.core.world_object import Ball, Key, Wall
+
+    kinds = [(None, False), (None, True), (Wall(), True), (Key("green"), True), (Ball("green"), True)]
+    pictures = [Grid.render_tile(kind, highlight=lit, tile_size=TILE) for kind, lit in kinds]
+    pictures.append(Grid.render_tile(None, agent_dir=3, highlight=True, tile_size=TILE))
+    return np.stack(pictures).astype(np.uint8)
+
+
+class MinigridMemory(BatchOfOne):
+    """Memory in a grid world, with a view of three by three cells.
+
+    ## Description
+    A green key or ball lies in a room at the left end of a hallway. The agent begins somewhere in the hallway, looks to the right,
+    and usually has to go back to see the object. At the right end lie a key and a ball: the cell beside the same object as in the
+    room is success, the cell beside the other one is failure.
+
+    ## Action Space
+    `Discrete(3)`: 0 turn left, 1 turn right, 2 forward. A wall or object ahead stops the agent.
+
+    ## Observation Space
+    `observation="symbolic"`: `MultiDiscrete`, nine cells from far left to near right, each 0 unseen, 1 empty, 2 wall, 3 key or
+    4 ball; the agent is on the last but one. `"rgb"`: `Box`, uint8 [84, 84, 3], the same cells in tiles of 28 pixels (needs the
+    package minigrid).
+
+    ## Rewards
+    1 - 0.9 t / `reward_limit` for the step onto the success cell after t steps, 0 for every other step.
+
+    ## Starting State
+    Facing right, in a uniform column from 1 to the end of the hallway. The object is a key for an even seed, a ball for an odd one.
+
+    ## Episode End
+    Termination on the success or failure cell, truncation after `time_limit` steps.
+
+    ## Arguments
+    `size`: odd side of the grid, at least 7; the paper tests 11 to 501.
+    `random_hallway`: whether the hallway's end is drawn uniformly from columns 4 to size - 3, or is the last of these.
+    `time_limit`: 0 for `walk(size)`, the paper's 500 or where that is too short what the longest walk takes.
+    `reward_limit`: 0 for the released code's 845 (whatever the size), or the time limit where that is longer.
+
+    ```python
+    gymnasium.make("rate.tasks.minigrid_memory:rate/MinigridMemory-v0", size=41)
+    ```
+
+    ## Version History
+    v0: as in RATE, whose head has a fourth action that does nothing.
+    """
+
+    metadata = {"render_modes": ["ansi"], "render_fps": 8}  # noqa: RUF012 (Gymnasium reads the class)
+
+    def __init__(
+        self,
+        size: int = 41,
+        random_hallway: bool = True,
+        observation: Observation = "symbolic",
+        time_limit: int = 0,
+        reward_limit: int = 0,
+        render_mode: str | None = None,
+    ) -> None:
+        self.grids = MinigridMemories(size, random_hallway, observation, time_limit, reward_limit)
+        super().__init__(self.grids, render_mode)
+
+    def render(self) -> str | None:
+        """Draw the five rows around the hallway: # wall, K key, B ball, and the agent as > v < or ^."""
+        if self.render_mode is None:
+            return None
+        middle, columns = self.grids.size // 2, np.arange(self.grids.size)[None]
+        rows = [
+            np.array(list("?.#KB"))[self.grids.cells(columns, columns * 0 + middle + off)][0] for off in range(-2, 3)
+        ]
+        rows[int(self.grids.y[0]) - middle + 2][int(self.grids.x[0])] = ">v<^"[int(self.grids.heading[0])]
+        return "\n".join("".join(row) for row in rows) + "\n"
+
+
+class MemoryWalker:
+    """Solves Minigrid-Memory from what is in sight: goes back until it sees the object, then to the junction, and compares.
+
+    It knows where it is heading from its own turns. Which way it turns about is drawn for every episode.
+    """
+
+    def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
+        """Forget the objects of the last episodes."""
+        sources = generators(seeds if seeds is not None else range(batch))
+        self._about = np.array([int(source.integers(2)) for source in sources])  # LEFT or RIGHT
+        self._object = np.zeros(batch, np.int64)
+        self._heading = np.full(batch, EAST)
+        self._goal = np.full(batch, WEST)
+
+    def act(self, observations: np.ndarray, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+        """Return one action per row, int64 [n]."""
+        cells = _recognise(observations) if observations.ndim == 4 else observations.reshape(-1, VIEW, VIEW)
+        seen = np.where((cells == KEY) | (cells == BALL), cells, 0).max((1, 2))
+        # Who turns about beside the junction sees an object there, but never while looking along the hallway.
+        found = (self._object == 0) & (seen > 0) & (self._heading % 2 == 0)
+        self._object = np.where(found, seen, self._object)
+        # With a wall ahead on the way from the room the agent is at the junction; its first look is up.
+        arrived = (self._object > 0) & (self._heading == EAST) & (self._goal == EAST) & (cells[:, 1, 1] == WALL)
+        other = (self._goal == NORTH) & (self._heading == NORTH) & (seen != self._object)
+        self._goal = np.select([found, arrived, other], [EAST, NORTH, SOUTH], self._goal)
+        difference = (self._goal - self._heading) % 4
+        turn = np.where(difference == 2, self._about, np.where(difference == 1, RIGHT, LEFT))
+        actions = np.where(difference == 0, FORWARD, turn) if forced is None else forced
+        self._heading = (self._heading + (actions == RIGHT) - (actions == LEFT)) % 4
+        return actions
+
+
+def _recognise(frames: np.ndarray) -> np.ndarray:
+    """The cells [n, 3, 3] of RGB frames [n, 84, 84, 3], from their tiles; the agent's own as it is in `tiles`."""
+    cut = frames.reshape(len(frames), VIEW, TILE, VIEW, TILE, 3).swapaxes(2, 3).reshape(len(frames), VIEW, VIEW, -1)
+    marks = np.random.default_rng(0).integers(1, 1000, cut.shape[-1])  # sums by which tiles are told apart
+    known = tiles().reshape(len(tiles()), -1) @ marks
+    return np.argmax((cut @ marks)[..., None] == known, -1)
+
+
+def _task(
+    family: str, size: str, random_hallway: bool, observation: Observation = "symbolic", paper: bool = False
+) -> Task:
+    match = re.fullmatch(r"([0-9]{1,5})(?:x([1-9][0-9]{0,6}))?", size)
+    if match is None:
+        raise ValueError(f"{size!r} is not of the form <S> or <S>x<limit>: an odd side, and at most so many steps")
+    side, limit = int(match[1]), int(match[2] or 0)
+    make = partial(MinigridMemories, side, random_hallway, observation, limit, (limit or walk(side)) if paper else 0)
+    batch = make()
+    return Task(
+        name=f"{family}/{size}",
+        environment=partial(MinigridMemory, *make.args),
+        horizon=batch.time_limit,
+        target_return=0.96,
+        score=success,
+        metric="success",
+        description=f"Minigrid-Memory of {side} x {side} cells, at most {batch.time_limit} steps",
+        expert=MemoryWalker,
+        batch=make,
+        reference={"chance": 0.5, "expert": 1.0},
+    )
+
+
+_PLACES = "<S>[x<limit>]"
+
+TASKS: dict[str, Family] = {
+    "minigrid-memory": Family(
+        partial(_task, "minigrid-memory", random_hallway=True),
+        f"minigrid-memory/{_PLACES}",
+        "Minigrid-Memory on S x S cells, symbolic view, hallway of random length",
+        "minigrid-memory/41",
+    ),
+    "minigrid-memory-fixed": Family(
+        partial(_task, "minigrid-memory-fixed", random_hallway=False),
+        f"minigrid-memory-fixed/{_PLACES}",
+        "Minigrid-Memory with the longest hallway of its size",
+        "minigrid-memory-fixed/11",
+    ),
+    "minigrid-memory-paper": Family(
+        partial(_task, "minigrid-memory-paper", random_hallway=True, paper=True),
+        f"minigrid-memory-paper/{_PLACES}",
+        "Minigrid-Memory with rewards spread over the time limit, as the paper writes, instead of 845 steps",
+        "minigrid-memory-paper/41x96",
+    ),
+    "minigrid-memory-rgb": Family(
+        partial(_task, "minigrid-memory-rgb", random_hallway=True, observation="rgb"),
+        f"minigrid-memory-rgb/{_PLACES}",
+        "Minigrid-Memory seen as RGB frames of 84 x 84 pixels",
+        "minigrid-memory-rgb/11x30",
+        "minigrid",
+        ("minigrid",),
+    ),
+}
+
+gymnasium.register(id="rate/MinigridMemory-v0", entry_point="rate.tasks.minigrid_memory:MinigridMemory")
