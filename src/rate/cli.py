@@ -56,7 +56,12 @@ def list_(what: Annotated[Literal["all", "models", "tasks", "experiments"], tyro
 
 
 def collect(
-    task: Annotated[str, tyro.conf.Positional], output: Path, episodes: int = 2000, seed: int = 0, parallel: int = 250
+    task: Annotated[str, tyro.conf.Positional],
+    output: Path,
+    episodes: int = 2000,
+    seed: int = 0,
+    parallel: int = 250,
+    lengths: tuple[int, int] | None = None,
 ) -> None:
     """Record episodes of a task's expert into a dataset.
 
@@ -66,10 +71,11 @@ def collect(
         episodes: Number of episodes.
         seed: Block of episode seeds; blocks never overlap with one another or with evaluation.
         parallel: Episodes stepped together; no influence on the data.
+        lengths: Least and most steps; only such episodes with a positive return are kept, and played until there are enough.
     """
     from rate.collection import collect as run
 
-    dataset = run(task, output, episodes=episodes, seed=seed, parallel=parallel, show_progress=True)
+    dataset = run(task, output, episodes=episodes, seed=seed, parallel=parallel, lengths=lengths, show_progress=True)
     out.print(
         f"{output}: {len(dataset)} episodes, {dataset.steps} steps, mean return {dataset.returns.mean():.3f}, "
         f"content {dataset.content_hash[:12]}"

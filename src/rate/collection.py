@@ -13,6 +13,12 @@ from rate.tasks import find
 COLLECTION_SEEDS = 2_000_000
 """First seed for data; scoring seeds start at 0, selection seeds at 1,000,000."""
 
+BLOCK = 10_000_000
+"""Episode seeds between the blocks of two collections."""
+
+PATIENCE = 5_000
+"""Episodes after which a search for wanted lengths that has found none is given up."""
+
 
 def collect(
     task: str,
@@ -21,12 +27,14 @@ def collect(
     episodes: int = 2000,
     seed: int = 0,
     parallel: int = 250,
+    lengths: tuple[int, int] | None = None,
     show_progress: bool = False,
 ) -> Dataset:
     """Record episodes of a task's expert into a dataset folder.
 
     task: such as "tmaze-uniform/90". output: a folder that does not exist yet. seed: which disjoint block of seeds the episodes
-    use. parallel: episodes stepped together, without influence on what is recorded.
+    use. parallel: episodes stepped together, without influence on what is recorded. lengths: least and most steps; only episodes of
+    such lengths and with a positive return are kept, and played until there are enough.
     """
     found = find(task)
     if found.expert is None:
@@ -34,15 +42,29 @@ def collect(
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, but {episodes} was given")
     expert = found.expert()
-    first = COLLECTION_SEEDS + seed * 10_000_000
+    if lengths is not None and not 1 <= lengths[0] <= lengths[1]:
+        raise ValueError(f"lengths are {lengths}, but must be least and most steps of an episode, such as (60, 90)")
+    first = COLLECTION_SEEDS + seed * BLOCK
     with progress_bar(f"collect {task}", episodes, show=show_progress) as advance:
 
         def counted() -> Iterator[Episode]:
-            for episode in rollout(expert, found, range(first, first + episodes), parallel=parallel):
-                advance(1)
-                yield episode
+            seeds = range(first, first + (BLOCK if lengths else episodes))
+            kept = 0
+            for played, episode in enumerate(rollout(expert, found, seeds, parallel=parallel), 1):
+                if lengths is None or (lengths[0] <= len(episode) <= lengths[1] and episode.total_return > 0):
+                    advance(1)
+                    yield episode
+                    kept += 1
+                elif not kept and played == PATIENCE:
+                    raise ValueError(
+                        f"none of {PATIENCE} episodes of {task} has {lengths[0]} to {lengths[1]} steps and a return"
+                    )
+                if kept == episodes:
+                    return
 
         facts = {**rundir.provenance(), "seed": seed, "first_episode_seed": first}
+        if lengths:
+            facts["lengths"] = list(lengths)
         return write_dataset(
             Path(output), counted(), found.observation_space, found.action_space, task=task, provenance=facts
         )

@@ -137,6 +137,7 @@ def _collect(
                     folder,
                     episodes=collection.episodes,
                     seed=collection.seed,
+                    lengths=collection.lengths,
                     show_progress=show_progress,
                 )
     return folders

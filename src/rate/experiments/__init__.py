@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Collection:
-    """Data that an experiment learns from: episodes of a task's expert."""
+    """Data that an experiment learns from: episodes of a task's expert; lengths: of so many steps, from least to most, alone."""
 
     task: str
     episodes: int
     seed: int = 0
+    lengths: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
