@@ -44,17 +44,17 @@ def formats() -> dict[str, str]:
     return {name: _module(name).DESCRIPTION for name in _names()}
 
 
-def read(path: str | Path, format: str = "", wishes: Wishes | None = None) -> Recording:
-    """Read a recording. format: one of `formats()`; empty asks each whether it recognises the path.
+def read(path: str | Path, file_format: str = "", wishes: Wishes | None = None) -> Recording:
+    """Read a recording. file_format: one of `formats()`; empty asks each whether it recognises the path.
 
     Raises:
         DatasetError: the path does not exist, its format is not known, or it is damaged.
         ModuleNotFoundError: a library that reads the format is not installed; the message says which extra brings it.
     """
     path = Path(path)
-    if format and format not in _names():
-        raise DatasetError(f"there is no format {format!r}; formats are: {', '.join(_names())}")
-    chosen = format or next((name for name in _names() if _module(name).recognises(path)), "")
+    if file_format and file_format not in _names():
+        raise DatasetError(f"there is no format {file_format!r}; formats are: {', '.join(_names())}")
+    chosen = file_format or next((name for name in _names() if _module(name).recognises(path)), "")
     if not chosen:
         missing = "" if path.exists() else " (it does not exist)"
         raise DatasetError(
@@ -68,14 +68,14 @@ def import_dataset(
     path: str | Path,
     output: str | Path,
     *,
-    format: str = "",
+    file_format: str = "",
     wishes: Wishes | None = None,
     task: str | None = None,
     episodes: int = 0,
     show_progress: bool = False,
 ) -> Dataset:
     """Write a recording as a dataset folder. task: name of the task, for evaluation; episodes: at most so many, 0 for all."""
-    recording = read(path, format, wishes)
+    recording = read(path, file_format, wishes)
     total = min(recording.count, episodes) if recording.count and episodes else recording.count or episodes
     with progress_bar(f"import {Path(path).name}", total, show=show_progress) as advance:
 

@@ -13,8 +13,8 @@ from rate.dataset import DatasetError
 def space_of(arrays: Iterable[np.ndarray], what: str) -> gymnasium.Space[Any]:
     """The space of one step, from all arrays [T, ...] of that kind: read once, nothing kept.
 
-    Bytes [T, H, W, C] are images, other whole numbers are categories counted from their least (Discrete, or MultiDiscrete of several
-    components), floating-point numbers a Box without bounds.
+    Bytes [T, H, W, C] are images, other whole numbers are categories counted from their least, or from 0 (Discrete, or
+    MultiDiscrete of several components), floating-point numbers a Box without bounds.
 
     Raises:
         DatasetError: no array was given, they differ in shape or kind, or they are not numbers.
@@ -44,4 +44,4 @@ def space_of(arrays: Iterable[np.ndarray], what: str) -> gymnasium.Space[Any]:
     start = np.minimum(least, 0)
     if shape == ():
         return spaces.Discrete(int(greatest - start) + 1, start=int(start))
-    return spaces.MultiDiscrete(greatest - start + 1, start=start)
+    return spaces.MultiDiscrete((greatest - start + 1).astype(np.int64), start=start)
