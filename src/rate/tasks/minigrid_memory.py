@@ -226,7 +226,8 @@ class MemoryWalker:
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         """Forget the objects of the last episodes."""
-        sources = generators(seeds if seeds is not None else range(batch))
+        # Drawn apart from the grid, whose generator has the seed itself: or long hallways would all turn to one side.
+        sources = (np.random.default_rng([1, seed]) for seed in (range(batch) if seeds is None else seeds))
         self._about = np.array([int(source.integers(2)) for source in sources])  # LEFT or RIGHT
         self._object = np.zeros(batch, np.int64)
         self._heading = np.full(batch, EAST)
