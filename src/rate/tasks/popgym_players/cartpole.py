@@ -8,8 +8,14 @@ import numpy as np
 from rate.tasks.popgym_players.kalman import KalmanFilter
 
 POSITION, ANGLE = 0, 2
-EXACT = 1e-12
+EXACT = 1e-10
 """Variance of a reading without noise, which float32 rounds."""
+STEADY = np.array([1.0, 0.1, 10.0, 0.1])
+"""Weights of the squared entries of the state in the regulator's cost."""
+CAREFUL = np.array([0.001, 0.001, 10.0, 0.1])
+"""The same under noise, where the episode ends by the angle long before the cart reaches the end of the track."""
+EFFORT = 1e-3
+"""Weight of the squared force."""
 START = 0.05
 """Every entry of the first state is uniform within this, in the units of the state."""
 
@@ -67,7 +73,8 @@ class CartPolePlayer:
         space: Any = environment.observation_space
         self._limits = [float(high) for high in space.high]
         self._noise = [max(float(sigma) ** 2, EXACT) for sigma in getattr(fixed, "noise_sigma", np.zeros(2))]
-        self._gains = self._system.regulator(np.array([1.0, 0.1, 10.0, 0.1]), 1e-3)
+        self._gains = self._system.regulator(STEADY if max(self._noise) <= EXACT else CAREFUL, EFFORT)
+        self._survived = {POSITION: float(fixed.x_threshold), ANGLE: float(fixed.theta_threshold_radians)}
         drift = np.full(4, 1e-9)
         self._filter = KalmanFilter(np.zeros(4), np.full(4, START**2 / 3), self._system.next, drift)
         self._force: float | None = None
@@ -79,6 +86,8 @@ class CartPolePlayer:
             entries = (POSITION, ANGLE)
         else:
             self._filter.predict(self._force)
+            for entry, limit in self._survived.items():
+                self._filter.bound(entry, limit)
         for entry, value, noise, limit in zip(entries, observation, self._noise, self._limits, strict=True):
             self._filter.update(entry, float(value), noise, limit)
         right = float(self._gains @ self._filter.mean) < 0
