@@ -7,13 +7,18 @@ import numpy as np
 
 from rate.tasks.popgym_players.mines import Square, neighbours, probabilities
 
-SAFE = 1e-9
+HOPE = 0.5
+"""Chance given to opening all that is left after a guess that was right; the rest goes to waiting from then on."""
+TIE = 1e-9
+"""Risks that differ by less are equal."""
 
 
 class MineSweeperPlayer:
-    """Opens the square that is least likely to hold a mine; waits where the risk costs more than the waiting."""
+    """Opens the square that is least likely to hold a mine, or an opened one again where a guess costs more.
 
-    hope = 0.3
+    An opened square has a small fixed cost per step, a mine a large one and ends the episode: late in a game a guess at
+    even odds is worth less than the waiting.
+    """
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
         fixed: Any = environment.unwrapped
@@ -22,7 +27,7 @@ class MineSweeperPlayer:
         self._gain = float(fixed.success_reward_scale)
         self._loss = float(fixed.fail_reward_scale)
         self._waiting = float(fixed.bad_action_reward_scale)
-        self._left = int(fixed.max_episode_length)
+        self._steps = int(fixed.max_episode_length)
         self._opened: dict[Square, int] = {}
         self._last: Square | None = None
 
@@ -31,18 +36,22 @@ class MineSweeperPlayer:
         if self._last is not None:
             self._opened[self._last] = int(observation)
         risks = probabilities(self._rows, self._columns, self._mines, self._opened)
-        risks[tuple(np.array(list(self._opened), int).reshape(-1, 2).T)] = 2
-        least = risks.min()
-        candidates = [(int(i), int(j)) for i, j in np.argwhere(risks <= least + SAFE)]
-        choice = min(candidates, key=lambda square: len(neighbours(square, self._rows, self._columns)))
-        if self._opened and self._prefers_waiting(float(least)):
-            choice = next(iter(self._opened))
-        self._left -= 1
-        self._last = choice
-        return np.array(choice)
+        for square in self._opened:
+            risks[square] = np.inf
+        self._last = self._safest(risks)
+        if self._opened and self._prefers_waiting(float(risks[self._last])):
+            self._last = next(iter(self._opened))
+        self._steps -= 1
+        return np.array(self._last)
+
+    def _safest(self, risks: np.ndarray) -> Square:
+        """Return the square of least risk; among equals one with few neighbours, the likeliest to read zero."""
+        squares = [(int(row), int(column)) for row, column in np.argwhere(risks <= risks.min() + TIE)]
+        return min(squares, key=lambda square: len(neighbours(square, self._rows, self._columns)))
 
     def _prefers_waiting(self, risk: float) -> bool:
-        wait = self._waiting * self._left
-        squares = self._rows * self._columns - self._mines - len(self._opened)
-        after = self.hope * self._gain * (squares - 1) + (1 - self.hope) * self._waiting * (self._left - 1)
-        return risk * self._loss + (1 - risk) * (self._gain + after) < wait
+        """Compare the return of waiting to the end with that of one guess and what may follow it."""
+        left = self._rows * self._columns - self._mines - len(self._opened)
+        after = HOPE * self._gain * (left - 1) + (1 - HOPE) * self._waiting * (self._steps - 1)
+        guess = risk * self._loss + (1 - risk) * (self._gain + after)
+        return guess < self._waiting * self._steps
