@@ -1,0 +1,1 @@
+"""Players of the POPGym tasks, which use what was seen in the episode and nothing else."""
