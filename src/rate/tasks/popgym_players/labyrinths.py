@@ -133,11 +133,15 @@ class LabyrinthPlayer:
 
 
 class ExplorePlayer(LabyrinthPlayer):
-    """Takes the nearest unvisited square; of two, the one with less behind it, so that the long walk comes last."""
+    """Takes the nearest unvisited square; of two, the one nearer the wall of the start.
+
+    Squares are only walked twice on the way back from a branch, and the last branch needs no way back: it should end
+    far away.
+    """
 
     def cost(self, square: Position, distance: int) -> tuple[float, ...]:
-        """Return the distance, then the size of what may lie behind."""
-        return (distance, len(self.map.beyond(square)))
+        """Return the distance, then the depth."""
+        return (distance, self.map.depth(square))
 
 
 class EscapePlayer(LabyrinthPlayer):

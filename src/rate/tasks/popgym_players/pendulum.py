@@ -114,9 +114,9 @@ class PendulumPlayer:
         """Return the torque [1] in newton metres."""
         cosine, sine = (float(value) for value in observation)
         states = self._believe(cosine, sine) if max(self._noise) > 0 else self._measure(np.arctan2(sine, cosine))
-        coarse = self._plan.torques
-        best = coarse[self._plan.costs(*states.T, coarse).mean(axis=1).argmin()]
-        self._torque = float(best)
+        torques = self._plan.torques
+        costs = self._plan.costs(states[:, 0], states[:, 1], torques).mean(axis=1)
+        self._torque = float(torques[costs.argmin()])
         return np.array([self._torque], np.float32)
 
     def _measure(self, angle: float) -> np.ndarray:
