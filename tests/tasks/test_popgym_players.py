@@ -9,7 +9,6 @@ import pytest
 from rate.tasks.popgym_players import boards, control, labyrinths
 from rate.tasks.popgym_players.battleship import BattleshipPlayer, placements
 from rate.tasks.popgym_players.cartpole import CartPole
-from rate.tasks.popgym_players.kalman import KalmanFilter, truncated
 from rate.tasks.popgym_players.labyrinths import EscapePlayer
 from rate.tasks.popgym_players.mines import neighbours, probabilities
 from rate.tasks.popgym_players.particles import ParticleFilter, log_normal_clipped
@@ -35,7 +34,7 @@ LEAST = {
     "LabyrinthEscape": (0.95, 0.90, 0.85),
     "LabyrinthExplore": (0.95, 0.90, 0.845),
     "MineSweeper": (0.50, 0.40, 0.40),
-    "NoisyPositionOnlyCartPole": (0.95, 0.45, 0.23),
+    "NoisyPositionOnlyCartPole": (0.95, 0.50, 0.30),
     "NoisyPositionOnlyPendulum": (0.86, 0.68, 0.62),
     "PositionOnlyCartPole": (1.0, 1.0, 1.0),
     "PositionOnlyPendulum": (0.87, 0.82, 0.75),
@@ -140,13 +139,6 @@ def test_twelve_seeds_start_at_every_edge() -> None:
     assert len(edges) == 4
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.5, np.inf), (-np.inf, -0.5), (-0.3, 0.4)])
-def test_moments_of_a_truncated_normal_variable(low: float, high: float) -> None:
-    draws = 0.2 + 0.7 * np.random.default_rng(0).standard_normal(400_000)
-    kept = draws[(draws > low) & (draws < high)]
-    np.testing.assert_allclose(truncated(0.2, 0.49, low, high), (kept.mean(), kept.var()), atol=5e-3)
-
-
 def test_the_filters_know_the_dynamics() -> None:
     cart: Any = make("PositionOnlyCartPole", "Easy")
     cart.reset(seed=0)
@@ -160,15 +152,6 @@ def test_the_filters_know_the_dynamics() -> None:
     pendulum.step(np.array([1.5], np.float32))
     moved = Pendulum.of(pendulum).next(np.array(2.0), np.array(7.9), np.array(1.5))
     np.testing.assert_allclose(moved, pendulum.state, rtol=1e-12)
-
-
-def test_a_kalman_filter_of_a_constant_averages() -> None:
-    kalman = KalmanFilter(np.zeros(2), np.array([1e6, 1.0]), lambda states, force: states, np.zeros(2))
-    for value in (1.0, 2.0, 6.0):
-        kalman.predict(0.0)
-        kalman.update(0, value, 1.0)
-    np.testing.assert_allclose(kalman.mean, [3.0, 0.0], atol=1e-4)
-    np.testing.assert_allclose(kalman.covariance, [[1 / 3, 0], [0, 1]], atol=1e-4)
 
 
 def test_a_particle_filter_follows_clipped_readings() -> None:

@@ -1,10 +1,10 @@
 """Players of the control tasks (RATE, Table 9, reactive tasks)."""
 
-from rate.tasks.popgym_players.cartpole import CartPolePlayer, VelocityCartPolePlayer
+from rate.tasks.popgym_players.cartpole import CartPolePlayer, NoisyCartPolePlayer, VelocityCartPolePlayer
 from rate.tasks.popgym_players.pendulum import PendulumPlayer
 
 PLAYERS: dict[str, type] = {
-    "NoisyPositionOnlyCartPole": CartPolePlayer,
+    "NoisyPositionOnlyCartPole": NoisyCartPolePlayer,
     "NoisyPositionOnlyPendulum": PendulumPlayer,
     "PositionOnlyCartPole": CartPolePlayer,
     "PositionOnlyPendulum": PendulumPlayer,

@@ -8,7 +8,7 @@ import numpy as np
 
 from rate.tasks.popgym_players.particles import ParticleFilter, log_normal_clipped
 
-ANGLES, SPEEDS, TORQUES = 120, 97, 17
+ANGLES, SPEEDS, TORQUES = 180, 145, 17
 """Points of the grid on which the swing-up is planned."""
 SWEEPS = 200
 """Steps that the plan looks ahead: the longest episode."""
@@ -42,11 +42,6 @@ class Pendulum(NamedTuple):
         push = 3 / (self.mass * self.length**2) * torque
         speed = np.clip(speed + (pull + push) * self.seconds, -self.fastest, self.fastest)
         return angle + speed * self.seconds, speed
-
-
-def wrapped(angle: np.ndarray) -> np.ndarray:
-    """Return the same angle in [-pi, pi)."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 class SwingUp:
@@ -108,6 +103,7 @@ class PendulumPlayer:
         self._noise = [float(sigma) for sigma in getattr(environment.unwrapped, "noise_sigma", np.zeros(2))]
         self._generator = np.random.default_rng(seed)
         self._filter: ParticleFilter | None = None
+        self._angle: float | None = None
         self._torque = 0.0
 
     def act(self, observation: Any, reward: float) -> np.ndarray:
@@ -121,9 +117,9 @@ class PendulumPlayer:
 
     def _measure(self, angle: float) -> np.ndarray:
         """Return the state [1, 2] that the last two angles tell."""
-        last = getattr(self, "_angle", angle)
+        turned = 0.0 if self._angle is None else (angle - self._angle + np.pi) % (2 * np.pi) - np.pi
         self._angle = angle
-        return np.array([[angle, wrapped(np.asarray(angle - last)) / self._pendulum.seconds]])
+        return np.array([[angle, turned / self._pendulum.seconds]])
 
     def _believe(self, cosine: float, sine: float) -> np.ndarray:
         """Return states [n, 2] drawn from what all readings so far tell."""
