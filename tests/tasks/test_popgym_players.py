@@ -50,7 +50,7 @@ def make(name: str, size: str) -> gymnasium.Env[Any, Any]:
 
 
 def play(environment: gymnasium.Env[Any, Any], player: Any, seed: int) -> tuple[float, list[Any], list[Any]]:
-    """Play one episode; return its return, what the player saw and what it did."""
+    """Play one episode; return its return, what was seen, to the last, and what was done."""
     observation, _ = environment.reset(seed=seed)
     reward, total, ended = 0.0, 0.0, False
     seen, done = [], []
@@ -61,6 +61,7 @@ def play(environment: gymnasium.Env[Any, Any], player: Any, seed: int) -> tuple[
         observation, reward, terminated, truncated_, _ = environment.step(done[-1])
         total += float(reward)
         ended = terminated or truncated_
+    seen.append((observation, reward))
     return total, seen, done
 
 
@@ -78,8 +79,19 @@ def test_a_player_reads_nothing_hidden(name: str, size: str) -> None:
     environment.reset(seed=7)  # a state that a player could read, were it to
     _, seen, done = play(environment, PLAYERS[name](environment, 3), 3)
     blind = PLAYERS[name](make(name, size), 3)
-    for (observation, reward), action in zip(seen, done, strict=True):
+    for (observation, reward), action in zip(seen[:-1], done, strict=True):
         np.testing.assert_array_equal(blind.act(observation, reward), action)
+
+
+@every_task
+def test_a_player_may_be_asked_after_the_end(name: str, size: str) -> None:
+    """In a batch of episodes the rows that have ended go on to be asked; what they are shown has no meaning."""
+    environment = make(name, size)
+    player = PLAYERS[name](environment, 5)
+    _, seen, _ = play(environment, player, 5)
+    nothing = np.zeros_like(seen[0][0]) if isinstance(seen[0][0], np.ndarray) else 0
+    for observation, reward in [seen[-1], *[(nothing, 0.0)] * 30]:
+        assert environment.action_space.contains(player.act(observation, reward))
 
 
 @pytest.mark.parametrize("opened", [{}, {(0, 0): 1}, {(0, 0): 1, (1, 1): 2, (2, 3): 0}, {(0, 1): 2, (2, 1): 1}])

@@ -75,6 +75,8 @@ class CartPolePlayer:
 
     def act(self, observation: Any, reward: float) -> int:
         """Return 1 to push the cart to the right, 0 to push it to the left."""
+        if self.force is not None and reward <= 0:  # every step of an episode pays; this one came after its end
+            return 0
         right = float(self._gains @ self.estimate(np.asarray(observation, np.float64))) < 0
         self.force = self.system.force if right else -self.system.force
         return int(right)

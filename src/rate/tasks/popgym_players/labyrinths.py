@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 Position = tuple[int, int]
-WALL, START = 1, 2
+WALL, START, GOAL = 1, 2, 3
 MOVES: tuple[Position, ...] = ((0, -1), (0, 1), (-1, 0), (1, 0))
 """Step of each action: left, right, up, down."""
 
@@ -53,9 +53,9 @@ class LabyrinthMap:
             down, right = row - center[0], column - center[1]
             if max(abs(down), abs(right)) <= 1:
                 self.seen[self.here[0] + down, self.here[1] + right] = int(cell)
-        self.visited.add(self.here)
-        if self.here == (0, 0):
+        if not self.visited:
             self.inward = next(move for move in MOVES if self.free(move))
+        self.visited.add(self.here)
 
     def free(self, position: Position) -> bool:
         """Return whether a square was seen and is no wall."""
@@ -112,15 +112,21 @@ class LabyrinthPlayer:
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
         fixed: Any = environment.unwrapped
         self.map = LabyrinthMap(2 * int(fixed.maze_dims[0]) + 1)
+        self._ended = False
 
     def act(self, observation: Any, reward: float) -> int:
         """Return the move: 0 left, 1 right, 2 up, 3 down."""
+        if self._ended:
+            return 0
         self.map.look(np.asarray(observation)[:9].reshape(3, 3))
         routes = self.map.routes()
         distances: dict[Position, int] = {}
         for square, before in routes.items():
             distances[square] = 0 if before is None else distances[before] + 1
         open_ends = [square for square in routes if square not in self.map.visited]
+        self._ended = not open_ends or self.map.seen[self.map.here] == GOAL
+        if self._ended:
+            return 0
         target = min(open_ends, key=lambda square: self.cost(square, distances[square]))
         action = self.map.action(target, routes)
         move = MOVES[action]

@@ -28,13 +28,20 @@ class MineSweeperPlayer:
         self._loss = float(fixed.fail_reward_scale)
         self._waiting = float(fixed.bad_action_reward_scale)
         self._steps = int(fixed.max_episode_length)
+        self._safe = self._rows * self._columns - self._mines
+        self._ended = False
         self._opened: dict[Square, int] = {}
         self._last: Square | None = None
 
     def act(self, observation: Any, reward: float) -> np.ndarray:
         """Return the square [row, column] to open."""
         if self._last is not None:
-            self._opened[self._last] = int(observation)
+            self._ended |= reward < self._loss / 2 + self._waiting / 2
+            if not self._ended:
+                self._opened[self._last] = int(observation)
+            self._ended |= self._steps == 0 or len(self._opened) == self._safe
+            if self._ended:
+                return np.array(self._last)
         risks = probabilities(self._rows, self._columns, self._mines, self._opened)
         for square in self._opened:
             risks[square] = np.inf
@@ -51,7 +58,7 @@ class MineSweeperPlayer:
 
     def _prefers_waiting(self, risk: float) -> bool:
         """Compare the return of waiting to the end with that of one guess and what may follow it."""
-        left = self._rows * self._columns - self._mines - len(self._opened)
+        left = self._safe - len(self._opened)
         after = HOPE * self._gain * (left - 1) + (1 - HOPE) * self._waiting * (self._steps - 1)
         guess = risk * self._loss + (1 - risk) * (self._gain + after)
         return guess < self._waiting * self._steps
