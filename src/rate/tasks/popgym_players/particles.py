@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-SHRINKAGE = 0.98
+SHRINKAGE = 0.95
 """Part of the distance to the mean that a resampled particle keeps; fresh noise restores the variance that it lost."""
 
 
