@@ -125,7 +125,7 @@ def _lack(missing: Sequence[str]) -> str:
 def _registered(address: str, options: Options) -> tuple[Callable[..., Any], int | None]:
     """What makes the environment of a registered id, and how many steps an episode has, if that is known."""
     key = address.removeprefix(REGISTERED)
-    limit = {} if options.horizon is None else {"max_episode_steps": options.horizon}
+    limit: dict[str, Any] = {} if options.horizon is None else {"max_episode_steps": options.horizon}
     _import_owner(address, key)
     return partial(gymnasium.make, key, **limit), options.horizon
 
@@ -160,7 +160,7 @@ def _named(address: str, what: str) -> Any:
     found = _import(module, address)
     for part in attribute.split("."):
         if not hasattr(found, part):
-            names = [name for name, value in vars(found).items() if callable(value) and not name.startswith("_")]
+            names = [name for name, value in vars(found).items() if getattr(value, "__module__", "") == module]
             raise ValueError(
                 f"{address}: there is no {part!r} in {module}; it has {', '.join(names) or 'no functions'}"
             )

@@ -67,7 +67,9 @@ class Vectorised:
 
     def _reset(self, index: int, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         try:
-            values, _ = self._used[index].reset(seed=list(seeds[self._slice(index)]))
+            # A list is what vector environments of several take, although their annotation knows only one number.
+            rows: Any = list(seeds[self._slice(index)])
+            values, _ = self._used[index].reset(seed=rows)
         except (TypeError, ValueError, gymnasium.error.Error) as error:
             raise ValueError(
                 f"{self._name} cannot be reset with one seed per row ({type(error).__name__}: {error}), so the k-th seed "
