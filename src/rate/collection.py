@@ -9,6 +9,7 @@ from rate.episode import Episode
 from rate.progress import progress_bar
 from rate.rollout import rollout
 from rate.tasks import find
+from rate.tasks.options import Options, join
 
 COLLECTION_SEEDS = 2_000_000
 """First seed for data; scoring seeds start at 0, selection seeds at 1,000,000."""
@@ -25,12 +26,15 @@ def collect(
 ) -> Dataset:
     """Record episodes of a task's expert into a dataset folder.
 
-    task: such as "tmaze-uniform/90". output: a folder that does not exist yet. seed: which disjoint block of seeds the episodes
-    use. parallel: episodes stepped together, without influence on what is recorded.
+    task: such as "tmaze-uniform/90" or "gym:CartPole-v1,expert=random". output: a folder that does not exist yet. seed: which
+    disjoint block of seeds the episodes use. parallel: episodes stepped together, without influence on what is recorded.
     """
     found = find(task)
     if found.expert is None:
-        raise ValueError(f"the task {task!r} has no expert to collect data with")
+        raise ValueError(
+            f"the task {task!r} has no expert to collect data with: name one, as in {join(task, Options(expert='random'))}, or "
+            "'module:Class' of an agent of yours in place of 'random'"
+        )
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, but {episodes} was given")
     expert = found.expert()
