@@ -50,9 +50,12 @@ class ArrayActions(gymnasium.ActionWrapper[Any, Any, Any]):
             numbers = np.reshape(action[begin : begin + size], shape)
             if isinstance(part, spaces.Discrete | spaces.MultiDiscrete):
                 numbers = numbers + part.start
-            found[path] = np.asarray(numbers).astype(part.dtype)
+            leaf = np.asarray(numbers).astype(part.dtype)
+            found[path] = (
+                leaf[()] if isinstance(part, spaces.Discrete) else leaf
+            )  # a number is what environments look up
             begin += size
-        return unflatten(self._inner, {path: leaf if leaf.ndim else leaf[()] for path, leaf in found.items()})
+        return unflatten(self._inner, found)
 
 
 def is_array(space: gymnasium.Space[Any]) -> bool:
