@@ -50,7 +50,7 @@ class Drawn(gymnasium.Env[Any, Any]):
         return self.observation_space.sample()
 
 
-def make(**options: Any):  # noqa: ANN201 (users need not annotate)
+def make(**options: Any):
     return gymnasium.wrappers.TimeLimit(Drawn(**options), 50)
 
 
