@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 out = Console(soft_wrap=True, markup=False)
 err = Console(stderr=True, soft_wrap=True, markup=False)
@@ -240,7 +240,7 @@ def evaluate(
         thread_count=threads,
         show_progress=True,
     )
-    table = Table("task", "metric", "mean", "standard error", "episodes", "steps/s")
+    table = Table(Column("task", overflow="fold"), "metric", "mean", "standard error", "episodes", "steps/s")
     for row in rows:
         speed = row["steps"] / max(row["seconds"], 1e-9)
         table.add_row(

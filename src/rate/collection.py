@@ -1,14 +1,19 @@
 """Collecting data: an expert acts, its episodes become a dataset."""
 
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from rate import rundir
 from rate.dataset import Dataset, write_dataset
 from rate.episode import Episode
 from rate.progress import progress_bar
 from rate.rollout import rollout
-from rate.tasks import find
+from rate.tasks import Task, find
+from rate.tasks.external import RandomAgent
 from rate.tasks.options import Options, join
 
 COLLECTION_SEEDS = 2_000_000
@@ -39,6 +44,7 @@ def collect(
         raise ValueError(f"episodes must be at least 1, but {episodes} was given")
     expert = found.expert()
     first = COLLECTION_SEEDS + seed * 10_000_000
+    _warn_if_unrepeatable(found, first)
     with progress_bar(f"collect {task}", episodes, show=show_progress) as advance:
 
         def counted() -> Iterator[Episode]:
@@ -49,4 +55,17 @@ def collect(
         facts = {**rundir.provenance(), "seed": seed, "first_episode_seed": first}
         return write_dataset(
             Path(output), counted(), found.observation_space, found.action_space, task=task, provenance=facts
+        )
+
+
+def _warn_if_unrepeatable(task: Task, seed: int, steps: int = 50) -> None:
+    """Play a seed, another one, and the first again: a seed that then gives another episode identifies nothing."""
+    short = replace(task, horizon=min(task.horizon, steps))
+    first, _, again = rollout(RandomAgent(task.action_space), short, [seed, seed + 1, seed], parallel=1)
+    same = len(first.rewards) == len(again.rewards) and np.array_equal(first.rewards, again.rewards)
+    if not same or any(not np.array_equal(leaf, again.observations[path]) for path, leaf in first.observations.items()):
+        warnings.warn(
+            f"{task.name}: the same seed and actions gave two different episodes, so data and scores cannot be repeated. "
+            "reset(seed=k) should determine an episode: draw from self.np_random and set all state anew",
+            stacklevel=3,
         )

@@ -20,6 +20,7 @@ from rate.progress import progress_bar
 from rate.rollout import Outcome
 from rate.spaces import flatten, unflatten
 from rate.tasks import Task, find
+from rate.tasks.options import split
 
 SCORES = "scores.jsonl"
 
@@ -97,11 +98,10 @@ def evaluate(
 def _scored(task: Task, seeds: range, results: Sequence[Outcome]) -> dict[str, Any]:
     """What a row says of its task and of the episodes played in it."""
     scores = np.array([task.score(result.total_return, result.length) for result in results])
-    size = re.search(r"[/=](\d+)(?:x\d+)?$", task.name)
     return {
         "task": task.name,
         "metric": task.metric,
-        "x": int(size[1]) if size else None,
+        "x": _size(task.name),
         "value": float(scores.mean()),
         "standard_error": float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else 0.0,
         "episodes": len(scores),
@@ -109,6 +109,16 @@ def _scored(task: Task, seeds: range, results: Sequence[Outcome]) -> dict[str, A
         **({"cues": [int(task.cue(seed)) for seed in seeds]} if task.cue else {}),
         "steps": int(sum(result.length for result in results)),
     }
+
+
+def _size(name: str) -> float | None:
+    """Position of a task on the axis of a figure: its length, or else the last argument of its environment, if a number."""
+    base, options = split(name)
+    length = re.search(r"/(\d+)(?:x\d+)?$", base)
+    if length:
+        return int(length[1])
+    last = next(reversed(list(options.environment.values())), None)
+    return last if isinstance(last, int | float) and not isinstance(last, bool) else None
 
 
 def check_spaces(task: Task, policy: Any) -> None:

@@ -54,6 +54,13 @@ def make(**options: Any):
     return gymnasium.wrappers.TimeLimit(Drawn(**options), 50)
 
 
+class Forgetful(Drawn):
+    """Draws from a generator that no seed resets."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        return super().reset(seed=int(np.random.default_rng().integers(1000)))
+
+
 def endless() -> gymnasium.Env[Any, Any]:
     return Drawn()
 

@@ -66,8 +66,22 @@ def test_a_registered_id_is_collected_trained_on_and_evaluated(tiny, tmp_path):
     assert set(data.returns) <= {0.0, -1.0}
     recipe = tiny(dataset=str(tmp_path / "data"), updates=2)
     run = rate.train(recipe, tmp_path / "run", thread_count=1, accelerator="cpu")
-    [row] = rate.evaluate(run, [f"{name},metric=success"], episodes=5)
-    assert (row["metric"], row["value"]) == ("success", 0.0)
+    shorter = f"{name},metric=success".replace("20", "10") + ",environment.render_mode=null"
+    rows = rate.evaluate(run, [f"{name},metric=success", shorter], episodes=5)
+    assert [(row["metric"], row["value"], row["x"]) for row in rows] == [("success", 0.0, None)] * 2
+    assert "sutton" in rate.report(run).with_name("report.md").read_text()
+
+
+def test_an_argument_of_the_environment_is_the_axis_of_the_figure(tiny, tmp_path):
+    rate.collect(f"{HERE}make,expert=random", tmp_path / "data", episodes=12)
+    recipe = tiny(dataset=str(tmp_path / "data"), updates=2)
+    run = rate.train(recipe, tmp_path / "run", thread_count=1, accelerator="cpu")
+    rows = rate.evaluate(run, [f"{HERE}make,environment.longest={longest}" for longest in (4, 8)], episodes=5)
+    rows += rate.evaluate(run, [f"{HERE}make", f"{HERE}make,horizon=3"], episodes=5)
+    assert [row["x"] for row in rows] == [4, 8, None, None]
+    report = rate.report(run).with_name("report.md").read_text()
+    assert "![Return against task size" in report
+    assert all(row["task"].replace("_", "\\_") in report for row in rows)
 
 
 def test_the_horizon_is_the_one_asked_for_or_the_time_limit():
@@ -184,6 +198,11 @@ def test_what_cannot_be_played_says_why_and_what_to_do(name, error, message):
 def test_a_task_without_an_expert_says_how_to_name_one(tmp_path):
     with pytest.raises(ValueError, match=r"name one, as in gym:CartPole-v1,expert=random"):
         rate.collect("gym:CartPole-v1", tmp_path / "data", episodes=2)
+
+
+def test_an_environment_that_a_seed_does_not_determine_is_warned_about(tmp_path):
+    with pytest.warns(UserWarning, match="the same seed and actions gave two different episodes"):
+        rate.collect(f"{HERE}Forgetful,horizon=9,expert=random", tmp_path / "data", episodes=2)
 
 
 def test_options_are_read_back_as_they_were_given():
