@@ -19,7 +19,7 @@ LAYERS = [
     {"dataset", "models", "tasks", "figures", "tables", "inspection_figures", "probe"},
     {"recipe", "rollout", "critics", "objectives", "actor", "runlog", "evidence", "corruption", "tracing"},
     {"learner", "rundir", "released", "reporting", "overview"},
-    {"checkpoint", "selection", "published"},
+    {"checkpoint", "acting", "selection", "published"},
     {"training", "evaluation", "collection", "experiments", "inspection", "imports"},
     {"reproduction"},
     {"cli", "__init__"},

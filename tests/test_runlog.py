@@ -29,7 +29,7 @@ def test_every_update_is_a_row_with_all_that_was_measured(trained):
     rows = read_jsonl(trained / "metrics.jsonl")
     assert [row["update"] for row in rows] == [1, 2, 3, 4, 5, 6]
     names = {"update", "loss", "accuracy", "gradient_norm", "learning_rate", "steps", "seconds"}
-    validated = names | {"validation_loss", "validation_accuracy", "selection_score"}
+    validated = names | {"validation_loss", "validation_accuracy", "selection_score", "selection_seconds"}
     assert [set(row) for row in rows] == [names, names, validated] * 2
     assert all(row["steps"] == 8 * 12 and row["gradient_norm"] > 0 and 0 <= row["accuracy"] <= 1 for row in rows)
 

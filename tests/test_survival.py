@@ -69,7 +69,7 @@ def arguments_for(recall: Path, run: Path) -> list[str]:
 
 def metrics(run: Path) -> list[dict]:
     rows = read_jsonl(run / "metrics.jsonl")
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in rows]
 
 
 def require_equal(run: Path, reference: Path) -> None:

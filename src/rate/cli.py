@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 out = Console(soft_wrap=True, markup=False)
 err = Console(stderr=True, soft_wrap=True, markup=False)
@@ -62,19 +62,27 @@ def collect(
     seed: int = 0,
     parallel: int = 250,
     lengths: tuple[int, int] | None = None,
+    expert: str | None = None,
+    horizon: int | None = None,
+    environment: tuple[str, ...] = (),
 ) -> None:
     """Record episodes of a task's expert into a dataset.
 
     Args:
-        task: Task such as tmaze-uniform/90; `rate list tasks` shows all.
+        task: Task such as tmaze-uniform/90, gym:CartPole-v1 or my_package.mazes:make; `rate list tasks` shows all.
         output: Folder of the new dataset.
         episodes: Number of episodes.
         seed: Block of episode seeds; blocks never overlap with one another or with evaluation.
         parallel: Episodes stepped together; no influence on the data.
         lengths: Least and most steps; only such episodes with a positive return are kept, and played until there are enough.
+        expert: Who acts: random, or module:Class of an agent; by default the task's own expert.
+        horizon: Steps after which an episode is cut off; by default the task's own.
+        environment: Keyword arguments of the environment, such as size=5 noise=0.1.
     """
     from rate.collection import collect as run
+    from rate.tasks.options import Options, join, read_arguments
 
+    task = join(task, Options(horizon, expert=expert, environment=read_arguments(environment)))
     dataset = run(task, output, episodes=episodes, seed=seed, parallel=parallel, lengths=lengths, show_progress=True)
     out.print(
         f"{output}: {len(dataset)} episodes, {dataset.steps} steps, mean return {dataset.returns.mean():.3f}, "
@@ -117,6 +125,7 @@ def _train_command(config: type) -> Callable[..., None]:
         devices: int = 1,
         accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         threads: int = 0,
+        workers: int = 1,
         loggers: tuple[Literal["tensorboard", "wandb"], ...] = (),
     ) -> None:
         """Train a policy.
@@ -128,6 +137,7 @@ def _train_command(config: type) -> Callable[..., None]:
             devices: Data-parallel processes; each batch is shared among them.
             accelerator: Where to compute.
             threads: CPU threads; 0 measures what is fastest.
+            workers: Processes that share the episodes of the selection task.
             loggers: Where metrics go besides metrics.jsonl. W&B takes its key from wandb_config.yaml or WANDB_API_KEY.
         """
         from rate.training import train as start
@@ -141,6 +151,7 @@ def _train_command(config: type) -> Callable[..., None]:
                 devices=devices,
                 accelerator=accelerator,
                 thread_count=threads,
+                workers=workers,
                 loggers=loggers,
                 show_progress=True,
             )
@@ -161,6 +172,14 @@ def _resume(resume: Path) -> None:
 
 
 def _finish(run: Path) -> None:
+    from rate.files import read_jsonl
+    from rate.runlog import METRICS, spent
+
+    seconds, selection = spent(read_jsonl(run / METRICS))
+    out.print(
+        f"{run}: {seconds:.0f} s, {selection / max(seconds, 1e-9):.0%} of it in choosing the best checkpoint",
+        highlight=False,
+    )
     out.print(f"{run}: trained. Next: rate evaluate {run} --tasks ..., then rate report {run}", highlight=False)
 
 
@@ -171,8 +190,11 @@ def evaluate(
     episodes: int = 100,
     first_seed: int = 0,
     parallel: int = 100,
+    workers: int = 1,
     sample: bool = False,
     target_return: float | None = None,
+    horizon: int | None = None,
+    environment: tuple[str, ...] = (),
     corrupt: Literal["nothing", "memory", "cache", "all"] = "nothing",
     corrupt_strength: float = 1.0,
     corrupt_from: int = 0,
@@ -188,8 +210,11 @@ def evaluate(
         episodes: Episodes per task, one per seed.
         first_seed: Seed of the first episode.
         parallel: Episodes stepped together; no influence on the scores.
+        workers: Processes that share the episodes; no influence on the scores.
         sample: Draw actions in place of taking the most likely ones.
-        target_return: Return asked for; by default the task's own.
+        target_return: Return asked for; by default the task's own, or else the best one in the data.
+        horizon: Steps after which an episode is cut off; by default the task's own.
+        environment: Keyword arguments of the environment, such as size=5 noise=0.1.
         corrupt: What is mixed with white noise when it is handed from segment to segment.
         corrupt_strength: Share of noise, from 0 to 1.
         corrupt_from: First step of an episode from which on there is noise.
@@ -198,15 +223,18 @@ def evaluate(
     """
     from rate.corruption import Corruption
     from rate.evaluation import evaluate as score
+    from rate.tasks.options import Options, join, read_arguments
 
+    added = Options(horizon, environment=read_arguments(environment))
     corruption = None if corrupt == "nothing" else Corruption(corrupt, corrupt_strength, corrupt_from)
     rows = score(
         run,
-        tasks,
+        [join(task, added) for task in tasks],
         checkpoint=checkpoint,
         episodes=episodes,
         first_seed=first_seed,
         parallel=parallel,
+        workers=workers,
         sample=sample,
         target_return=target_return,
         corruption=corruption,
@@ -214,7 +242,7 @@ def evaluate(
         thread_count=threads,
         show_progress=True,
     )
-    table = Table("task", "metric", "mean", "standard error", "episodes", "steps/s")
+    table = Table(Column("task", overflow="fold"), "metric", "mean", "standard error", "episodes", "steps/s")
     for row in rows:
         speed = row["steps"] / max(row["seconds"], 1e-9)
         table.add_row(

@@ -60,7 +60,9 @@ class ActionValue(nn.Module):
         flat = actions.reshape(*hidden.shape[:-1], -1)
         if isinstance(head, CategoricalHead):
             components = flat.long() - torch.as_tensor(head.start, device=flat.device).ravel()
-            return value_of(head, head(hidden), components.clamp_min(0))
+            # Padding is zeros, which need not be an action; masked steps take any.
+            components = components.clamp_min(0).minimum(torch.as_tensor(head.counts, device=flat.device) - 1)
+            return value_of(head, head(hidden), components)
         values: Tensor = self.value(torch.cat([hidden, (flat.float() - self.centre) / self.radius], -1))
         return values[..., 0]
 

@@ -12,12 +12,15 @@ import numpy as np
 import torch
 
 from rate import rundir, threads
-from rate.checkpoint import load_agent, load_policy
-from rate.corruption import Corrupted, Corruption
+from rate.acting import Acting, Workers
+from rate.checkpoint import load_policy
+from rate.corruption import Corruption
 from rate.files import append_jsonl
 from rate.progress import progress_bar
-from rate.rollout import outcomes
+from rate.rollout import Outcome
+from rate.spaces import flatten, unflatten
 from rate.tasks import Task, find
+from rate.tasks.options import split
 
 SCORES = "scores.jsonl"
 
@@ -30,6 +33,7 @@ def evaluate(
     episodes: int = 100,
     first_seed: int = 0,
     parallel: int = 100,
+    workers: int = 1,
     sample: bool = False,
     target_return: float | None = None,
     corruption: Corruption | None = None,
@@ -40,11 +44,12 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Score a run's policy on tasks; rows are returned and appended to scores.jsonl in the run folder.
 
-    The k-th episode has seed first_seed + k, whatever `parallel` is. checkpoint: "last" or "best". The return asked for is
-    target_return, else the task's own; rewards received are taken off it step by step, and it is not restarted at segment
-    borders. sample: draw actions in place of taking the most likely ones. corruption: noise mixed into memory; its rows
-    hold it as "corruption", and are a variant of their own, so that they never stand for the policy as it is.
-    thread_count: 0 measures what is fastest. labels: further entries for the rows, such as experiment and variant.
+    The k-th episode has seed first_seed + k, whatever `parallel` and `workers` are. workers: processes that share the episodes.
+    checkpoint: "last" or "best". The return asked for is target_return, else the task's own, else the checkpoint's; rewards
+    received are taken off it step by step, and it is not restarted at segment borders. sample: draw actions in place of taking
+    the most likely ones. corruption: noise mixed into memory; its rows hold it as "corruption", and are a variant of their own,
+    so that they never stand for the policy as it is. thread_count: 0 measures what is fastest; workers take one thread each.
+    labels: further entries for the rows, such as experiment and variant.
     """
     for name, given in (("episodes", episodes), ("parallel", parallel)):
         if given < 1:
@@ -58,36 +63,24 @@ def evaluate(
     if corruption:
         corruption.entries(policy)
     rows = []
-    for task in found:
-        target = task.target_return if target_return is None else target_return
-        agent = load_agent(run / f"{checkpoint}.safetensors", target_return=target, sample=sample, device=device)
-        if corruption:
-            agent = Corrupted(agent.policy, target, corruption, sample)
-        _choose_threads(agent, task, min(parallel, episodes), thread_count)
-        started = time.perf_counter()
-        seeds = range(first_seed, first_seed + episodes)
-        with progress_bar(
-            f"evaluate {run.name} on {task.name}", -(-episodes // parallel) * task.horizon, show=show_progress
-        ) as bar:
-            results = list(outcomes(agent, task, seeds, parallel=parallel, progress=bar))
-        scores = np.array([task.score(result.total_return, result.length) for result in results])
-        size = re.search(r"(\d+)(?:x\d+)?$", task.name)
-        rows.append(
-            {
+    with Workers(workers) as pool:
+        for task in found:
+            started = time.perf_counter()
+            target = task.target_return if target_return is None else target_return
+            acting = Acting(run / f"{checkpoint}.safetensors", task.name, target, sample, device, corruption)
+            if workers == 1:
+                _choose_threads(acting, task, min(parallel, episodes), thread_count)
+            seeds = range(first_seed, first_seed + episodes)
+            ticks = pool.ticks(episodes, parallel, task.horizon)
+            with progress_bar(f"evaluate {run.name} on {task.name}", ticks, show=show_progress) as bar:
+                results = list(pool.outcomes(acting, seeds, parallel=parallel, progress=bar))
+            row = {
                 "experiment": "",
                 "variant": f"{run.name}, {corruption}" if corruption else run.name,
                 "checkpoint": checkpoint,
                 "recipe": recipe.hash,
                 "seed": facts["seed"],
-                "task": task.name,
-                "metric": task.metric,
-                "x": int(size[1]) if size else None,
-                "value": float(scores.mean()),
-                "standard_error": float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else 0.0,
-                "episodes": len(scores),
-                "scores": [round(float(score), 6) for score in scores],
-                **({"cues": [int(task.cue(seed)) for seed in seeds]} if task.cue else {}),
-                "steps": int(sum(result.length for result in results)),
+                **_scored(task, seeds, results),
                 "actions": "sampled" if sample else "greedy",
                 "update": header.get("update"),
                 "commit": rundir.commit(),
@@ -97,9 +90,35 @@ def evaluate(
                 "date": datetime.now(UTC).isoformat(timespec="seconds"),
                 **labels,
             }
-        )
-        append_jsonl(run / SCORES, rows[-1])
+            rows.append(row)
+            append_jsonl(run / SCORES, row)
     return rows
+
+
+def _scored(task: Task, seeds: range, results: Sequence[Outcome]) -> dict[str, Any]:
+    """What a row says of its task and of the episodes played in it."""
+    scores = np.array([task.score(result.total_return, result.length) for result in results])
+    return {
+        "task": task.name,
+        "metric": task.metric,
+        "x": _size(task.name),
+        "value": float(scores.mean()),
+        "standard_error": float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else 0.0,
+        "episodes": len(scores),
+        "scores": [round(float(score), 6) for score in scores],
+        **({"cues": [int(task.cue(seed)) for seed in seeds]} if task.cue else {}),
+        "steps": int(sum(result.length for result in results)),
+    }
+
+
+def _size(name: str) -> float | None:
+    """Position of a task on the axis of a figure: its length, or else the last argument of its environment, if a number."""
+    base, options = split(name)
+    length = re.search(r"/(\d+)(?:x\d+)?$", base)
+    if length:
+        return int(length[1])
+    last = next(reversed(list(options.environment.values())), None)
+    return last if isinstance(last, int | float) and not isinstance(last, bool) else None
 
 
 def check_spaces(task: Task, policy: Any) -> None:
@@ -112,18 +131,17 @@ def check_spaces(task: Task, policy: Any) -> None:
             )
 
 
-def _choose_threads(agent: Any, task: Task, batch: int, thread_count: int) -> None:
+def _choose_threads(acting: Acting, task: Task, batch: int, thread_count: int) -> None:
     if thread_count:
         torch.set_num_threads(thread_count)
         return
-    space = task.observation_space
-    zeros = np.zeros((batch, *(space.shape or ())), space.dtype) if space.shape is not None else None
-    if zeros is None:
-        return
+    space, agent = task.observation_space, acting.agent()
+    sample = flatten(space, space.sample())
+    values = unflatten(space, {path: np.stack([leaf] * batch) for path, leaf in sample.items()})
 
     def few_steps() -> None:
         agent.reset(batch)
         for _ in range(8):
-            agent.act(zeros, np.zeros(batch))
+            agent.act(values, np.zeros(batch))
 
     torch.set_num_threads(threads.fastest(few_steps))

@@ -11,6 +11,7 @@ import numpy as np
 
 from rate.figures import Curve
 from rate.files import read_jsonl
+from rate.runlog import Spent, spent
 
 FACTS, ROWS = "experiment.json", "rows.jsonl"
 RECIPE, PROVENANCE, METRICS, SCORES = "recipe.json", "provenance.json", "metrics.jsonl", "scores.jsonl"
@@ -50,13 +51,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """One run: its recipe and provenance as they were written, and its training curve if it has begun."""
+    """One run: its recipe and provenance as they were written, its training curve if it has begun, and what it took."""
 
     variant: str
     seed: int
     recipe: Mapping[str, Any]
     provenance: Mapping[str, Any]
     curve: Curve | None
+    spent: Spent
 
 
 @dataclass(frozen=True)
@@ -164,22 +166,23 @@ def _run(folder: Path) -> Evidence:
 def _run_facts(folder: Path, variant: str) -> RunFacts:
     recipe, provenance = read_object(folder / RECIPE), read_object(folder / PROVENANCE)
     seed = _typed(folder / PROVENANCE, "seed", provenance.get("seed"), int)
-    return RunFacts(variant, seed, recipe, provenance, _curve(folder / METRICS, variant, seed))
-
-
-def _curve(path: Path, variant: str, seed: int) -> Curve | None:
+    path = folder / METRICS
     rows = [row for row in read_rows(path) if "update" in row]
-    if not rows:
-        return None
     try:
-        updates, loss, accuracy = (
-            np.array([math.nan if row.get(key) is None else float(row[key]) for row in rows])
-            for key in ("update", "loss", "accuracy")
-        )
+        return RunFacts(variant, seed, recipe, provenance, _curve(rows, variant, seed), spent(rows))
     except (TypeError, ValueError) as error:
         raise ReportError(
             f"{path} holds a metric that is not a number ({error}): restore the file or remove the row"
         ) from error
+
+
+def _curve(rows: Sequence[Mapping[str, Any]], variant: str, seed: int) -> Curve | None:
+    if not rows:
+        return None
+    updates, loss, accuracy = (
+        np.array([math.nan if row.get(key) is None else float(row[key]) for row in rows])
+        for key in ("update", "loss", "accuracy")
+    )
     return Curve(variant, seed, updates, loss, accuracy)
 
 

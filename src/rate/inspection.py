@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -72,6 +72,8 @@ def inspect(
     found = find(task or _own_task(run, *rundir.read(run)))
     policy, header = load_policy(run / f"{checkpoint}.safetensors")
     check_spaces(found, policy)
+    if found.target_return is None:
+        found = replace(found, target_return=float(header["target_return"]))
     if thread_count:
         torch.set_num_threads(thread_count)
     findings = Inspection(policy, found, range(first_seed, first_seed + episodes), show_progress).findings()
@@ -124,6 +126,7 @@ class Inspection:
 
     def __init__(self, policy: Policy, task: Task, seeds: range, show_progress: bool = False) -> None:
         self.policy, self.task, self.seeds, self.show = policy, task, seeds, show_progress
+        self.target_return = 0.0 if task.target_return is None else task.target_return
         self.parts = policy.backbone.memory_parts(policy.initial_memory(1))
         self.cues = [int(task.cue(seed)) for seed in seeds] if task.cue else None
         self.chance = task.reference.get("chance")
@@ -134,7 +137,7 @@ class Inspection:
         """Everything that there is to find, in the order of the report."""
         waves = -(-len(self.seeds) // WAVE)
         with progress_bar(f"act in {self.task.name}", waves * self.task.horizon, show=self.show) as self.bar:
-            self.untouched, self.lengths = self._score(Actor(self.policy, self.task.target_return))
+            self.untouched, self.lengths = self._score(Actor(self.policy, self.target_return))
         self.found.table.append(_row(self.task.metric, self.untouched))
         self.found.numbers["untouched"] = asdict(self.untouched)
         self._look()
@@ -168,9 +171,9 @@ class Inspection:
 
     def _look(self) -> None:
         seed = self.seeds[int(self.lengths.argmax())]
-        agent = Actor(self.policy, self.task.target_return)
+        agent = Actor(self.policy, self.target_return)
         [episode] = rollout(agent, self.task, [seed])
-        segments = as_segment(episode, self.task.target_return).split(self.policy.config.segment_length)
+        segments = as_segment(episode, self.target_return).split(self.policy.config.segment_length)
         maps = attention_maps(self.policy, segments)
         if not maps:
             self.found.notes.append("There are no attention maps of this kind of model.")
@@ -189,7 +192,7 @@ class Inspection:
     # Memory -----------------------------------------------------------------------------------------------------
 
     def _trace(self, steps: Sequence[int]) -> None:
-        agent = Traced(self.policy, self.task.target_return, self.parts, steps)
+        agent = Traced(self.policy, self.target_return, self.parts, steps)
         self._score(agent)
         # A row whose episode has ended goes on in memory until its wave is over.
         alive = {
@@ -262,7 +265,7 @@ class Inspection:
         self.found.pictures["inspect-noise.png"] = (png, caption)
 
     def _noisy(self, corruption: Corruption) -> Estimate:
-        return self._score(Corrupted(self.policy, self.task.target_return, corruption))[0]
+        return self._score(Corrupted(self.policy, self.target_return, corruption))[0]
 
 
 def _spaced(steps: Sequence[int]) -> list[int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from rate import page
 from rate.evidence import read_facts, read_rows
 from rate.files import atomic_write, read_jsonl
+from rate.runlog import METRICS, spent
 from rate.tables import Table, markdown_text
 
 SUITE = "suite.json"
@@ -39,13 +40,8 @@ def overview(folder: Path, name: str, title: str, command: str, members: list[st
 
 
 def _training(run: Path) -> float:
-    """Seconds that a run has trained for: its last row since it was begun or resumed, plus those before."""
-    seconds, last = 0.0, 0.0
-    for row in read_jsonl(run / "metrics.jsonl") if (run / "metrics.jsonl").exists() else []:
-        if row["seconds"] < last:
-            seconds += last
-        last = row["seconds"]
-    return seconds + last
+    """Seconds that a run has trained for."""
+    return spent(read_jsonl(run / METRICS) if (run / METRICS).exists() else []).seconds
 
 
 def _scores(run: Path) -> list[dict[str, float]]:

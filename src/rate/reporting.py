@@ -139,6 +139,9 @@ def sections(
         caption = (
             "Means of at most 100 groups of consecutive updates. Thin lines are seeds, the thick one is their mean."
         )
+        seconds, selection = (sum(run.spent[entry] for run in evidence.runs) for entry in (0, 1))
+        if selection:
+            caption += f" Choosing the best checkpoint took {selection / seconds:.1%} of the time of training."
         parts.append(Part("Training", figure="training.png", caption=caption))
     if summaries:
         numbers = detail_table([*summaries, *results.others], published)

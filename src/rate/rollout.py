@@ -117,14 +117,12 @@ class _Step(NamedTuple):
 
 @contextmanager
 def _environments(task: Task) -> Iterator[Environments]:
-    if task.batch is not None:
-        yield task.batch()
-        return
-    serial = Serial(task.environment)
+    environments = Serial(task.environment) if task.batch is None else task.batch()
     try:
-        yield serial
+        yield environments
     finally:
-        serial.close()
+        if callable(close := getattr(environments, "close", None)):
+            close()
 
 
 def _waves(seeds: Iterable[int], parallel: int) -> Iterator[list[int]]:

@@ -4,11 +4,11 @@ import json
 import os
 import secrets
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from rate.files import atomic_write, read_jsonl, storage_errors
 
@@ -26,6 +26,24 @@ def require_loggers(names: Sequence[str]) -> None:
             raise ValueError(f"unknown logger {name!r}: loggers are {', '.join(LOGGERS)}")
         if find_spec(name) is None:
             raise ImportError(f"the logger {name!r} is not installed: pip install 'rate-rl[{name}]'")
+
+
+class Spent(NamedTuple):
+    """Seconds that a run has taken in all, and those of them that went into choosing its best checkpoint."""
+
+    seconds: float
+    selection: float
+
+
+def spent(rows: Iterable[Mapping[str, Any]]) -> Spent:
+    """What a run with these metrics has taken up to now, all its resumptions together."""
+    seconds = selection = last = 0.0
+    for row in rows:
+        now = float(row.get("seconds", last))
+        seconds += now - last if now >= last else now  # the clock begins anew when a run is resumed
+        selection += float(row.get("selection_seconds", 0.0))
+        last = now
+    return Spent(seconds, selection)
 
 
 class Sink(Protocol):

@@ -1,18 +1,26 @@
 """Choice of the best checkpoint while training: by score on selection seeds, or by loss on held-out episodes."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from rate.acting import Acting, Workers
 from rate.actor import Actor
+from rate.checkpoint import save_policy
 from rate.dataset import Batches, Dataset
 from rate.learner import Learner, step_weights
 from rate.models.policy import Policy
 from rate.objectives import Objective
 from rate.recipe import Recipe
-from rate.rollout import outcomes
+from rate.rollout import Outcome, outcomes
 from rate.tasks import find
+
+SELECTED = ".selection.partial"
+"""File of a policy on its way to other processes; its name is one that a resumed run removes."""
 
 SELECTION_SEEDS = 1_000_000
 """First seed for selecting checkpoints; scoring seeds start at 0 and never reach this."""
@@ -32,16 +40,25 @@ def require_task(name: str, dataset: Dataset) -> None:
 
 @dataclass(frozen=True)
 class Selection:
-    """Validates a policy; a higher score is better."""
+    """Validates a policy; a higher score is better.
+
+    workers: the processes that play the episodes. run: the folder through which the policy goes to them.
+    """
 
     recipe: Recipe
     dataset: Dataset
     held_out: np.ndarray
     target_return: float
     objective: Objective | None = None
+    workers: Workers = field(default_factory=lambda: Workers(1))
+    run: Path = Path()
 
     def validate(self, policy: Policy) -> dict[str, float]:
-        """Metrics of the policy, `selection_score` among them if there is something to select by."""
+        """Metrics of the policy, `selection_score` among them if there is something to select by.
+
+        `selection_seconds` is what it took.
+        """
+        started = time.perf_counter()
         metrics = {}
         policy.eval()
         with torch.no_grad():
@@ -51,15 +68,30 @@ class Selection:
             if self.recipe.selection.task:
                 metrics["selection_score"] = self._score(policy)
         policy.train()
-        return metrics
+        return {**metrics, "selection_seconds": time.perf_counter() - started}
 
     def _score(self, policy: Policy) -> float:
         task = find(self.recipe.selection.task)
         seeds = range(SELECTION_SEEDS, SELECTION_SEEDS + self.recipe.selection.episodes)
-        results = outcomes(Actor(policy, self.target_return), task, seeds, parallel=len(seeds))
+        results = list(self._outcomes(policy, seeds))
         scores = [task.score(result.total_return, result.length) for result in results]
         policy.train()
         return float(np.mean(scores))
+
+    def _outcomes(self, policy: Policy, seeds: range) -> Iterator[Outcome]:
+        if self.workers.count == 1:
+            task = find(self.recipe.selection.task)
+            yield from outcomes(Actor(policy, self.target_return), task, seeds, parallel=len(seeds))
+            return
+        path = self.run / SELECTED
+        try:
+            save_policy(path, policy, self.target_return)
+            device = str(next(policy.parameters()).device)
+            # The time tells policies apart that were written to the same file.
+            acting = Acting(path, self.recipe.selection.task, self.target_return, False, device, stamp=time.time_ns())
+            yield from self.workers.outcomes(acting, seeds, parallel=len(seeds))
+        finally:
+            path.unlink(missing_ok=True)
 
     def _held_out(self, policy: Policy, limit: int = 256) -> tuple[float, float]:
         window = self.recipe.model.window

@@ -15,6 +15,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from rate import objectives, rundir, threads
+from rate.acting import Workers
 from rate.checkpoint import load_state, save_policy, save_state
 from rate.dataset import Batches, Dataset, open_dataset, split
 from rate.learner import Learner, step_weights
@@ -37,26 +38,29 @@ def train(
     devices: int = 1,
     accelerator: str = "auto",
     thread_count: int = 0,
+    workers: int = 1,
     loggers: Sequence[str] = (),
     show_progress: bool = False,
 ) -> Path:
     """Train a policy by a recipe and return the run folder.
 
     run: a new folder. devices: data-parallel processes; the batch is shared among them. accelerator: "cpu", "cuda", "mps" or
-    "auto". thread_count: CPU threads, 0 to measure what is fastest. loggers: "tensorboard", "wandb"; metrics always go to
-    metrics.jsonl. Ctrl-C and SIGTERM save and end; `resume(run)` goes on to the same weights as a run never interrupted.
+    "auto". thread_count: CPU threads, 0 to measure what is fastest. workers: processes that share the episodes of the selection
+    task. loggers: "tensorboard", "wandb"; metrics always go to metrics.jsonl. Ctrl-C and SIGTERM save and end; `resume(run)` goes
+    on to the same weights as a run never interrupted.
     """
     run = Path(run)
     dataset = open_dataset(recipe.dataset)
     if recipe.target_return is None:
         recipe = replace(recipe, target_return=float(dataset.returns.max()))
-    _check(recipe, dataset, seed, devices, loggers)
+    _check(recipe, dataset, seed, devices, workers, loggers)
     fabric = _fabric(recipe, accelerator, devices)
     if not thread_count:
         thread_count = (
             _fastest_threads(recipe) if accelerator in ("cpu", "auto") and not torch.cuda.is_available() else 1
         )
-    machine = {"devices": devices, "accelerator": accelerator, "thread_count": thread_count, "loggers": list(loggers)}
+    machine = {"devices": devices, "accelerator": accelerator, "thread_count": thread_count, "workers": workers}
+    machine["loggers"] = list(loggers)
     rundir.create(run, recipe, seed, dataset=dataset.content_hash, task=dataset.card["task"], **machine)
     _launch(fabric, run, show_progress)
     return run
@@ -77,9 +81,9 @@ def resume(run: str | Path, *, show_progress: bool = False) -> Path:
     return run
 
 
-def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int, loggers: Sequence[str]) -> None:
+def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int, workers: int, loggers: Sequence[str]) -> None:
     """Refuse what cannot be trained before a run folder is made."""
-    for name, given, least in (("devices", devices, 1), ("seed", seed, 0)):
+    for name, given, least in (("devices", devices, 1), ("seed", seed, 0), ("workers", workers, 1)):
         if given < least:
             raise ValueError(f"{name} must be at least {least}, but {given} was given")
     if devices > 1 and recipe.update_per_segment:
@@ -174,13 +178,15 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
         done, best = header["update"], header["best"]
     learner, optimiser = fabric.setup(cast(Any, torch.compile(module)) if recipe.compile else module, optimiser)
     stages = _stages(recipe, dataset, seed, training)
-    selection = Selection(recipe, dataset, held_out, target_return, objective)
+    workers = Workers(facts.get("workers", 1))
+    selection = Selection(recipe, dataset, held_out, target_return, objective, workers, run)
     log = RunLog(run, facts["loggers"] if fabric.is_global_zero else (), after=done, writes=fabric.is_global_zero)
     title = f"train {run.name}"
     started = time.perf_counter()
 
     with (
         log,
+        workers,
         rundir.interruption() as stop,
         progress_bar(title, recipe.updates, done, show_progress and fabric.is_global_zero) as bar,
     ):

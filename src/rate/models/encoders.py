@@ -69,11 +69,16 @@ class CategoryEncoder(nn.Module):
         offsets = np.cumsum(counts.ravel()) - counts.ravel() - start.ravel()
         self.register_buffer("offsets", torch.from_numpy(offsets.astype(np.int64)))
         self.offsets: Tensor
+        self.from_zero = not start.any()
 
     def forward(self, values: Tensor) -> Tensor:
         if not self.components:
-            return self.embedding(values.long() + self.offsets[0])
-        return self.embedding(values.long().flatten(-self.components) + self.offsets).sum(-2)
+            return self.embedding(self._indices(values.long() + self.offsets[0]))
+        return self.embedding(self._indices(values.long().flatten(-self.components) + self.offsets)).sum(-2)
+
+    def _indices(self, indices: Tensor) -> Tensor:
+        """Padding is zeros, which are no category where counting begins elsewhere; masked steps take any embedding."""
+        return indices if self.from_zero else indices.clamp(0, self.embedding.num_embeddings - 1)
 
 
 def encoder(

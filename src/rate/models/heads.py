@@ -24,10 +24,13 @@ class CategoricalHead(nn.Module):
         """Cross-entropy of actions [..., *shape], summed over components, [...]."""
         batch = outputs.shape[:-1]
         start = torch.as_tensor(self.start, device=actions.device).ravel()
-        targets = (actions.reshape(*batch, -1).long() - start).clamp_min(0)
+        targets = actions.reshape(*batch, -1).long() - start
+        # Padding is zeros, which need not be an action; masked steps take any target.
         losses = [
-            F.cross_entropy(logits.flatten(0, -2).float(), target.flatten(), reduction="none")
-            for logits, target in zip(outputs.split(self.counts, -1), targets.unbind(-1), strict=True)
+            F.cross_entropy(logits.flatten(0, -2).float(), target.flatten().clamp(0, count - 1), reduction="none")
+            for logits, target, count in zip(
+                outputs.split(self.counts, -1), targets.unbind(-1), self.counts, strict=True
+            )
         ]
         return (losses[0] if len(losses) == 1 else torch.stack(losses).sum(0)).view(batch)
 

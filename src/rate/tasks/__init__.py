@@ -11,8 +11,8 @@ import importlib.util
 import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -69,7 +69,8 @@ class Task:
         name: The name ``find`` answers to.
         environment: Makes one Gymnasium environment.
         horizon: Steps after which an episode is cut off.
-        target_return: Return an agent conditioned on returns is asked for.
+        target_return: Return an agent conditioned on returns is asked for; None asks for the best one in the data that
+            its policy was trained on.
         score: Number of merit of an episode from its return and its length in steps.
         metric: What the score measures.
         description: One line for people.
@@ -84,7 +85,7 @@ class Task:
     name: str
     environment: Callable[[], gymnasium.Env[Any, Any]]
     horizon: int
-    target_return: float
+    target_return: float | None
     score: Callable[[float, int], float]
     metric: str
     description: str
@@ -129,16 +130,39 @@ class Family(NamedTuple):
 
 
 def find(name: str) -> Task:
-    """Return the task of a name such as ``tmaze/90``.
+    """Return the task of a name such as ``tmaze/90``, ``gym:CartPole-v1`` or ``package.module:make``.
+
+    Options may follow, as in ``gym:CartPole-v1,horizon=200,expert=random``; ``rate.tasks.options`` describes them.
 
     Raises:
         ValueError: No family or no size of that name; the message says what is allowed and what is close.
         ModuleNotFoundError: The simulator is not installed; the message says which extra brings it.
     """
+    from rate.tasks import external  # it needs this module
+    from rate.tasks.options import split
+
+    base, options = split(name)
+    if ":" in base:
+        task = external.task(name, base, options)
+    elif options.environment:
+        raise ValueError(f"{name!r}: {base} is a task of this library and takes no arguments of an environment")
+    else:
+        task = _of_family(base)
+    given = {"horizon": options.horizon, "target_return": options.target_return}
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if options.metric:
+        changes |= {"metric": options.metric, "score": external.SCORES[options.metric]}
+    if options.expert:
+        changes["expert"] = external.expert(options.expert, partial(getattr, task, "action_space"))
+    return replace(task, name=name, **changes) if changes else task
+
+
+def _of_family(name: str) -> Task:
+    """The task of a name such as ``tmaze/90``, found in this package."""
     found = discover()
     key, _, size = name.partition("/")
     if key not in found:
-        raise ValueError(f"there is no task {name!r}. {_suggestion(key, size)}Families: {', '.join(families())}")
+        raise ValueError(f"there is no task {name!r}. {_suggestion(key, size)}Tasks: {', '.join(families())}")
     family = found[key]
     missing = [module for module in family.modules if importlib.util.find_spec(module) is None]
     if missing:
@@ -154,8 +178,10 @@ def find(name: str) -> Task:
 
 
 def families() -> dict[str, str]:
-    """Return the one-line description of every family by its pattern, such as ``tmaze/<T>``."""
-    return {family.pattern: family.description for family in discover().values()}
+    """Return one-line descriptions by pattern, such as ``tmaze/<T>``: of every family, and of addresses of others."""
+    from rate.tasks import external
+
+    return {family.pattern: family.description for family in discover().values()} | external.PATTERNS
 
 
 @cache

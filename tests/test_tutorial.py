@@ -1,0 +1,71 @@
+"""The tutorial is true: its files are written, its commands are run, and its numbers are those that come out."""
+
+import importlib.util
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from rate.cli import main
+from rate.files import read_jsonl
+
+TUTORIAL = (Path(__file__).parents[1] / "docs" / "tutorial-own-environment.md").read_text(encoding="utf-8")
+
+
+def run(section: str) -> None:
+    """Write the files of a section and run its commands and examples, in the order of the text."""
+    text = re.search(rf"^## {section}\..*?(?=^## |\Z)", TUTORIAL, re.DOTALL | re.MULTILINE)
+    assert text, f"there is no section {section}"
+    for kind, content in re.findall(r"^```(.*?)\n(.*?)^```", text[0], re.DOTALL | re.MULTILINE):
+        if file := re.fullmatch(r'python title="(\w+\.py)"', kind):
+            Path(file[1]).write_text(content, encoding="utf-8")
+        elif kind == "python":
+            exec(compile(content, "tutorial", "exec"), {"__name__": "example"})
+        else:
+            assert kind == "sh", kind
+            for line in content.replace("\\\n", " ").splitlines():
+                program, *arguments = shlex.split(line)
+                if program == "pip":
+                    assert arguments[0] == "install"
+                    assert all(importlib.util.find_spec(package) for package in arguments[1:])
+                else:
+                    assert (program, main([*arguments, *one_thread(arguments)])) == ("rate", 0), line
+
+
+def one_thread(arguments: list[str]) -> list[str]:
+    """Tests share the machine; how many threads compute has no influence on what is said."""
+    return ["--threads", "1"] if arguments[0] in ("train", "evaluate") else []
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return tmp_path
+
+
+def scores(run: Path) -> list[float]:
+    return [row["value"] for row in read_jsonl(run / "scores.jsonl")]
+
+
+def test_an_environment_of_ones_own_from_nothing_to_a_report(folder, capsys):
+    for section in range(1, 6):
+        run(str(section))
+    printed = capsys.readouterr().out
+    assert "of it in choosing the best checkpoint" in printed
+    assert "warehouse:Warehouse,horizon=20 1.0" in printed
+    assert scores(folder / "runs" / "warehouse")[0] >= 0.95
+    report = (folder / "runs" / "warehouse" / "report.md").read_text()
+    assert "Choosing the best checkpoint took" in report
+    assert "| 12 |" in report
+
+
+def test_an_environment_of_a_package_from_nothing_to_a_report(folder):
+    if importlib.util.find_spec("coggrid") is None:
+        pytest.skip("coggrid is not installed: pip install coggrid")
+    run("6")
+    assert scores(folder / "runs" / "hidden-rate")[0] > 0.6
+    assert scores(folder / "runs" / "hidden-lstm")[0] > 0.75
+    assert "hidden\\_value:make" in (folder / "runs" / "hidden-rate" / "report.md").read_text()
