@@ -11,6 +11,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,11 @@ from rate.episode import Episode, returns_to_go
 from rate.spaces import flatten, leaves
 
 VECTOR = spaces.Box(-10.0, 10.0, (3,))
+IMAGE = spaces.Box(0, 255, (4, 5, 3), np.uint8)
 ACTIONS = spaces.Discrete(3)
 OBSERVATIONS: dict[str, gymnasium.Space[Any]] = {
     "vector": VECTOR,
-    "image": spaces.Box(0, 255, (4, 5, 3), np.uint8),
+    "image": IMAGE,
     "discrete": spaces.Discrete(4, start=-1),
     "multi-discrete": spaces.MultiDiscrete([2, 3]),
     "nested": spaces.Dict(
@@ -71,6 +73,14 @@ def recorded(
             )
         )
     return episodes
+
+
+def repeating(frames: int, steps: int) -> Episode:
+    """An episode that sees few different frames."""
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (frames, 4, 5, 3), np.uint8)
+    (template,) = recorded([steps], IMAGE)
+    return replace(template, observations={"observation": pictures[random.integers(frames, size=steps + 1)]})
 
 
 def assert_equal(left: Episode, right: Episode) -> None:
@@ -401,6 +411,7 @@ def copy(tmp_path: Path) -> Path:
 
 FILES = [
     "card.json",
+    "frames/camera.npy",
     "observations/camera.npy",
     "observations/state.npy",
     "actions.npy",
@@ -551,6 +562,59 @@ def test_offsets_that_do_not_rise_to_the_end_are_found_without_hashes(copy: Path
         open_dataset(copy, verify=False)
 
 
+def test_images_are_stored_once_each(tmp_path: Path) -> None:
+    episodes = [repeating(5, 60), repeating(5, 30)]
+    dataset = write_dataset(tmp_path / "data", episodes, IMAGE, ACTIONS)
+    for found, episode in zip((dataset.episode(0), dataset.episode(1)), episodes, strict=True):
+        assert_equal(found, episode)
+    stored = np.load(tmp_path / "data" / "frames" / "observation.npy")
+    assert len(stored) == 5 == len(np.unique(stored.reshape(5, -1), axis=0))
+    batches = Batches(dataset, 2, 20, "random", 0)
+    plan = batches.plan(3)
+    for row, (episode, start, length) in enumerate(zip(*plan, strict=True)):
+        seen = batches.load(*plan).observations["observation"][row, :length].numpy()
+        assert np.array_equal(seen, episodes[episode].observations["observation"][start : start + length])
+
+
+def test_a_writer_that_has_forgotten_a_frame_stores_it_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("rate.dataset.frames.REMEMBERED", 2)
+    episode = repeating(5, 60)
+    dataset = write_dataset(tmp_path / "data", [episode], IMAGE, ACTIONS)
+    assert 5 < len(np.load(tmp_path / "data" / "frames" / "observation.npy")) < 61
+    assert_equal(dataset.episode(0), episode)
+
+
+def test_numbers_of_frames_that_do_not_exist_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    write_dataset(path, [repeating(5, 60)], IMAGE, ACTIONS)
+    numbers = np.load(path / "observations" / "observation.npy")
+    numbers[7] = 5
+    card = json.loads((path / "card.json").read_text())
+    record = card["arrays"]["observations/observation"]
+    header = array_header(numbers.dtype, numbers.shape)
+    (path / "observations" / "observation.npy").write_bytes(header + numbers.tobytes())
+    record["sha256"] = hashlib.sha256(numbers.tobytes()).hexdigest()
+    (path / "card.json").write_text(seal({key: card[key] for key in card if "hash" not in key and "format" not in key}))
+    with pytest.raises(DatasetError, match="names frames that do not exist"):
+        open_dataset(path)
+
+
+def test_a_dataset_of_the_first_format_is_read(tmp_path: Path) -> None:
+    """Version 1 stored an image anew at each step."""
+    path, episode = tmp_path / "data", repeating(5, 60)
+    write_dataset(path, [episode], IMAGE, ACTIONS)
+    images = episode.observations["observation"]
+    layout = array_layouts(IMAGE, ACTIONS, version=1)["observations/observation"]
+    (path / layout.file).write_bytes(array_header(images.dtype, images.shape) + images.tobytes())
+    card = json.loads((path / "card.json").read_text())
+    del card["arrays"]["frames/observation"]
+    facts = {"file": layout.file, "dtype": layout.dtype.str, "shape": list(images.shape)}
+    card["arrays"]["observations/observation"] = facts | {"sha256": hashlib.sha256(images.tobytes()).hexdigest()}
+    old = {"format_version": 1, **{key: card[key] for key in card if "hash" not in key and "format" not in key}}
+    (path / "card.json").write_text(seal(old))
+    assert_equal(open_dataset(path).episode(0), episode)
+
+
 CAMERA = {"type": "Box", "dtype": "uint8", "shape": [2, 2, 1], "low": 0, "high": 255}
 
 
@@ -558,7 +622,7 @@ CAMERA = {"type": "Box", "dtype": "uint8", "shape": [2, 2, 1], "low": 0, "high":
     ("changes", "message"),
     [
         ({"observation_space": CAMERA}, "lists the arrays"),
-        ({"observation_space": {"type": "Dict", "spaces": {"camera": CAMERA, "state": CAMERA}}}, "need 'observations"),
+        ({"observation_space": {"type": "Dict", "spaces": {"camera": CAMERA, "state": CAMERA}}}, "lists the arrays"),
         ({"observation_space": {"type": "Magic"}}, "unknown kind of space"),
         ({"action_space": {"type": "Tuple", "spaces": [CAMERA]}}, "actions must be one array"),
         ({"action_space": {"type": "Discrete", "n": 3, "start": 0, "dtype": "int32"}}, "need 'actions'"),
@@ -588,7 +652,7 @@ def test_a_card_that_contradicts_itself_is_refused(
         ("[" * 100_000, "not JSON"),
         ("[]", "not the card"),
         ('{"format": "other"}', "not the card"),
-        ('{"format": "rate-dataset", "format_version": 2}', "version 2.*newer release"),
+        ('{"format": "rate-dataset", "format_version": 3}', "version 3.*newer release"),
         ('{"format": "rate-dataset", "format_version": "1"}', "version '1'"),
         ('{"format": "rate-dataset", "format_version": 1}', "hash"),
     ],

@@ -107,6 +107,9 @@ class Recipe:
     shorter_segments: float = 0.0
     """Fraction of the updates whose segments are a half or a third as long, so that memory learns to be handed over more often than
     the window asks for."""
+    whole_windows: float = 0.0
+    """Fraction of the updates whose window is one segment, as a Decision Transformer sees it: attention learns there what memory
+    must then deliver."""
     curriculum: bool = False
     """Train in N stages of equal length, the n-th on episodes of at most n segments."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -144,10 +147,16 @@ class Recipe:
             raise ValueError(
                 "update_per_segment needs bptt_segments of at least 1: an update cannot wait for later segments"
             )
-        if not 0 <= self.shorter_segments <= 1:
-            raise ValueError(f"shorter_segments must lie in [0, 1], but {self.shorter_segments} was given")
-        if self.shorter_segments and self.model.training_segment_length != self.model.segment_length:
-            raise ValueError("shorter_segments goes with models that are trained segment by segment: leave it at 0")
+        for name in ("shorter_segments", "whole_windows"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], but {getattr(self, name)} was given")
+            if getattr(self, name) and self.model.training_segment_length != self.model.segment_length:
+                raise ValueError(f"{name} goes with models that are trained segment by segment: leave it at 0")
+        if self.shorter_segments + self.whole_windows > 1:
+            raise ValueError(
+                f"shorter_segments and whole_windows are {self.shorter_segments} and {self.whole_windows}, but are shares of "
+                "the same updates: together they must not exceed 1"
+            )
         if not 0 <= self.selection.fraction < 1:
             raise ValueError(f"selection.fraction must lie in [0, 1), but {self.selection.fraction} was given")
         if self.optimiser.warmup < 1:
@@ -162,8 +171,9 @@ class Recipe:
         """Twelve hexadecimal digits that name the recipe, wherever its dataset lies."""
         data = {**self.to_json(), "dataset": ""}
         # An option that came later counts where it is used, so recipes from before keep their names.
-        if not self.shorter_segments:
-            del data["shorter_segments"]
+        for name in ("shorter_segments", "whole_windows"):
+            if not data[name]:
+                del data[name]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 

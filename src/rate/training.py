@@ -289,11 +289,13 @@ def _update(
 
 
 def _segment_length(recipe: Recipe, seed: int, update: int) -> int:
-    """Steps of a segment in an update: those of the model, or a half or a third of them."""
+    """Steps of a segment in an update: those of the model, a half or a third of them, or the whole window."""
     length = recipe.model.training_segment_length
     generator = np.random.default_rng([seed, update])
-    shorter = recipe.shorter_segments and generator.random() < recipe.shorter_segments
-    return max(1, length // int(generator.integers(2, 4))) if shorter else length
+    share = generator.random()
+    if share < recipe.shorter_segments:
+        return max(1, length // int(generator.integers(2, 4)))
+    return recipe.model.window if share >= 1 - recipe.whole_windows else length
 
 
 class _Part:

@@ -12,7 +12,9 @@ import numpy as np
 
 from rate import spaces
 
-FORMAT, FORMAT_VERSION = "rate-dataset", 1
+FORMAT, FORMAT_VERSION = "rate-dataset", 2
+READABLE = (1, 2)
+"""Format versions that can be read; version 1 stores an image anew at each step that sees it."""
 CARD = "card.json"
 RECOVER = "restore the folder from a copy, or collect the data again"
 
@@ -36,24 +38,27 @@ class DatasetError(ValueError):
 
 
 class ArrayLayout(NamedTuple):
-    """Layout of one array: its rows are counted `per` episode, step, observation or boundary between episodes."""
+    """Layout of one array: its rows are counted `per` episode, step, observation, boundary between episodes, or distinct frame."""
 
     file: str
     dtype: np.dtype[Any]
     row_shape: tuple[int, ...]
-    per: Literal["episode", "step", "observation", "boundary"]
+    per: Literal["episode", "step", "observation", "boundary", "frame"]
     space: gymnasium.Space[Any] | None = None
 
-    def shape(self, episodes: int, steps: int) -> tuple[int, ...]:
-        """Shape of the array in a dataset of that size."""
+    def shape(self, episodes: int, steps: int, frames: int = 0) -> tuple[int, ...]:
+        """Shape of the array in a dataset of that size, with that many distinct frames if it holds these."""
         rows = {"episode": episodes, "step": steps, "observation": steps + episodes, "boundary": episodes + 1}
+        rows["frame"] = frames
         return (rows[self.per], *self.row_shape)
 
 
 def array_layouts(
-    observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]
+    observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any], version: int = FORMAT_VERSION
 ) -> dict[str, ArrayLayout]:
     """Layouts by array name; an observation leaf is named "observations/" and its path.
+
+    From version 2 on images are stored once each as "frames/" and the path; their "observations/" are numbers of frames.
 
     File names are derived from the spaces, never read from the card, so that a card cannot point outside its folder.
 
@@ -70,6 +75,13 @@ def array_layouts(
         f"observations/{path}": _of_space(f"observations/{quote(path, safe='')}.npy", leaf, "observation")
         for path, leaf in observation_leaves.items()
     }
+    for path, leaf in observation_leaves.items() if version > 1 else ():
+        if spaces.is_image(leaf):
+            name = quote(path, safe="")
+            layouts[f"frames/{path}"] = _of_space(f"frames/{name}.npy", leaf, "frame")
+            layouts[f"observations/{path}"] = ArrayLayout(
+                f"observations/{name}.npy", np.dtype("<i8"), (), "observation"
+            )
     layouts["actions"] = _of_space("actions.npy", action_space, "step")
     for name in ("rewards", "returns_to_go"):
         layouts[name] = ArrayLayout(f"{name}.npy", np.dtype("<f4"), (), "step")
@@ -126,10 +138,10 @@ def read_card(folder: Path, verify: bool = True) -> dict[str, Any]:
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise DatasetError(f"{path} is not the card of a dataset (its format is not {FORMAT!r}); {RECOVER}")
     version = card.get("format_version")
-    if version != FORMAT_VERSION:
+    if not isinstance(version, int) or version not in READABLE:
         newer = isinstance(version, int) and version > FORMAT_VERSION
         advice = "install a newer release of rate-rl" if newer else RECOVER
-        raise DatasetError(f"{path} has format version {version!r}, this release reads {FORMAT_VERSION}; {advice}")
+        raise DatasetError(f"{path} has format version {version!r}, this release reads {READABLE}; {advice}")
     if verify and _hash({key: value for key, value in card.items() if key != "card_hash"}) != card.get("card_hash"):
         raise DatasetError(f"{path} does not match its own hash: it was damaged or edited; {RECOVER}")
     for key, kinds in _KEYS.items():
@@ -138,7 +150,7 @@ def read_card(folder: Path, verify: bool = True) -> dict[str, Any]:
     return card
 
 
-def _of_space(file: str, space: gymnasium.Space[Any], per: Literal["step", "observation"]) -> ArrayLayout:
+def _of_space(file: str, space: gymnasium.Space[Any], per: Literal["step", "observation", "frame"]) -> ArrayLayout:
     shape = tuple(int(size) for size in space.shape or ())
     return ArrayLayout(file, np.dtype(space.dtype).newbyteorder("<"), shape, per, space)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from rate import spaces
 from rate.dataset.card import CARD, RECOVER, ArrayLayout, DatasetError, array_header, array_layouts, read_card
+from rate.dataset.frames import SharedFrames
 from rate.episode import Episode
 
 CHUNK_BYTES = 2**24
@@ -24,14 +25,15 @@ SMALLEST_SCALE = 1e-6
 class Dataset:
     """Recorded episodes in a folder, open for reading; `open_dataset` makes one.
 
-    `card` is the content of `card.json`; `arrays` are the memory-mapped arrays by name, read-only.
+    `card` is the content of `card.json`; `arrays` are the memory-mapped arrays by name, read-only; images come through
+    `SharedFrames`.
     """
 
     path: Path
     card: dict[str, Any] = field(repr=False)
     observation_space: gymnasium.Space[Any]
     action_space: gymnasium.Space[Any]
-    arrays: Mapping[str, np.ndarray] = field(repr=False)
+    arrays: Mapping[str, Any] = field(repr=False)
 
     def __len__(self) -> int:
         """Number of episodes."""
@@ -113,7 +115,7 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> Dataset:
     card = read_card(path, verify)
     try:
         observation_space, action_space = (spaces.from_json(card[key]) for key in ("observation_space", "action_space"))
-        layouts = array_layouts(observation_space, action_space)
+        layouts = array_layouts(observation_space, action_space, card["format_version"])
     except ValueError as error:
         raise DatasetError(f"{path / CARD}: {error}; {RECOVER}") from error
     if set(card["arrays"]) != set(layouts):
@@ -121,9 +123,10 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> Dataset:
         raise DatasetError(f"{path / CARD} lists the arrays {given}, its spaces need {sorted(layouts)}; {RECOVER}")
     if min(card["episodes"], card["steps"]) < 1:
         raise DatasetError(f"{path / CARD} counts {card['episodes']} episodes and {card['steps']} steps; {RECOVER}")
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, layout in layouts.items():
-        file, shape = path / layout.file, layout.shape(card["episodes"], card["steps"])
+        frames = _frames(card["arrays"][name]) if layout.per == "frame" else 0
+        file, shape = path / layout.file, layout.shape(card["episodes"], card["steps"], frames)
         _check_record(path / CARD, name, card["arrays"][name], layout, shape)
         arrays[name] = _map_array(file, layout.dtype, shape)
         if verify and _digest(arrays[name]) != card["arrays"][name].get("sha256"):
@@ -132,7 +135,21 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> Dataset:
     _check_normalisation(path / CARD, card["normalisation"], layouts)
     if verify:
         _check_content(path, arrays, layouts)
+    for leaf in [name.partition("/")[2] for name, layout in layouts.items() if layout.per == "frame"]:
+        numbers, pictures = arrays[f"observations/{leaf}"], arrays.pop(f"frames/{leaf}")
+        if verify and not (numbers.min() >= 0 and numbers.max() < len(pictures)):
+            file = path / layouts[f"observations/{leaf}"].file
+            raise DatasetError(f"{file} names frames that do not exist; {RECOVER}")
+        arrays[f"observations/{leaf}"] = SharedFrames(pictures, numbers)
     return Dataset(path, card, observation_space, action_space, arrays)
+
+
+def _frames(record: Any) -> int:
+    """Distinct frames that a record counts; at least 1, so that a damaged record fails its check."""
+    try:
+        return max(1, int(record["shape"][0]))
+    except (KeyError, IndexError, TypeError, ValueError):
+        return 1
 
 
 def _check_record(card: Path, name: str, record: Any, layout: ArrayLayout, shape: tuple[int, ...]) -> None:

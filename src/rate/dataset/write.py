@@ -16,6 +16,7 @@ import numpy as np
 
 from rate import spaces
 from rate.dataset.card import CARD, ArrayLayout, DatasetError, array_header, array_layouts, seal
+from rate.dataset.frames import FrameNumbers
 from rate.dataset.read import Dataset, open_dataset
 from rate.episode import Episode, returns_to_go
 from rate.files import atomic_write, storage_errors, synchronise, synchronise_folder
@@ -94,6 +95,7 @@ def _write_arrays(folder: Path, episodes: Iterable[Episode], layouts: Mapping[st
     """Stream the episodes into array files; returns what the card says about them."""
     moments = {name: _Moments() for name, layout in layouts.items() if layout.dtype.kind == "f" and layout.space}
     moments.pop("actions", None)
+    pictures = {name.partition("/")[2]: FrameNumbers() for name, layout in layouts.items() if layout.per == "frame"}
     lengths, returns = [], []
     with ExitStack() as stack:
         files = {name: stack.enter_context(_ArrayFile(folder, layout)) for name, layout in layouts.items()}
@@ -103,6 +105,8 @@ def _write_arrays(folder: Path, episodes: Iterable[Episode], layouts: Mapping[st
             lengths.append(len(episode))
             returns.append(arrays["returns_to_go"][0])
             arrays["episode_offsets"] = np.array([files["actions"].rows + len(episode)])
+            for path, numbers in pictures.items():
+                arrays[f"observations/{path}"], arrays[f"frames/{path}"] = numbers.add(arrays[f"frames/{path}"])
             for name, array in arrays.items():
                 files[name].append(array)
             for name, statistics in moments.items():
@@ -122,7 +126,10 @@ def _write_arrays(folder: Path, episodes: Iterable[Episode], layouts: Mapping[st
 
 def _arrays(episode: Episode, layouts: Mapping[str, ArrayLayout], what: str) -> dict[str, np.ndarray]:
     """The rows that an episode adds to each array, checked against the spaces."""
-    recorded = {f"observations/{path}": leaf for path, leaf in episode.observations.items()}
+    recorded = {
+        f"{'frames' if f'frames/{path}' in layouts else 'observations'}/{path}": leaf
+        for path, leaf in episode.observations.items()
+    }
     recorded["actions"] = episode.actions
     expected = {name: layout.space for name, layout in layouts.items() if layout.space is not None}
     if set(recorded) != set(expected):

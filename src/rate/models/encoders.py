@@ -30,7 +30,10 @@ class VectorEncoder(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Three convolutions and a linear map for uint8 images [..., H, W, C] or [..., C, H, W] (method, section 2.1)."""
+    """Three convolutions and a linear map for uint8 images [..., H, W, C] or [..., C, H, W] (method, section 2.1).
+
+    Images that repeat within a batch, as in grid worlds, are encoded once.
+    """
 
     def __init__(self, shape: tuple[int, ...], width: int, padding: int | None = None) -> None:
         super().__init__()
@@ -52,11 +55,31 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         batch = images.shape[:-3]
-        images = images.reshape(-1, *images.shape[-3:])
+        images, index = distinct(images.reshape(-1, *images.shape[-3:]))
         if self.channels_last:
             images = images.permute(0, 3, 1, 2)
-        features = self.convolutions(images.to(self.linear.weight.dtype) / 255)
-        return self.linear(features).view(*batch, -1)
+        features = self.linear(self.convolutions(images.to(self.linear.weight.dtype) / 255))
+        return (features if index is None else features[index]).view(*batch, -1)
+
+
+def distinct(images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The images [u, ...] that differ from one another among uint8 images [n, ...], and of each of the n which it is.
+
+    None where all differ. Images are told apart by a sum of their bytes with random weights, and then compared.
+    """
+    if len(images) < 2:
+        return images, None
+    flat = images.reshape(len(images), -1)
+    if flat.shape[1] % 8:
+        flat = nn.functional.pad(flat, (0, 8 - flat.shape[1] % 8))
+    words = flat.contiguous().view(torch.int64)
+    weights = torch.randint(2**62, words.shape[1:], generator=torch.Generator().manual_seed(0)).to(words.device)
+    sums, index = (words * weights).sum(1).unique(return_inverse=True)
+    if len(sums) == len(images):
+        return images, None
+    rows = torch.zeros_like(sums).scatter_(0, index, torch.arange(len(images), device=index.device))
+    found = images[rows]
+    return (found, index) if torch.equal(found[index], images) else (images, None)
 
 
 class CategoryEncoder(nn.Module):

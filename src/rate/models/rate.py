@@ -129,7 +129,9 @@ class MemoryTransformer(Backbone):
                 config.valve_activation,
                 config.attention_dropout,
             )
-        segment = config.training_segment_length * len(config.tokens)
+        segment = max(config.training_segment_length, config.window) * len(
+            config.tokens
+        )  # in training also one segment
         self.read_start = config.retained
         self.token_start = self.read_start + memory_tokens
         self.capacity = self.token_start + config.segment_length * len(config.tokens) + memory_tokens
