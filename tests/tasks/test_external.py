@@ -130,6 +130,13 @@ def test_a_vector_environment_plays_the_episodes_of_a_single_one_however_it_rese
     require_equal(episodes(name, parallel=parallel), episodes(single))
 
 
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+def test_a_vector_environment_of_processes_plays_the_same_episodes(mode):
+    require_equal(
+        episodes(f"{HERE}in_processes,environment.mode={mode},horizon=50", count=3), episodes(f"{HERE}make", 3)
+    )
+
+
 def test_a_vector_environment_can_be_played_alone():
     environment = find(f"{HERE}side_by_side,horizon=50").environment()
     single = outside.make()
