@@ -19,7 +19,7 @@ from rate.actor import Actor
 from rate.checkpoint import load_agent
 from rate.corruption import Corrupted, Corruption
 from rate.rollout import Outcome, Progress, outcomes
-from rate.tasks import find
+from rate.tasks import Task, find
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,10 @@ def _end_with_parent() -> None:
 
 
 def _play(acting: Acting, seeds: Sequence[int]) -> list[Outcome]:
-    return list(outcomes(_agent(acting), find(acting.task), seeds, parallel=len(seeds)))
+    agent, task = _ready(acting)
+    return list(outcomes(agent, task, seeds, parallel=len(seeds)))
 
 
 @functools.lru_cache(maxsize=1)
-def _agent(acting: Acting) -> Actor:
-    return acting.agent()
+def _ready(acting: Acting) -> tuple[Actor, Task]:
+    return acting.agent(), find(acting.task)
