@@ -1,8 +1,11 @@
 """Acting in several processes changes how long it takes, and nothing else."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 import rate
@@ -55,3 +58,28 @@ def test_progress_adds_up(run):
         assert len(list(workers.outcomes(acting, range(5), parallel=2, progress=moved.append))) == 5
         assert sum(moved) == workers.ticks(5, 2, 12)
     assert Workers(2).ticks(5, 4, 12) == 3
+
+
+WAITING = """
+from rate.acting import Acting, Workers
+from pathlib import Path
+import sys, time
+if __name__ == "__main__":
+    workers = Workers(2)
+    list(workers.outcomes(Acting(Path(sys.argv[1]), "recall/12"), range(4)))
+    print(*(process.pid for process in workers._pool._processes.values()), flush=True)
+    time.sleep(100)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are killed with SIGKILL")
+def test_workers_end_with_a_process_that_is_killed(trained, tmp_path):
+    (tmp_path / "waiting.py").write_text(WAITING)
+    command = [sys.executable, str(tmp_path / "waiting.py"), str(trained / "last.safetensors")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        workers = [psutil.Process(int(number)) for number in process.stdout.readline().split()]
+        process.kill()
+    assert len(workers) >= 1
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive

@@ -56,7 +56,9 @@ def test_an_environment_of_ones_own_from_nothing_to_a_report(folder, capsys):
     printed = capsys.readouterr().out
     assert "of it in choosing the best checkpoint" in printed
     assert "warehouse:Warehouse,horizon=20 1.0" in printed
-    assert scores(folder / "runs" / "warehouse")[0] >= 0.95
+    near, further, furthest, _ = scores(folder / "runs" / "warehouse")
+    assert near >= 0.95
+    assert furthest < further < near
     report = (folder / "runs" / "warehouse" / "report.md").read_text()
     assert "Choosing the best checkpoint took" in report
     assert "| 12 |" in report
@@ -66,6 +68,6 @@ def test_an_environment_of_a_package_from_nothing_to_a_report(folder):
     if importlib.util.find_spec("coggrid") is None:
         pytest.skip("coggrid is not installed: pip install coggrid")
     run("6")
-    assert scores(folder / "runs" / "hidden-rate")[0] > 0.6
-    assert scores(folder / "runs" / "hidden-lstm")[0] > 0.75
+    assert scores(folder / "runs" / "hidden-rate")[0] > 0.65
+    assert scores(folder / "runs" / "hidden-lstm")[0] > 0.8
     assert "hidden\\_value:make" in (folder / "runs" / "hidden-rate" / "report.md").read_text()

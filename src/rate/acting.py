@@ -2,7 +2,9 @@
 
 import functools
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,7 +19,7 @@ from rate.actor import Actor
 from rate.checkpoint import load_agent
 from rate.corruption import Corrupted, Corruption
 from rate.rollout import Outcome, Progress, outcomes
-from rate.tasks import find
+from rate.tasks import Task, find
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,23 @@ class Workers:
 def _begin() -> None:
     """Ctrl-C is the first process's business, and the processes share the cores."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
 
 
+def _end_with_parent() -> None:
+    """A killed process cannot end its workers, so they watch it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _play(acting: Acting, seeds: Sequence[int]) -> list[Outcome]:
-    return list(outcomes(_agent(acting), find(acting.task), seeds, parallel=len(seeds)))
+    agent, task = _ready(acting)
+    return list(outcomes(agent, task, seeds, parallel=len(seeds)))
 
 
 @functools.lru_cache(maxsize=1)
-def _agent(acting: Acting) -> Actor:
-    return acting.agent()
+def _ready(acting: Acting) -> tuple[Actor, Task]:
+    return acting.agent(), find(acting.task)

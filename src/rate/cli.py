@@ -11,8 +11,8 @@ import tyro
 from rich.console import Console
 from rich.table import Column, Table
 
-out = Console(soft_wrap=True, markup=False)
-err = Console(stderr=True, soft_wrap=True, markup=False)
+out = Console(soft_wrap=True, markup=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 
 USAGE = """rate: agents that must remember.
 

@@ -112,13 +112,13 @@ def _scored(task: Task, seeds: range, results: Sequence[Outcome]) -> dict[str, A
 
 
 def _size(name: str) -> float | None:
-    """Position of a task on the axis of a figure: its length, or else the last argument of its environment, if a number."""
+    """Position of a task on the axis of a figure: its length, or else the last number that its environment is given."""
     base, options = split(name)
     length = re.search(r"/(\d+)(?:x\d+)?$", base)
     if length:
         return int(length[1])
-    last = next(reversed(list(options.environment.values())), None)
-    return last if isinstance(last, int | float) and not isinstance(last, bool) else None
+    numbers = [value for value in options.environment.values() if type(value) in (int, float)]
+    return numbers[-1] if numbers else None
 
 
 def check_spaces(task: Task, policy: Any) -> None:

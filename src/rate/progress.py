@@ -20,16 +20,16 @@ class _Rate(ProgressColumn):
 @contextmanager
 def progress_bar(title: str, total: int, done: int = 0, show: bool = True) -> Iterator[Advance]:
     """Shows how far some work is; `show` off makes it silent."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)  # titles hold names such as gym:package:Id-v0
     if not show:
         yield lambda count, **values: None
     elif console.is_terminal:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed}/{task.total}"),
             _Rate(),
-            TextColumn("{task.fields[values]}"),
+            TextColumn("{task.fields[values]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )

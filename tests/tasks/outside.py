@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 OBSERVATIONS: dict[str, spaces.Space[Any]] = {
     "vector": spaces.Box(-np.inf, np.inf, (3,), np.float64),
@@ -85,6 +85,10 @@ def worded() -> gymnasium.Env[Any, Any]:
 
 def side_by_side(mode: str = "NextStep", rows: int = 3, observations: str = "vector") -> VectorEnv:
     return SyncVectorEnv([lambda: make(observations=observations)] * rows, autoreset_mode=AutoresetMode(mode))
+
+
+def in_processes(mode: str = "NextStep") -> VectorEnv:
+    return AsyncVectorEnv([make] * 2, autoreset_mode=AutoresetMode(mode))
 
 
 def unseeded() -> VectorEnv:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import rate
+from rate.cli import main
 from rate.episode import Episode
+from rate.files import read_jsonl
 from rate.rollout import rollout
 from rate.tasks import find
 from rate.tasks.options import Options, join, read_arguments, split
@@ -130,6 +132,13 @@ def test_a_vector_environment_plays_the_episodes_of_a_single_one_however_it_rese
     require_equal(episodes(name, parallel=parallel), episodes(single))
 
 
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+def test_a_vector_environment_of_processes_plays_the_same_episodes(mode):
+    require_equal(
+        episodes(f"{HERE}in_processes,environment.mode={mode},horizon=50", count=3), episodes(f"{HERE}make", 3)
+    )
+
+
 def test_a_vector_environment_can_be_played_alone():
     environment = find(f"{HERE}side_by_side,horizon=50").environment()
     single = outside.make()
@@ -203,6 +212,29 @@ def test_a_task_without_an_expert_says_how_to_name_one(tmp_path):
 def test_an_environment_that_a_seed_does_not_determine_is_warned_about(tmp_path):
     with pytest.warns(UserWarning, match="the same seed and actions gave two different episodes"):
         rate.collect(f"{HERE}Forgetful,horizon=9,expert=random", tmp_path / "data", episodes=2)
+
+
+def test_addresses_are_listed_and_printed_as_they_are(capsys):
+    assert main(["list", "tasks"]) == 0
+    printed = capsys.readouterr().out
+    assert "gym:<id>" in printed
+    assert "<module>:<function>" in printed
+    assert "\N{PACKAGE}" not in printed  # what :package: could be taken for
+    assert main(["collect", "gym:package:Id-v0", "--output", "nowhere"]) == 2
+    assert "gym:package:Id-v0" in capsys.readouterr().err
+
+
+def test_the_command_line_adds_options_to_the_name(tiny, tmp_path, capsys):
+    folder = str(tmp_path / "data")
+    options = ["--expert", "random", "--horizon", "5", "--environment", "observations=tuple", "longest=4"]
+    assert main(["collect", f"{HERE}make", "--output", folder, "--episodes", "12", *options]) == 0
+    name = f"{HERE}make,horizon=5,expert=random,environment.observations=tuple,environment.longest=4"
+    assert rate.open_dataset(folder).card["task"] == name
+    run = rate.train(tiny(dataset=folder, updates=2), tmp_path / "run", thread_count=1, accelerator="cpu")
+    tasks = ["--tasks", f"{HERE}make,environment.longest=3", "--horizon", "5", "--environment", "observations=tuple"]
+    assert main(["evaluate", str(run), *tasks, "--episodes", "3", "--threads", "1"]) == 0
+    [row] = read_jsonl(run / "scores.jsonl")
+    assert row["task"] == f"{HERE}make,horizon=5,environment.longest=3,environment.observations=tuple"
 
 
 def test_options_are_read_back_as_they_were_given():
