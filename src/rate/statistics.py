@@ -104,16 +104,22 @@ def bootstrap_interval(
 def latest(rows: Iterable[Row]) -> list[Row]:
     """The rows that count: of repeated ones the last, and of each variant only those of its last row's recipe.
 
-    Seeds of an older recipe are dropped, not averaged with the new ones; they then show as missing.
+    Seeds of an older recipe are dropped, not averaged with the new ones; they then show as missing. A row with `trained_for`
+    is of a policy for that task alone, whose recipe is compared with those of the same task.
     """
     checked = [_checked(row) for row in rows]
-    recipes = {(row["variant"], row["checkpoint"]): row.get("recipe") for row in checked}
+    recipes = {_policy(row): row.get("recipe") for row in checked}
     kept = {
         (row["variant"], row["checkpoint"], row["task"], row["seed"]): row
         for row in checked
-        if row.get("recipe") == recipes[row["variant"], row["checkpoint"]]
+        if row.get("recipe") == recipes[_policy(row)]
     }
     return list(kept.values())
+
+
+def _policy(row: Row) -> tuple[str, ...]:
+    """What a recipe is the recipe of."""
+    return row["variant"], row["checkpoint"], row.get("trained_for", "")
 
 
 def summarise(rows: Iterable[Row], variants: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Summary]:
