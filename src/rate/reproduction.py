@@ -186,7 +186,11 @@ def _begin(name: str, experiment: Experiment, plan: Plan, folder: Path) -> None:
     """Write what the report needs to know, before the long work begins."""
     folder.mkdir(parents=True, exist_ok=True)
     runs = [
-        {"variant": experiment.reported(variant), "seed": seed, "folder": Path(os.path.relpath(work.run, folder)).as_posix()}
+        {
+            "variant": experiment.reported(variant),
+            "seed": seed,
+            "folder": Path(os.path.relpath(work.run, folder)).as_posix(),
+        }
         for (member, variant, seed), work in plan.items()
         if member == name
     ]

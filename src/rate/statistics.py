@@ -97,7 +97,7 @@ def bootstrap_interval(
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, but {level} was given")
-    means = _resampled_means(scores_by_seed, resamples, seed)
+    means = bootstrap_means(scores_by_seed, resamples, seed)
     return _percentiles(statistic(means, axis=-1), level)
 
 
@@ -169,7 +169,7 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
         seed_means = [values.mean() for values in scores]
         mean, error = mean_standard_error(seed_means if len(scores) > 1 else scores[0])
         middle = float(interquartile_mean(seed_means))
-        resampled = _resampled_means(scores, 2000, 0)
+        resampled = bootstrap_means(scores, 2000, 0)
         interval = _percentiles(resampled.mean(-1), 0.95)
         middle_interval = _percentiles(interquartile_mean(resampled), 0.95)
     return Summary(
@@ -190,7 +190,7 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
     )
 
 
-def _resampled_means(scores_by_seed: Sequence[ArrayLike], resamples: int, seed: int) -> np.ndarray:
+def bootstrap_means(scores_by_seed: Sequence[ArrayLike], resamples: int, seed: int) -> np.ndarray:
     """Means of resampled episodes of resampled seeds, [resamples, seeds]."""
     scores = [_finite(values) for values in scores_by_seed]
     if not scores:

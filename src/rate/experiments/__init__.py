@@ -35,7 +35,7 @@ class Experiment:
     from the paper where it does; written once there are results. inspected: variants whose first seed is inspected, too.
     single: variants that are trained for one task alone, on data of their own: the name that they are reported under, and the only
     task that they are scored on. usual: of an experiment larger than one wants to run at once, the names and the tasks that are run
-    where no others are asked for.
+    where no others are asked for. sums: groups of tasks whose scores are added up, by name.
     """
 
     title: str
@@ -61,6 +61,7 @@ class Experiment:
     inspected: tuple[str, ...] = ()
     single: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     usual: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def conditions(self) -> dict[str, tuple[str, "Corruption | None"]]:
@@ -151,6 +152,7 @@ class Experiment:
             "grid": {variant: list(place) for variant, place in self.grid.items() if variant in self.variants},
             "grid_axis": self.grid_axis,
             "remarks": self.remarks,
+            "sums": {group: list(tasks) for group, tasks in self.sums.items()},
         }
 
 

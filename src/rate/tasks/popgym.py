@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 from rate.spaces import flatten, unflatten
-from rate.tasks import Agent, Family, Task
+from rate.tasks import Family, Task
 from rate.tasks.popgym_players import Player, players
 
 SIZES = ("Easy", "Medium", "Hard")
@@ -63,7 +63,9 @@ class PlayingAgent:
     players read fixed definitions from; it is never stepped, so it holds nothing of the episodes that are played.
     """
 
-    def __init__(self, player: Callable[[Any, int], Player], environment: Callable[[], gymnasium.Env[Any, Any]]) -> None:
+    def __init__(
+        self, player: Callable[[Any, int], Player], environment: Callable[[], gymnasium.Env[Any, Any]]
+    ) -> None:
         self._player = player
         self._definition = environment()
         self._space = self._definition.observation_space
@@ -71,7 +73,9 @@ class PlayingAgent:
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         """Make a new player for every row."""
-        self._players = [self._player(self._definition, int(seed)) for seed in (range(batch) if seeds is None else seeds)]
+        self._players = [
+            self._player(self._definition, int(seed)) for seed in (range(batch) if seeds is None else seeds)
+        ]
 
     def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
         """Ask every player in turn.
