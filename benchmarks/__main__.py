@@ -1,8 +1,11 @@
-"""`python -m benchmarks [acting|models|training] [--quick]`: measure, append rows to results.jsonl, render README.md."""
+"""`python -m benchmarks [acting|models|training] [--quick]`: measure, append rows to results.jsonl, render README.md.
+
+`python -m benchmarks popgym-experts` scores the experts of POPGym instead and appends to results/popgym-experts.jsonl.
+"""
 
 import argparse
 
-from benchmarks import acting, models, training
+from benchmarks import acting, models, popgym_experts, training
 from benchmarks.rows import record, render
 
 SUITES = {"acting": acting.measure, "models": models.measure, "training": training.measure}
@@ -13,9 +16,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Speed and memory beside a textbook baseline."
     )
-    parser.add_argument("suite", nargs="?", choices=SUITES, help="one suite; all if left out")
+    parser.add_argument(
+        "suite", nargs="?", choices=[*SUITES, popgym_experts.NAME], help="one suite; all of speed if left out"
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes only, about a minute in all")
     arguments = parser.parse_args()
+    if arguments.suite == popgym_experts.NAME:
+        for row in popgym_experts.measure(arguments.quick):
+            print(f"{row['task']:40} {row['variant']:8} {row['value']:7.3f} ± {row['standard_error']:.3f}")
+        return
     for name in [arguments.suite] if arguments.suite else SUITES:
         for measurement in SUITES[name](arguments.quick):
             row = record(measurement)

@@ -16,7 +16,7 @@ FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SO
 
 LAYERS = [
     {"episode", "spaces", "files", "progress", "threads", "segment", "statistics", "drawing", "page"},
-    {"dataset", "models", "tasks", "figures", "tables", "inspection_figures", "probe"},
+    {"dataset", "models", "tasks", "figures", "tables", "inspection_figures", "probe", "sums"},
     {"recipe", "rollout", "critics", "objectives", "actor", "runlog", "evidence", "corruption", "tracing"},
     {"learner", "rundir", "released", "reporting", "overview"},
     {"checkpoint", "acting", "selection", "published"},
@@ -30,7 +30,7 @@ APART = [{"dataset", "models", "tasks"}, {"episode", "spaces", "files", "segment
 """Rooms that never import one another."""
 
 TORCH_FREE = {"files", "spaces", "episode", "tasks", "statistics", "drawing", "figures", "tables", "page", "evidence"}
-TORCH_FREE |= {"reporting", "published", "rollout", "progress"}
+TORCH_FREE |= {"reporting", "sums", "published", "rollout", "progress"}
 """Rooms for reports and simulators, which need no torch."""
 
 

@@ -298,7 +298,8 @@ def reproduce(
     experiment: Annotated[str, tyro.conf.Positional],
     output: Path | None = None,
     seeds: tuple[int, ...] = (),
-    variants: tuple[str, ...] = (),
+    variants: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--models"])] = (),
+    tasks: tuple[str, ...] = (),
     jobs: int = 1,
     threads: int = 0,
     smoke: bool = False,
@@ -310,6 +311,7 @@ def reproduce(
         output: Folder for everything; by default runs/<experiment>, or runs/<experiment>-smoke.
         seeds: Only these seeds.
         variants: Only these variants.
+        tasks: Only these evaluation tasks; in popgym, only policies for them.
         jobs: Runs side by side, with one thread each.
         threads: CPU threads of a single job; 0 measures what is fastest.
         smoke: The same in seconds, to see that it runs; its numbers mean nothing.
@@ -317,7 +319,15 @@ def reproduce(
     from rate.reproduction import reproduce as run
 
     folder = run(
-        experiment, output, seeds=seeds, variants=variants, jobs=jobs, threads=threads, smoke=smoke, show_progress=True
+        experiment,
+        output,
+        seeds=seeds,
+        variants=variants,
+        tasks=tasks,
+        jobs=jobs,
+        threads=threads,
+        smoke=smoke,
+        show_progress=True,
     )
     _show_report(folder)
 

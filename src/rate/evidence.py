@@ -27,7 +27,7 @@ class Facts:
 
     order: variants, the one it is about first. seeds: those planned. paper: what the paper says, by variant. runs: variant and
     folder of each run. grid: panel and row of a variant in a heat map; grid_axis: what its rows are. inspected: variants whose
-    first run shows what its memory does.
+    first run shows what its memory does. sums: groups of tasks whose scores are added up, by name.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Facts:
     grid_axis: str = ""
     remarks: str = ""
     inspected: tuple[str, ...] = ()
+    sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,11 @@ def read_facts(path: Path) -> Facts:
     facts["runs"] = tuple(
         (_typed(path, "runs", run.get("variant"), str), _typed(path, "runs", run.get("folder"), str)) for run in runs
     )
+    sums = _typed(path, "sums", data.get("sums", {}), dict)
+    facts["sums"] = {
+        group: tuple(_typed(path, "sums", task, str) for task in _typed(path, "sums", tasks, list))
+        for group, tasks in sums.items()
+    }
     grid = _typed(path, "grid", data.get("grid", {}), dict)
     facts["grid"] = {}
     for variant, place in grid.items():

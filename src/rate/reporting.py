@@ -10,6 +10,7 @@ from rate import figures, page
 from rate.evidence import Evidence, Facts, ReportError, read_evidence, read_object
 from rate.files import atomic_write
 from rate.statistics import Conditional, Summary, conditionals, summarise
+from rate.sums import left_out, sum_table, sums
 from rate.tables import (
     METHOD,
     Published,
@@ -120,6 +121,11 @@ def sections(
 ) -> list[Part]:
     """The sections of a report in their order; published numbers are set beside the measured ones."""
     facts, summaries, parts = evidence.facts, results.summaries, [_result(evidence.facts, results.summaries, pictures)]
+    if facts.sums and summaries:
+        own = [row for row in evidence.rows if row["checkpoint"] == summaries[0].checkpoint]
+        parts.append(
+            Part("Sums over tasks", left_out(own, facts.sums), table=sum_table(sums(own, facts.sums), published))
+        )
     if facts.remarks:
         parts.append(Part("What it shows", facts.remarks))
     paper = {**(published.in_words() if published else {}), **facts.paper}

@@ -61,6 +61,7 @@ def reproduce(
     *,
     seeds: Sequence[int] | None = None,
     variants: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
     jobs: int = 1,
     threads: int = 0,
     smoke: bool = False,
@@ -68,7 +69,7 @@ def reproduce(
 ) -> Path:
     """Run an experiment and return its folder, with rows.jsonl, summary.json, report.html, report.md and figures.
 
-    output: the folder, by default runs/<name>, or runs/<name>-smoke. seeds, variants: only these. jobs: processes side by
+    output: the folder, by default runs/<name>, or runs/<name>-smoke. seeds, variants, tasks: only these. jobs: processes side by
     side, one thread each. threads: CPU threads of a single job, 0 to measure. smoke: the same in seconds; the numbers then
     mean nothing. What is there already is kept: finished runs and scored tasks are not done again. The experiments of a suite
     share data and runs, and each has its own folder in the suite's.
@@ -79,7 +80,7 @@ def reproduce(
     for member in found.members if isinstance(found, Suite) else (name,):
         experiment = find(member)
         assert isinstance(experiment, Experiment)
-        members[member] = _narrow(experiment.smoke() if smoke else experiment, seeds, variants)
+        members[member] = _narrow(experiment, seeds, variants, tasks, smoke)
     shared = isinstance(found, Suite)
     data = _collect(members.values(), output, shared, show_progress)
     work = _plan(members, data, output, shared)
@@ -114,12 +115,18 @@ def reproduce(
     return output
 
 
-def _narrow(experiment: Experiment, seeds: Sequence[int] | None, variants: Sequence[str] | None) -> Experiment:
-    unknown = set(variants or ()) - set(experiment.variants)
-    if unknown:
-        raise ValueError(f"unknown variants {sorted(unknown)}; variants are: {', '.join(experiment.variants)}")
-    kept = {name: recipe for name, recipe in experiment.variants.items() if not variants or name in variants}
-    return replace(experiment, variants=kept, seeds=tuple(seeds) if seeds else experiment.seeds)
+def _narrow(
+    experiment: Experiment,
+    seeds: Sequence[int] | None,
+    variants: Sequence[str] | None,
+    tasks: Sequence[str] | None,
+    smoke: bool,
+) -> Experiment:
+    kept = experiment.narrowed(variants or (), tasks or ())
+    if not kept.variants or not kept.evaluations:
+        raise ValueError("nothing is left to run: none of the variants that were asked for is scored on these tasks")
+    kept = kept.smoke() if smoke else kept
+    return replace(kept, seeds=tuple(seeds) if seeds else kept.seeds)
 
 
 def _collect(
@@ -169,6 +176,9 @@ def _identity(recipe: Recipe) -> str:
 
 def _scores(experiment: Experiment, variant: str, seed: int) -> dict[str, list[Score]]:
     """What a variant is scored on, by the name under which its scores are reported."""
+    if variant in experiment.single:
+        name, task = experiment.single[variant]
+        return {name: [Score(task, experiment.checkpoint, experiment.episodes)]}
     tasks = {task: experiment.fewer_episodes.get(task, experiment.episodes) for task in experiment.evaluations}
     if seed == experiment.seeds[0]:
         tasks |= experiment.long_evaluations
@@ -183,7 +193,11 @@ def _begin(name: str, experiment: Experiment, plan: Plan, folder: Path) -> None:
     """Write what the report needs to know, before the long work begins."""
     folder.mkdir(parents=True, exist_ok=True)
     runs = [
-        {"variant": variant, "seed": seed, "folder": Path(os.path.relpath(work.run, folder)).as_posix()}
+        {
+            "variant": experiment.reported(variant),
+            "seed": seed,
+            "folder": Path(os.path.relpath(work.run, folder)).as_posix(),
+        }
         for (member, variant, seed), work in plan.items()
         if member == name
     ]
@@ -291,5 +305,6 @@ def _gather(name: str, experiment: Experiment, plan: Plan, folder: Path) -> None
         for condition, scores in _scores(experiment, variant, seed).items():
             for score in scores:
                 newest = [row for row in scored if score.matches(row)][-1]
-                rows.append({**newest, "experiment": name, "variant": condition})
+                trained = {"trained_for": score.task} if variant in experiment.single else {}
+                rows.append({**newest, "experiment": name, "variant": condition, **trained})
     atomic_write(folder / ROWS, "".join(json.dumps(row) + "\n" for row in rows))

@@ -97,23 +97,29 @@ def bootstrap_interval(
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, but {level} was given")
-    means = _resampled_means(scores_by_seed, resamples, seed)
+    means = bootstrap_means(scores_by_seed, resamples, seed)
     return _percentiles(statistic(means, axis=-1), level)
 
 
 def latest(rows: Iterable[Row]) -> list[Row]:
     """The rows that count: of repeated ones the last, and of each variant only those of its last row's recipe.
 
-    Seeds of an older recipe are dropped, not averaged with the new ones; they then show as missing.
+    Seeds of an older recipe are dropped, not averaged with the new ones; they then show as missing. A row with `trained_for`
+    is of a policy for that task alone, whose recipe is compared with those of the same task.
     """
     checked = [_checked(row) for row in rows]
-    recipes = {(row["variant"], row["checkpoint"]): row.get("recipe") for row in checked}
+    recipes = {_policy(row): row.get("recipe") for row in checked}
     kept = {
         (row["variant"], row["checkpoint"], row["task"], row["seed"]): row
         for row in checked
-        if row.get("recipe") == recipes[row["variant"], row["checkpoint"]]
+        if row.get("recipe") == recipes[_policy(row)]
     }
     return list(kept.values())
+
+
+def _policy(row: Row) -> tuple[str, ...]:
+    """What a recipe is the recipe of."""
+    return row["variant"], row["checkpoint"], row.get("trained_for", "")
 
 
 def summarise(rows: Iterable[Row], variants: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Summary]:
@@ -163,7 +169,7 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
         seed_means = [values.mean() for values in scores]
         mean, error = mean_standard_error(seed_means if len(scores) > 1 else scores[0])
         middle = float(interquartile_mean(seed_means))
-        resampled = _resampled_means(scores, 2000, 0)
+        resampled = bootstrap_means(scores, 2000, 0)
         interval = _percentiles(resampled.mean(-1), 0.95)
         middle_interval = _percentiles(interquartile_mean(resampled), 0.95)
     return Summary(
@@ -184,7 +190,7 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
     )
 
 
-def _resampled_means(scores_by_seed: Sequence[ArrayLike], resamples: int, seed: int) -> np.ndarray:
+def bootstrap_means(scores_by_seed: Sequence[ArrayLike], resamples: int, seed: int) -> np.ndarray:
     """Means of resampled episodes of resampled seeds, [resamples, seeds]."""
     scores = [_finite(values) for values in scores_by_seed]
     if not scores:

@@ -2,7 +2,7 @@
 
 import ast
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -34,6 +34,9 @@ class Experiment:
     while acting, by name, each scored in addition for all variants that `corrupted` names. grid: for a heat map, the panel and
     row of a variant, whose columns are the evaluations; grid_axis: what the rows are. remarks: what was seen, and why it differs
     from the paper where it does; written once there are results. inspected: variants whose first seed is inspected, too.
+    single: variants that are trained for one task alone, on data of their own: the name that they are reported under, and the only
+    task that they are scored on. usual: of an experiment larger than one wants to run at once, the names and the tasks that are run
+    where no others are asked for. sums: groups of tasks whose scores are added up, by name.
     """
 
     title: str
@@ -57,30 +60,75 @@ class Experiment:
     grid_axis: str = ""
     remarks: str = ""
     inspected: tuple[str, ...] = ()
+    single: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    usual: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def conditions(self) -> dict[str, tuple[str, "Corruption | None"]]:
         """What is scored under which name: a variant as it is, or with its memory disturbed in a certain way."""
-        found: dict[str, tuple[str, Corruption | None]] = {variant: (variant, None) for variant in self.variants}
+        found: dict[str, tuple[str, Corruption | None]]
+        found = {variant: (variant, None) for variant in self.variants if variant not in self.single}
         for variant in self.corrupted:
             if variant in self.variants:
                 found |= {f"{variant}, {name}": (variant, corruption) for name, corruption in self.corruptions.items()}
         return found
 
-    def smoke(self) -> "Experiment":
-        """The same experiment in seconds: few episodes, updates and evaluations. Its numbers mean nothing."""
+    def reported(self, variant: str) -> str:
+        """The name that a variant's scores are reported under."""
+        return self.single[variant][0] if variant in self.single else variant
+
+    @property
+    def order(self) -> list[str]:
+        """Every name that scores are reported under, the one it is about first."""
+        return list(dict.fromkeys([*map(self.reported, self.variants), *self.conditions]))
+
+    def narrowed(self, names: Sequence[str] = (), tasks: Sequence[str] = ()) -> "Experiment":
+        """Only what is reported under these names and scored on these tasks; where nothing is asked for, what is usual.
+
+        Data that nothing is left to learn from is left out. An unknown name or task is a ValueError that says what is allowed.
+        """
+        for what, given, allowed in (
+            ("variants", names, [*map(self.reported, self.variants), *self.variants]),
+            ("tasks", tasks, self.evaluations),
+        ):
+            if unknown := set(given) - set(allowed):
+                raise ValueError(f"unknown {what} {sorted(unknown)}; {what} are: {', '.join(dict.fromkeys(allowed))}")
+        names, tasks = names or self.usual[0], tasks or self.usual[1]
+        evaluations = tuple(task for task in self.evaluations if not tasks or task in tasks)
+        kept = {
+            variant: recipe
+            for variant, recipe in self.variants.items()
+            if (not names or variant in names or self.reported(variant) in names)
+            and (variant not in self.single or self.single[variant][1] in evaluations)
+        }
+        used = {recipe.dataset for recipe in kept.values()}
         return replace(
             self,
+            data={name: collection for name, collection in self.data.items() if name in used},
+            variants=kept,
+            evaluations=evaluations,
+            long_evaluations={
+                task: episodes for task, episodes in self.long_evaluations.items() if not tasks or task in tasks
+            },
+            usual=((), ()),
+        )
+
+    def smoke(self) -> "Experiment":
+        """The same experiment in seconds: few episodes, updates and evaluations. Its numbers mean nothing."""
+        short = self.narrowed(self.usual[0], (self.usual[1] or self.evaluations)[:2]) if self.single else self
+        return replace(
+            short,
             title=f"Smoke test, no result: {self.title}",
             remarks="",
-            data={name: replace(collection, episodes=48) for name, collection in self.data.items()},
+            data={name: replace(collection, episodes=48) for name, collection in short.data.items()},
             variants={
                 name: replace(
                     recipe, updates=3, batch_size=8, checkpoint_every=2, optimiser=replace(recipe.optimiser, warmup=1)
                 )
-                for name, recipe in self.variants.items()
+                for name, recipe in short.variants.items()
             },
-            evaluations=self.evaluations[:2],
+            evaluations=short.evaluations[:2],
             seeds=self.seeds[:1],
             episodes=4,
             fewer_episodes={},
@@ -98,7 +146,7 @@ class Experiment:
             "command": f"rate reproduce {name}",
             "axis": self.axis,
             "training_length": self.training_length,
-            "order": list(self.conditions),
+            "order": self.order,
             "seeds": list(self.seeds),
             "checkpoint": self.checkpoint,
             "paper": dict(self.paper),
@@ -106,6 +154,7 @@ class Experiment:
             "grid_axis": self.grid_axis,
             "remarks": self.remarks,
             "inspected": [variant for variant in self.inspected if variant in self.variants],
+            "sums": {group: list(tasks) for group, tasks in self.sums.items()},
         }
 
 

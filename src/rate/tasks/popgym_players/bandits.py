@@ -12,8 +12,8 @@ PATIENCE = 2.0
 class BanditPlayer:
     """Plays the arm with the highest Gittins index of its Beta posterior, in closed form.
 
-    The index is that of Brezzi and Lai (2002, Optimal learning and experimentation in bandit problems), eq. 16: the
-    posterior's mean plus its deviation times a boundary of optimal stopping; the discount is such that the horizon is
+    The index is the approximation of Brezzi and Lai (2002, Optimal learning and experimentation in bandit problems): the
+    posterior's mean plus its deviation times a boundary of optimal stopping. The discount is such that the horizon is
     what is left of the episode.
     """
 
@@ -44,7 +44,7 @@ def indices(wins: np.ndarray, losses: np.ndarray, rate: float) -> np.ndarray:
 
 
 def boundary(scale: np.ndarray) -> np.ndarray:
-    """Return the boundary of optimal stopping psi(s) of Brezzi and Lai (2002), eq. 17; ``scale`` is positive."""
+    """Return the boundary of optimal stopping psi(s), pieced together as by Brezzi and Lai (2002); ``scale`` is positive."""
     root = np.sqrt(scale)
     logarithm = np.log(np.maximum(scale, 15.0))
     far = np.sqrt(2 * logarithm - np.log(logarithm) - np.log(16 * np.pi))

@@ -1,0 +1,104 @@
+"""POPGym: one small policy per task, model and seed, against memory puzzles and reactive control.
+
+Claim: RATE's sum of returns over memory puzzles is above that of DT, BC-LSTM and BC-MLP, and on a par with theirs over reactive
+tasks.
+Source: Table 2 and Table 9 of the paper, whose Medium and Hard rows are interchanged; small models, data of scripted experts.
+Data: 300 episodes per task of an expert that is better than the paper's data in almost every task (results/popgym-experts.jsonl).
+Cost: about a minute per run on one core; sixteen tasks, four models and two seeds where nothing else is asked for.
+Command: rate reproduce popgym, with --tasks for any of the 48 and --variants for any model
+"""
+
+import math
+
+from rate.experiments import Collection, Experiment
+from rate.models import (
+    config_class,
+    dt,
+    lstm,
+    mlp,
+    names,
+    rate,
+)
+from rate.models.backbone import ModelConfig
+from rate.recipe import Recipe
+from rate.tasks import popgym
+from rate.tasks.popgym import GAMES, SIZES
+
+SEGMENTS = 3
+EPISODES, UPDATES = 300, 200
+
+SEEN = {"LabyrinthEscape": (78, 180, 270), "LabyrinthExplore": (99, 201, 330)}
+"""Windows of games whose experts need far fewer steps than an episode may have."""
+
+STEPS = {
+    f"{name}{size}": steps
+    for name, game in GAMES.items()
+    for size, steps in zip(SIZES, SEEN.get(name, game.steps), strict=True)
+}
+"""Steps in the training window of every task."""
+
+PUZZLES = (
+    "AutoencodeEasy",
+    "BattleshipEasy",
+    "ConcentrationEasy",
+    "CountRecallEasy",
+    "HigherLowerEasy",
+    "LabyrinthEscapeEasy",
+    "MineSweeperEasy",
+    "MultiarmedBanditEasy",
+    "RepeatFirstEasy",
+    "RepeatPreviousEasy",
+)
+REACTIVE = (
+    "NoisyPositionOnlyCartPoleEasy",
+    "NoisyPositionOnlyPendulumEasy",
+    "PositionOnlyCartPoleEasy",
+    "PositionOnlyPendulumEasy",
+    "PositionOnlyPendulumHard",
+    "VelocityOnlyCartPoleEasy",
+)
+MODELS = ("rate", "dt", "bc-lstm", "bc-mlp")
+
+
+def batch(steps: int) -> int:
+    """Windows in a batch: fewer where they are long, so that a run stays near a minute."""
+    return 32 if steps <= 110 else 16
+
+
+def model(name: str, steps: int) -> ModelConfig:
+    """The model of a reported name, with three segments that span the window."""
+    length = math.ceil(steps / SEGMENTS)
+    if name == "rate":
+        # All earlier segments are cached, as the paper does where rewards are dense.
+        return rate.Config(length, SEGMENTS, dropout=0.1, attention_dropout=0.0, cached_states=6 * length)
+    if name == "dt":
+        return dt.Config(length, SEGMENTS)
+    kinds = {"bc-lstm": lstm.Config, "bc-mlp": mlp.Config}
+    kind = kinds.get(name) or config_class(name)
+    return kind(segment_length=length, segments=SEGMENTS)
+
+
+OTHERS = tuple(sorted(set(names()) - {"rate", "dt", "lstm", "mlp", "oracle-dt", "dt-xl"}))
+VARIANTS = {f"{name}-{task}": (name, task) for name in (*MODELS, *OTHERS) for task in STEPS}
+
+EXPERIMENT = Experiment(
+    title="POPGym: memory puzzles and reactive tasks",
+    claim="RATE's returns over memory puzzles sum to more than those of DT, BC-LSTM and BC-MLP; over reactive tasks, to as much.",
+    source="Tables 2 and 9 (Medium and Hard put right); small models, data of scripted experts",
+    cost="about two hours on one core",
+    data={task: Collection(f"popgym/{task}", EPISODES) for task in STEPS},
+    variants={
+        variant: Recipe(dataset=task, model=model(name, STEPS[task]), updates=UPDATES, batch_size=batch(STEPS[task]))
+        for variant, (name, task) in VARIANTS.items()
+    },
+    single={variant: (name, f"popgym/{task}") for variant, (name, task) in VARIANTS.items()},
+    usual=(MODELS, tuple(f"popgym/{task}" for task in (*PUZZLES, *REACTIVE))),
+    evaluations=tuple(f"popgym/{task}" for task in STEPS),
+    seeds=(0, 1),
+    axis="task",
+    sums={
+        "all": tuple(f"popgym/{task}" for task in STEPS),
+        "memory puzzles": tuple(f"popgym/{game}{size}" for game in popgym.PUZZLES for size in SIZES),
+        "reactive": tuple(f"popgym/{game}{size}" for game in popgym.REACTIVE for size in SIZES),
+    },
+)
