@@ -123,17 +123,18 @@ def test_segments_are_shorter_in_the_asked_share_of_updates(tiny, tmp_path):
         tiny(shorter_segments=1.5)
 
 
-def test_windows_are_whole_in_the_asked_share_of_updates(tiny, tmp_path):
-    recipe = tiny(shorter_segments=0.25, whole_windows=0.5, segment_length=6)
+def test_segments_are_longer_in_the_asked_share_of_updates(tiny, tmp_path):
+    recipe = tiny(shorter_segments=0.25, longer_segments=0.5, segment_length=6)
     lengths = [training._segment_length(recipe, 3, update) for update in range(400)]
     window = recipe.model.window
     assert window > 6
-    wanted = {2: 50, 3: 50, 6: 100, window: 200}
+    assert recipe.model.segments == 3
+    wanted = {2: 50, 3: 50, 6: 100, 9: 100, window: 100}
     assert {length: lengths.count(length) for length in wanted} == pytest.approx(wanted, abs=40)
-    assert np.isfinite(column(train(tiny(whole_windows=1.0), tmp_path / "run"))).all()
-    assert recipe.hash != replace(recipe, whole_windows=0.0).hash
+    assert np.isfinite(column(train(tiny(longer_segments=1.0), tmp_path / "run"))).all()
+    assert recipe.hash != replace(recipe, longer_segments=0.0).hash
     with pytest.raises(ValueError, match="together they must not exceed 1"):
-        tiny(shorter_segments=0.6, whole_windows=0.5)
+        tiny(shorter_segments=0.6, longer_segments=0.5)
 
 
 def test_the_first_loss_does_not_depend_on_the_truncation_of_backpropagation(tiny):

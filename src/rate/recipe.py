@@ -107,9 +107,9 @@ class Recipe:
     shorter_segments: float = 0.0
     """Fraction of the updates whose segments are a half or a third as long, so that memory learns to be handed over more often than
     the window asks for."""
-    whole_windows: float = 0.0
-    """Fraction of the updates whose window is one segment, as a Decision Transformer sees it: attention learns there what memory
-    must then deliver."""
+    longer_segments: float = 0.0
+    """Fraction of the updates whose windows are cut into fewer segments, of any number down to one: attention learns there what
+    memory must then deliver."""
     curriculum: bool = False
     """Train in N stages of equal length, the n-th on episodes of at most n segments."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -147,14 +147,14 @@ class Recipe:
             raise ValueError(
                 "update_per_segment needs bptt_segments of at least 1: an update cannot wait for later segments"
             )
-        for name in ("shorter_segments", "whole_windows"):
+        for name in ("shorter_segments", "longer_segments"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], but {getattr(self, name)} was given")
             if getattr(self, name) and self.model.training_segment_length != self.model.segment_length:
                 raise ValueError(f"{name} goes with models that are trained segment by segment: leave it at 0")
-        if self.shorter_segments + self.whole_windows > 1:
+        if self.shorter_segments + self.longer_segments > 1:
             raise ValueError(
-                f"shorter_segments and whole_windows are {self.shorter_segments} and {self.whole_windows}, but are shares of "
+                f"shorter_segments and longer_segments are {self.shorter_segments} and {self.longer_segments}, but are shares of "
                 "the same updates: together they must not exceed 1"
             )
         if not 0 <= self.selection.fraction < 1:
@@ -171,7 +171,7 @@ class Recipe:
         """Twelve hexadecimal digits that name the recipe, wherever its dataset lies."""
         data = {**self.to_json(), "dataset": ""}
         # An option that came later counts where it is used, so recipes from before keep their names.
-        for name in ("shorter_segments", "whole_windows"):
+        for name in ("shorter_segments", "longer_segments"):
             if not data[name]:
                 del data[name]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

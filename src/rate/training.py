@@ -289,13 +289,15 @@ def _update(
 
 
 def _segment_length(recipe: Recipe, seed: int, update: int) -> int:
-    """Steps of a segment in an update: those of the model, a half or a third of them, or the whole window."""
+    """Steps of a segment in an update: those of the model, a half or a third of them, or more, up to the whole window."""
     length = recipe.model.training_segment_length
     generator = np.random.default_rng([seed, update])
     share = generator.random()
     if share < recipe.shorter_segments:
         return max(1, length // int(generator.integers(2, 4)))
-    return recipe.model.window if share >= 1 - recipe.whole_windows else length
+    if share >= 1 - recipe.longer_segments and recipe.model.segments > 1:
+        return -(-recipe.model.window // int(generator.integers(1, recipe.model.segments)))
+    return length
 
 
 class _Part:

@@ -17,16 +17,16 @@ from rate.recipe import OptimiserConfig, Recipe
 
 SIZES = (11, 21, 31, 41, 61, 91, 151, 251, 401, 501)
 
-# In whole windows attention learns to compare with the object seen before; in short segments memory learns to deliver it.
+# In long segments attention learns to compare with the object seen before; in short ones memory learns to deliver it.
 RATE = Recipe(
     dataset="symbolic",
     model=rate.Config(dropout=0.1, attention_dropout=0.0),
     updates=1200,
     shorter_segments=0.3,
-    whole_windows=0.3,
+    longer_segments=0.4,
     optimiser=OptimiserConfig(learning_rate=2e-3),
 )
-PLAIN = replace(RATE, shorter_segments=0.0, whole_windows=0.0)
+PLAIN = replace(RATE, shorter_segments=0.0, longer_segments=0.0)
 
 EXPERIMENT = Experiment(
     title="Minigrid-Memory: from 41 x 41 cells to 501 x 501",
