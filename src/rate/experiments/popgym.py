@@ -4,21 +4,15 @@ Claim: RATE's sum of returns over memory puzzles is above that of DT, BC-LSTM an
 tasks.
 Source: Table 2 and Table 9 of the paper, whose Medium and Hard rows are interchanged; small models, data of scripted experts.
 Data: 300 episodes per task of an expert that is better than the paper's data in almost every task (results/popgym-experts.jsonl).
-Cost: one to two minutes per run of a transformer on one core, seconds for the other models; sixteen tasks, four models and two seeds where nothing else is asked for.
+Cost: about a minute per run of a transformer on one core, ten seconds for other models; sixteen tasks, four models and two seeds
+where nothing else is asked for.
 Command: rate reproduce popgym, with --tasks for any of the 48 and --variants for any model
 """
 
 import math
 
 from rate.experiments import Collection, Experiment
-from rate.models import (
-    config_class,
-    dt,
-    lstm,
-    mlp,
-    names,
-    rate,
-)
+from rate.models import config_class, dt, lstm, mlp, names, rate
 from rate.models.backbone import ModelConfig
 from rate.recipe import Recipe
 from rate.tasks import popgym
