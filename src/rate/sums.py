@@ -27,12 +27,17 @@ class Sum:
 
 
 def sums(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> list[Sum]:
-    """One sum per group and variant; rows of one checkpoint, groups of tasks by name."""
+    """One sum per group and variant, where there is something to sum; rows of one checkpoint, groups of tasks by name."""
     scores: dict[tuple[str, str], dict[int, np.ndarray]] = {}
     for row in latest(rows):
         scores.setdefault((row["variant"], row["task"]), {})[row["seed"]] = np.asarray(row["scores"], float)
     variants = dict.fromkeys(variant for variant, _ in scores)
-    return [_sum(group, variant, tasks, scores) for group, tasks in groups.items() for variant in variants]
+    return [
+        _sum(group, variant, tasks, scores)
+        for group, tasks in groups.items()
+        for variant in variants
+        if any((variant, task) in scores for task in tasks)
+    ]
 
 
 def left_out(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> str:
@@ -45,17 +50,16 @@ def left_out(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> str:
 
 def sum_table(found: Sequence[Sum], published: Published | None = None) -> Table:
     """Sum ± standard error and interval, a row per group and variant; with published values also their sum over the same tasks."""
-    columns: tuple[str, ...] = ("tasks", "variant", "sum ± s.e.", "95 % interval", "number of tasks")
+    columns: tuple[str, ...] = ("tasks", "variant", "sum ± s.e.", "95 % interval", "tasks summed")
     rows = []
     for entry in found:
-        lacking = f", {len(entry.missing)} missing" if entry.missing else ""
         rows.append(
             (
                 entry.group,
                 entry.variant,
                 f"{entry.total:.2f} ± {entry.standard_error:.2f}",
                 f"{entry.interval[0]:.2f} to {entry.interval[1]:.2f}",
-                f"{len(entry.tasks)}{lacking}",
+                f"{len(entry.tasks)} of {len(entry.tasks) + len(entry.missing)}",
             )
         )
     if published is None or not published.values:
@@ -69,8 +73,6 @@ def _sum(
 ) -> Sum:
     present = tuple(task for task in tasks if (variant, task) in scores)
     missing = tuple(task for task in tasks if task not in present)
-    if not present:
-        return Sum(group, variant, 0.0, 0.0, (0.0, 0.0), (), missing)
     by_task = [scores[variant, task] for task in present]
     total = sum(float(np.mean([values.mean() for values in seeds.values()])) for seeds in by_task)
     shared = sorted(set.intersection(*(set(seeds) for seeds in by_task)))
@@ -87,6 +89,6 @@ def _sum(
 
 def _printed(entry: Sum, published: Published) -> str:
     values = published.values.get(entry.variant, {})
-    if not entry.tasks or any(task not in values for task in entry.tasks):
+    if any(task not in values for task in entry.tasks):
         return "—"
     return f"{sum(values[task][0] for task in entry.tasks):.2f}"
