@@ -15,14 +15,14 @@ SOURCE = Path(models.__file__).parents[1]
 FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
 
 LAYERS = [
-    {"episode", "spaces", "files", "progress", "threads", "segment", "statistics", "drawing", "page"},
+    {"episode", "spaces", "files", "progress", "threads", "segment", "statistics", "drawing", "page", "console"},
     {"dataset", "models", "tasks", "figures", "tables", "inspection_figures", "probe", "sums"},
     {"recipe", "rollout", "critics", "objectives", "actor", "runlog", "evidence", "corruption", "tracing"},
     {"learner", "rundir", "released", "reporting", "overview"},
     {"checkpoint", "acting", "selection", "published"},
     {"training", "evaluation", "collection", "experiments", "inspection", "imports"},
     {"reproduction"},
-    {"cli", "__init__"},
+    {"cli", "cli_train", "__init__"},
 ]
 """Rooms from the bottom up; a room imports from those below it, and from those beside it unless listed here as APART."""
 

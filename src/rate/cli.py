@@ -1,18 +1,16 @@
 """The command `rate`: verbs over tyro. Each parses, calls one public function, and prints."""
 
-import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Column, Table
 
-out = Console(soft_wrap=True, markup=False, emoji=False)
-err = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
+from rate.cli_train import train
+from rate.console import err, out, show_names
 
 USAGE = """rate: agents that must remember.
 
@@ -48,11 +46,7 @@ def list_(what: Annotated[Literal["all", "models", "tasks", "experiments"], tyro
     }
     for title, names in sources.items():
         if what in ("all", title):
-            table = Table(title=title, title_justify="left", box=None, show_header=False, padding=(0, 2))
-            table.add_column(no_wrap=True, style="bold")
-            for name, description in names().items():
-                table.add_row(name, description)
-            out.print(table)
+            show_names(title, names())
 
 
 def collect(
@@ -88,99 +82,6 @@ def collect(
         f"{output}: {len(dataset)} episodes, {dataset.steps} steps, mean return {dataset.returns.mean():.3f}, "
         f"content {dataset.content_hash[:12]}"
     )
-
-
-def train(arguments: Sequence[str]) -> None:
-    """Train a policy, or resume an interrupted run."""
-    from rate import models
-
-    if "--resume" in arguments or any(argument.startswith("--resume=") for argument in arguments):
-        return tyro.cli(_resume, prog="rate train", args=arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        out.print(
-            "rate train MODEL --dataset FOLDER --run FOLDER [options]: train a policy.\n"
-            "rate train MODEL --help explains every option of a model and of the training.\n"
-            "rate train --resume RUN continues an interrupted run to the same weights.\n",
-            highlight=False,
-        )
-        return list_("models")
-    config = models.config_class(arguments[0])
-    tyro.cli(_train_command(config), prog=f"rate train {arguments[0]}", args=arguments[1:], description=config.__doc__)
-    return None
-
-
-def _train_command(config: type) -> Callable[..., None]:
-    """The training command for one model, whose options are those of its configuration."""
-    from rate.recipe import Recipe
-
-    recipe_class: Any = dataclasses.make_dataclass(
-        "Recipe", [("model", config, dataclasses.field(default_factory=config))], bases=(Recipe,), frozen=True
-    )
-    recipe_class.__doc__ = Recipe.__doc__
-
-    def command(
-        recipe: Annotated[recipe_class, tyro.conf.arg(name="")],  # type: ignore[valid-type]
-        run: Path,
-        seed: int = 0,
-        devices: int = 1,
-        accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-        threads: int = 0,
-        workers: int = 1,
-        loggers: tuple[Literal["tensorboard", "wandb"], ...] = (),
-    ) -> None:
-        """Train a policy.
-
-        Args:
-            recipe: What is trained, on what, and how.
-            run: Folder of the new run.
-            seed: Seed of weights, batches and dropout.
-            devices: Data-parallel processes; each batch is shared among them.
-            accelerator: Where to compute.
-            threads: CPU threads; 0 measures what is fastest.
-            workers: Processes that share the episodes of the selection task.
-            loggers: Where metrics go besides metrics.jsonl. W&B takes its key from wandb_config.yaml or WANDB_API_KEY.
-        """
-        from rate.training import train as start
-
-        values = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(Recipe)}
-        _finish(
-            start(
-                Recipe(**values),
-                run,
-                seed=seed,
-                devices=devices,
-                accelerator=accelerator,
-                thread_count=threads,
-                workers=workers,
-                loggers=loggers,
-                show_progress=True,
-            )
-        )
-
-    return command
-
-
-def _resume(resume: Path) -> None:
-    """Continue an interrupted or killed run from its last checkpoint.
-
-    Args:
-        resume: The run folder.
-    """
-    from rate.training import resume as start
-
-    _finish(start(resume, show_progress=True))
-
-
-def _finish(run: Path) -> None:
-    from rate.files import read_jsonl
-    from rate.runlog import METRICS, spent
-
-    seconds, selection = spent(read_jsonl(run / METRICS))
-    out.print(
-        f"{run}: {seconds:.0f} s, {selection / max(seconds, 1e-9):.0%} of it in choosing the best checkpoint",
-        highlight=False,
-    )
-    out.print(f"{run}: trained. Next: rate evaluate {run} --tasks ..., then rate report {run}", highlight=False)
 
 
 def evaluate(
