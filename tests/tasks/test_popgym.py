@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from conftest import MODEL, RECIPE
 
 from rate.actor import Actor
 from rate.checkpoint import load_policy
@@ -20,7 +21,6 @@ from rate.tasks import Task, find
 from rate.tasks.popgym import GAMES, PUZZLES, REACTIVE, SIZES, PlayingAgent, names
 from rate.tasks.popgym_players.bandits import boundary, indices
 from rate.training import train
-from tests.conftest import MODEL, RECIPE
 
 pytest.importorskip("popgym")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
