@@ -1,6 +1,5 @@
 """Recordings of others as datasets, in files of the real formats."""
 
-
 import h5py
 import numpy as np
 import pytest

@@ -46,5 +46,7 @@ def export_minari(dataset: Dataset, output: str | Path, id: str, *, data_format:
             )
 
     written.update_episodes(buffers())
-    written.update_metadata({"dataset_id": id})
+    written.update_metadata(
+        {"dataset_id": id, "minari_version": require("minari").__version__, "dataset_size": written.get_size()}
+    )
     return folder

@@ -14,7 +14,9 @@ from rate.imports import Recording, Wishes
 from rate.imports._derive import space_of
 from rate.spaces import PLAIN, as_leaf, flatten, leaves
 
-DESCRIPTION = "one .npz of observations, actions, rewards and flags: [N, ...] in a row, or [E, T, ...] with mask or lengths"
+DESCRIPTION = (
+    "one .npz of observations, actions, rewards and flags: [N, ...] in a row, or [E, T, ...] with mask or lengths"
+)
 
 _ENDS = {"terminations": ("terminations", "terminals", "dones"), "truncations": ("truncations", "timeouts")}
 
@@ -113,4 +115,6 @@ def _episode(parts: Mapping[str, np.ndarray], observed: gymnasium.Space[Any], ac
     if set(seen) != set(wanted):
         raise ValueError(f"observations have the leaves {sorted(seen)}, the space has {sorted(wanted)}")
     cast = {name: flatten(space, seen[name])[PLAIN] for name, space in wanted.items()}
-    return Episode(cast, as_leaf(acted, parts["actions"]), parts["rewards"], parts["terminations"], parts["truncations"])
+    return Episode(
+        cast, as_leaf(acted, parts["actions"]), parts["rewards"], parts["terminations"], parts["truncations"]
+    )

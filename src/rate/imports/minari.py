@@ -28,7 +28,9 @@ def read(path: Path, wishes: Wishes) -> Recording:
     """
     data = _data(path)
     if data is None:
-        raise DatasetError(f"{path} is no Minari dataset: give a folder with data/metadata.json, or the id of a local one")
+        raise DatasetError(
+            f"{path} is no Minari dataset: give a folder with data/metadata.json, or the id of a local one"
+        )
     minari = require("minari")
     try:
         source = minari.MinariDataset(data)
