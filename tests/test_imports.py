@@ -39,8 +39,10 @@ def test_d4rl_splits_at_terminals_and_timeouts(tmp_path):
         file["timeouts"] = np.arange(10) == 6
     dataset = import_dataset(tmp_path / "data.hdf5", tmp_path / "out")
     assert dataset.lengths.tolist() == [3, 4, 3]
-    assert dataset.episode(0).terminations[-1] and dataset.episode(1).truncations[-1]
-    assert not dataset.episode(2).terminations.any() and not dataset.episode(2).truncations.any()
+    assert dataset.episode(0).terminations[-1]
+    assert dataset.episode(1).truncations[-1]
+    assert not dataset.episode(2).terminations.any()
+    assert not dataset.episode(2).truncations.any()
 
 
 def test_arrays_in_a_row_and_in_a_block(tmp_path):

@@ -9,12 +9,12 @@ from rate.imports import require
 from rate.spaces import unflatten
 
 
-def export_minari(dataset: Dataset, output: str | Path, id: str, *, data_format: str = "hdf5") -> Path:
-    """Write a dataset as one of Minari's, images byte for byte; returns its folder, `output`/`id`.
+def export_minari(dataset: Dataset, output: str | Path, dataset_id: str, *, data_format: str = "hdf5") -> Path:
+    """Write a dataset as one of Minari's, images byte for byte; returns its folder, `output`/`dataset_id`.
 
     Args:
         output: the folder of datasets; others read it with MINARI_DATASETS_PATH set to it.
-        id: Minari's name of the dataset, such as "namespace/name-v0".
+        dataset_id: Minari's name of the dataset, such as "namespace/name-v0".
         data_format: "hdf5" or "arrow".
 
     Raises:
@@ -23,7 +23,7 @@ def export_minari(dataset: Dataset, output: str | Path, id: str, *, data_format:
     """
     storage = require("minari.dataset.minari_storage").MinariStorage
     buffer = require("minari.data_collector").EpisodeBuffer
-    folder = Path(output) / id
+    folder = Path(output) / dataset_id
     if folder.exists():
         raise DatasetError(f"{folder} exists already: give another id or remove it")
     (folder / "data").mkdir(parents=True)
@@ -47,6 +47,6 @@ def export_minari(dataset: Dataset, output: str | Path, id: str, *, data_format:
 
     written.update_episodes(buffers())
     written.update_metadata(
-        {"dataset_id": id, "minari_version": require("minari").__version__, "dataset_size": written.get_size()}
+        {"dataset_id": dataset_id, "minari_version": require("minari").__version__, "dataset_size": written.get_size()}
     )
     return folder

@@ -36,7 +36,8 @@ def read(path: Path, wishes: Wishes) -> Recording:
         source = minari.MinariDataset(data)
         observed = wishes.observation_space or source.observation_space
         acted = wishes.action_space or source.action_space
-        leaves(observed), leaves(acted)
+        for space in (observed, acted):
+            leaves(space)
     except Exception as error:  # a damaged folder fails in Minari in many ways
         raise DatasetError(f"{path} cannot be read by Minari: {error}; repair or fetch it again") from error
 
