@@ -20,7 +20,7 @@ LAYERS = [
     {"recipe", "rollout", "critics", "objectives", "actor", "runlog", "evidence", "corruption", "tracing"},
     {"learner", "rundir", "released", "reporting", "overview"},
     {"checkpoint", "acting", "selection", "published"},
-    {"training", "evaluation", "collection", "experiments", "inspection", "imports"},
+    {"training", "evaluation", "collection", "experiments", "inspection", "imports", "exports"},
     {"reproduction"},
     {"cli", "cli_train", "__init__"},
 ]
