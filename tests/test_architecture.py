@@ -20,9 +20,9 @@ LAYERS = [
     {"recipe", "rollout", "critics", "objectives", "actor", "runlog", "evidence", "corruption", "tracing"},
     {"learner", "rundir", "released", "reporting", "overview"},
     {"checkpoint", "acting", "selection", "published"},
-    {"training", "evaluation", "collection", "experiments", "inspection", "imports", "exports"},
+    {"training", "evaluation", "collection", "experiments", "inspection", "imports", "exports", "quality"},
     {"reproduction"},
-    {"cli", "cli_train", "__init__"},
+    {"cli", "cli_train", "cli_data", "__init__"},
 ]
 """Rooms from the bottom up; a room imports from those below it, and from those beside it unless listed here as APART."""
 

@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.table import Column, Table
 
+from rate.cli_data import data
 from rate.cli_train import train
 from rate.console import err, out, show_names
 
@@ -16,6 +17,7 @@ USAGE = """rate: agents that must remember.
 
   rate list        models, tasks and experiments
   rate collect     record an expert's episodes into a dataset
+  rate data        import, export, describe and check recorded data
   rate train       train a policy; rate train MODEL --help explains every field
   rate evaluate    score a trained policy by acting step by step
   rate inspect     look into a trained policy: its attention, its memory, and noise in its place
@@ -254,9 +256,10 @@ def _show_report(folder: Path) -> None:
     out.print(f"\nwritten: {folder}/report.html, report.md, summary.json and figures", highlight=False)
 
 
-VERBS: dict[str, Callable[..., None]] = {
+VERBS: dict[str, Callable[..., Any]] = {
     "list": list_,
     "collect": collect,
+    "data": data,
     "train": train,
     "evaluate": evaluate,
     "inspect": inspect,
@@ -278,6 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         err.print(f"rate: unknown verb {verb!r}{hint} Verbs are: {', '.join(VERBS)}", highlight=False)
         return 2
     try:
+        if verb == "data":
+            return data(rest)
         if verb == "train":
             train(rest)
         else:

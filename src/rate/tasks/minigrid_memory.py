@@ -221,14 +221,16 @@ class MinigridMemory(BatchOfOne):
 class MemoryWalker:
     """Solves Minigrid-Memory from what is in sight: goes back until it sees the object, then to the junction, and compares.
 
-    It knows where it is heading from its own turns. Which way it turns about is drawn for every episode.
+    It knows where it is heading from its own turns. Which way it turns about, and how many steps it goes nearer to the object once
+    it has seen it, is drawn for every episode: who imitates it then knows the object from all sides.
     """
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         """Forget the objects of the last episodes."""
         # Drawn apart from the grid, whose generator has the seed itself: or long hallways would all turn to one side.
-        sources = (np.random.default_rng([1, seed]) for seed in (range(batch) if seeds is None else seeds))
+        sources = [np.random.default_rng([1, seed]) for seed in (range(batch) if seeds is None else seeds)]
         self._about = np.array([int(source.integers(2)) for source in sources])  # LEFT or RIGHT
+        self._nearer = np.array([int(source.integers(3)) for source in sources])
         self._object = np.zeros(batch, np.int64)
         self._heading = np.full(batch, EAST)
         self._goal = np.full(batch, WEST)
@@ -240,10 +242,14 @@ class MemoryWalker:
         # Who turns about beside the junction sees an object there, but never while looking along the hallway.
         found = (self._object == 0) & (seen > 0) & (self._heading % 2 == 0)
         self._object = np.where(found, seen, self._object)
+        wall = cells[:, 1, 1] == WALL
+        looking = (self._object > 0) & (self._goal == WEST)
+        turned = looking & ((self._heading != WEST) | (self._nearer == 0) | wall)
+        self._nearer = self._nearer - (looking & ~turned)
         # With a wall ahead on the way from the room the agent is at the junction; its first look is up.
-        arrived = (self._object > 0) & (self._heading == EAST) & (self._goal == EAST) & (cells[:, 1, 1] == WALL)
+        arrived = (self._object > 0) & (self._heading == EAST) & (self._goal == EAST) & wall
         other = (self._goal == NORTH) & (self._heading == NORTH) & (seen != self._object)
-        self._goal = np.select([found, arrived, other], [EAST, NORTH, SOUTH], self._goal)
+        self._goal = np.select([turned, arrived, other], [EAST, NORTH, SOUTH], self._goal)
         difference = (self._goal - self._heading) % 4
         turn = np.where(difference == 2, self._about, np.where(difference == 1, RIGHT, LEFT))
         actions = np.where(difference == 0, FORWARD, turn) if forced is None else forced
