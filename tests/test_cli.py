@@ -94,7 +94,7 @@ def test_the_help_of_every_model_explains_every_field(model, capsys, monkeypatch
 @pytest.mark.parametrize(
     ("command", "parts"),
     [
-        ("trian", ["unknown verb 'trian'", "did you mean 'train'", "list, collect, train"]),
+        ("trian", ["unknown verb 'trian'", "did you mean 'train'", "list, collect, data, train"]),
         ("train rat --dataset d --run r", ["unknown model 'rat'", "did you mean 'rate'", "dt-xl"]),
         ("train rate --dataset d --run r --model.widht 3", ["--model.widht", "--model.width"]),
         ("train rate --dataset d --run r --model.width 0", ["width must be at least 1, but 0 was given"]),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import gymnasium
 import numpy as np
@@ -12,8 +12,10 @@ import tyro
 from rich.table import Table
 
 from rate.console import err, out
-from rate.dataset import Dataset
 from rate.spaces import from_json
+
+if TYPE_CHECKING:
+    from rate.dataset import Dataset  # it imports torch
 
 USAGE = """rate data VERB: recorded data of your own.
 
@@ -168,7 +170,7 @@ def _space(text: str) -> gymnasium.Space[Any] | None:
         ) from error
 
 
-def _ends(found: Dataset) -> tuple[float, float, float]:
+def _ends(found: "Dataset") -> tuple[float, float, float]:
     """Shares of episodes that were terminated, truncated, and neither."""
     last = found.arrays["episode_offsets"][1:] - 1
     terminated, truncated = (float(found.arrays[name][last].mean()) for name in ("terminations", "truncations"))
