@@ -1,14 +1,14 @@
-"""`python -m benchmarks [acting|models|training] [--quick]`: measure, append rows to results.jsonl, render README.md.
+"""`python -m benchmarks [acting|models|training|frames] [--quick]`: measure, append rows to results.jsonl, render README.md.
 
 `python -m benchmarks popgym-experts` scores the experts of POPGym instead and appends to results/popgym-experts.jsonl.
 """
 
 import argparse
 
-from benchmarks import acting, models, popgym_experts, training
+from benchmarks import acting, frames, models, popgym_experts, training
 from benchmarks.rows import record, render
 
-SUITES = {"acting": acting.measure, "models": models.measure, "training": training.measure}
+SUITES = {"acting": acting.measure, "models": models.measure, "training": training.measure, "frames": frames.measure}
 
 
 def main() -> None:

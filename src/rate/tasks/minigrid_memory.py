@@ -219,18 +219,14 @@ class MinigridMemory(BatchOfOne):
 
 
 class MemoryWalker:
-    """Solves Minigrid-Memory from what is in sight: goes back until it sees the object, then to the junction, and compares.
+    """Solves Minigrid-Memory from what is in sight: goes back to the object, then to the junction, and compares.
 
-    It knows where it is heading from its own turns. Which way it turns about, and how many steps it goes nearer to the object once
-    it has seen it, is drawn for every episode: who imitates it then knows the object from all sides.
+    It walks to the end of the first room unless it sees the object at once, and so has it in sight for several steps. At the junction
+    it looks up first, and turns about if that is the other object. It knows where it is heading from its own turns.
     """
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         """Forget the objects of the last episodes."""
-        # Drawn apart from the grid, whose generator has the seed itself: or long hallways would all turn to one side.
-        sources = [np.random.default_rng([1, seed]) for seed in (range(batch) if seeds is None else seeds)]
-        self._about = np.array([int(source.integers(2)) for source in sources])  # LEFT or RIGHT
-        self._nearer = np.array([int(source.integers(3)) for source in sources])
         self._object = np.zeros(batch, np.int64)
         self._heading = np.full(batch, EAST)
         self._goal = np.full(batch, WEST)
@@ -243,15 +239,13 @@ class MemoryWalker:
         found = (self._object == 0) & (seen > 0) & (self._heading % 2 == 0)
         self._object = np.where(found, seen, self._object)
         wall = cells[:, 1, 1] == WALL
-        looking = (self._object > 0) & (self._goal == WEST)
-        turned = looking & ((self._heading != WEST) | (self._nearer == 0) | wall)
-        self._nearer = self._nearer - (looking & ~turned)
+        looked = (self._object > 0) & (self._goal == WEST) & ((self._heading != WEST) | wall)
         # With a wall ahead on the way from the room the agent is at the junction; its first look is up.
-        arrived = (self._object > 0) & (self._heading == EAST) & (self._goal == EAST) & wall
+        arrived = (self._heading == EAST) & (self._goal == EAST) & wall
         other = (self._goal == NORTH) & (self._heading == NORTH) & (seen != self._object)
-        self._goal = np.select([turned, arrived, other], [EAST, NORTH, SOUTH], self._goal)
+        self._goal = np.select([looked, arrived, other], [EAST, NORTH, SOUTH], self._goal)
         difference = (self._goal - self._heading) % 4
-        turn = np.where(difference == 2, self._about, np.where(difference == 1, RIGHT, LEFT))
+        turn = np.where(difference == 3, LEFT, RIGHT)
         actions = np.where(difference == 0, FORWARD, turn) if forced is None else forced
         self._heading = (self._heading + (actions == RIGHT) - (actions == LEFT)) % 4
         return actions
