@@ -19,6 +19,7 @@ from rate.models import config_class, gru, lstm, mlp
 from rate.models.policy import Policy
 from rate.objectives import bellman, expectile_loss
 from rate.recipe import ObjectiveConfig, OptimiserConfig, Recipe, SelectionConfig
+from rate.selection import Selection
 
 STATES = 4
 OBSERVATIONS = gymnasium.spaces.Box(0, 1, (STATES,), np.float32)
@@ -197,6 +198,22 @@ def test_every_network_learns_targets_only_follow_and_padding_counts_nothing(nam
     for path, parameter in learner.named_parameters():
         if ".copies." in path:
             torch.testing.assert_close(parameter, before[path] + 0.005)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_validation_drops_nothing_out_of_the_critics(name, chains):
+    dataset = open_dataset(chains / "discrete")
+    recipe = recipe_for(chains / "discrete", OBJECTIVES[name], mlp.Config(segment_length=3, segments=1, dropout=0.5))
+
+    def make() -> Policy:
+        return Policy(OBSERVATIONS, DISCRETE, recipe.model)
+
+    policy = make()
+    objective = objectives.build(recipe.objective, policy, make, 1.0)
+    selection = Selection(recipe, dataset, np.arange(20), 1.0, objective)
+    first, second = (selection.validate(policy)["validation_loss"] for _ in range(2))
+    assert first == second
+    assert objective.training
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rate.drawing import spread
+from rate.drawing import spread, within
 from rate.evidence import ReportError
 from rate.files import read_jsonl
 from rate.overview import overview
@@ -339,6 +339,15 @@ def test_labels_spread_around_their_middle():
     assert (np.diff(moved) >= 0.1 - 1e-9).all()
 
 
+def test_labels_stay_within_the_figure():
+    assert within([0.2, 0.5], 0.1, 0.0, 1.0) == [0.2, 0.5]
+    many = spread([0.5] * 8 + [1.0] * 9, 0.06)
+    assert many[-1] > 1.1
+    moved = within(many, 0.06, 0.0, 1.0)
+    assert (min(moved) >= 0, max(moved)) == (True, 1.0)
+    assert (np.diff(moved) >= 0.06 - 1e-9).all()
+
+
 @pytest.fixture
 def results(tmp_path, experiment):
     folder = tmp_path / "results"
@@ -367,8 +376,24 @@ def test_results_are_rendered_with_the_paper_beside(results, tmp_path):
         in text
     )
     assert "1.00 ± 0.00 at 90, 0.50 ± 0.00 at 480, 0.50 ± 0.00 at 900" in text
+    measured = "1.00 ± 0.00 at 9, 1.00 ± 0.00 at 90, 1.00 ± 0.00 at 900"  # wherever the paper prints a value, too
+    assert f"| rate | {measured} | 1.00 ± 0.00 at 90, 0.90 ± 0.07 at 480, 0.90 ± 0.07 at 900 |" in text
     (figure,) = re.findall(r"\]\((.*png)\)", text)
     assert (page.parent / figure).read_bytes().startswith(PNG)
+
+
+def test_what_the_paper_says_of_a_model_stands_beside_each_of_its_rows_in_a_heat_map(results, tmp_path, experiment):
+    facts = json.loads((experiment / "experiment.json").read_text())
+    rows = [{**row, "experiment": "tmaze-heat-maps", "variant": f"{row['variant']}-90"} for row in rows_of(experiment)]
+    (results / "tmaze-oracle.jsonl").unlink()
+    write_lines(results / "tmaze-heat-maps.jsonl", rows)
+    grid = {"rate-90": ["rate", "90"], "dt-90": ["dt", "90"]}
+    facts |= {"name": "tmaze-heat-maps", "order": list(grid), "grid": grid, "paper": {}}
+    (results / "tmaze-heat-maps.json").write_text(json.dumps(facts))
+    (page,) = render_results(results, tmp_path / "docs")
+    text = page.read_text()
+    assert "0.50 ± 0.00 at 900 | high up to the training length, 0.5 beyond it |" in text
+    assert "Source: Fig. 5\n" in text
 
 
 def test_planned_seeds_come_from_the_facts_beside_the_rows(results, tmp_path, experiment):

@@ -137,6 +137,15 @@ def test_segments_are_longer_in_the_asked_share_of_updates(tiny, tmp_path):
         tiny(shorter_segments=0.6, longer_segments=0.5)
 
 
+@pytest.mark.parametrize("model", ["elmur", "oracle-dt", "rmt", "trxl"])
+def test_every_model_that_is_trained_by_segments_takes_shorter_and_longer_ones(model, tiny, tmp_path):
+    options = {} if model == "elmur" else {"heads": 1}
+    config = config_class(model)(segment_length=5, segments=3, width=16, **options)
+    for name in ("shorter_segments", "longer_segments"):
+        run = train(replace(tiny(), model=config, **{name: 1.0}), tmp_path / name)
+        assert np.isfinite(column(run)).all()
+
+
 def test_the_first_loss_does_not_depend_on_the_truncation_of_backpropagation(tiny):
     losses = [gradients(tiny(), bptt_segments=segments)[1] for segments in (0, 1, 2)]
     assert losses == pytest.approx([losses[0]] * 3, abs=1e-6)

@@ -108,7 +108,9 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, int]]) -> None:
     side = axes.get_xlim()[1]
     to_fraction = axes.transData + axes.transAxes.inverted()
     wanted = sorted((float(to_fraction.transform((side, y))[1]), text, index) for y, text, index in ends)
-    for y, (_, text, index) in zip(spread([height for height, _, _ in wanted], 0.06), wanted, strict=True):
+    gap = min(0.06, 1.04 / max(1, len(wanted) - 1))
+    heights = within(spread([height for height, _, _ in wanted], gap), gap, -0.02, 1.02)
+    for y, (_, text, index) in zip(heights, wanted, strict=True):
         for key in (
             Line2D((1.015, 1.05), (y, y), color=colour(index), linestyle=dashes(index), linewidth=2),
             Line2D((1.0325,), (y,), color=colour(index), marker=marker(index), markersize=5.5),
@@ -117,7 +119,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, int]]) -> None:
             axes.add_line(key)
         place = axes.transAxes
         axes.text(
-            1.065, y, short(text), transform=place, color=colour(index), va="center", weight="bold", fontsize=10.5
+            1.065, y, short(text, 36), transform=place, color=colour(index), va="center", weight="bold", fontsize=10.5
         )
 
 
@@ -132,13 +134,33 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     return [middle + gap * (member - (members - 1) / 2) for middle, members in blocks for member in range(members)]
 
 
+def within(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Ascending heights that stand at least `gap` apart, moved into [low, high] as far as there is room for all."""
+    found = list(heights)
+    for order, limit, sign in ((range(len(found))[::-1], high, 1), (range(len(found)), low, -1)):
+        for index in order:
+            found[index] = sign * min(sign * found[index], sign * limit)
+            limit = found[index] - sign * gap
+    return found
+
+
+def legend_columns(names: Sequence[str]) -> int:
+    """Names side by side in a legend as wide as the figure."""
+    return max(1, min(5, 80 // (6 + max((len(short(name)) for name in names), default=0))))
+
+
 def legend(figure: Figure, names: Sequence[str], marked: bool = False) -> None:
     """Names above all axes, with lines or markers as keys."""
     keys = [Line2D((), (), color=colour(index), linestyle=dashes(index), linewidth=2.2) for index in range(len(names))]
     for index, key in enumerate(keys if marked else ()):
         key.set(linestyle="", marker=marker(index))
     texts = [short(name) for name in names]
-    columns = max(1, min(5, 80 // (6 + max(map(len, texts), default=0))))
     figure.legend(
-        keys, texts, loc="outside upper left", ncols=columns, frameon=False, handlelength=1.4, columnspacing=1.6
+        keys,
+        texts,
+        loc="outside upper left",
+        ncols=legend_columns(names),
+        frameon=False,
+        handlelength=1.4,
+        columnspacing=1.6,
     )

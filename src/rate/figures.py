@@ -44,7 +44,7 @@ def success(
             own = [summary for summary in placed if summary.variant == variant]
             if own:
                 _band(axes, own, index)
-                ends.append((own[-1].mean, f"{short(variant, 20)}  {own[-1].mean:.2f}", index))
+                ends.append((own[-1].mean, f"{short(variant)}  {own[-1].mean:.2f}", index))
         drawing.log_positions(axes, sorted({summary.x for summary in placed if summary.x}), training_length)
         metrics = " / ".join(dict.fromkeys(summary.metric for summary in summaries))
         axes.set(xlabel=short(axis, 80), ylabel=short(metrics, 40))
@@ -57,7 +57,8 @@ def success(
             drawing.vertical_line(axes, training_length, f"trained up to {position_label(training_length)}")
         drawing.label_ends(axes, ends)
 
-    return drawing.png(draw, (8, 4.4))
+    # A line of text for every name beside the curves.
+    return drawing.png(draw, (8, max(4.4, 0.8 + 0.2 * len({summary.variant for summary in summaries}))))
 
 
 def heat_map(summaries: Sequence[Summary], grid: Mapping[str, tuple[str, str]], *, axis: str, grid_axis: str) -> bytes:
@@ -140,14 +141,16 @@ def conditional(
     the training length are hollow.
     """
 
+    names = _names(order, points)
+    rows = -(-len(names) // drawing.legend_columns(names))
+
     def draw(figure: Figure) -> None:
-        names = _names(order, points)
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
         _scatter(left, points, names, training_length)
         _sums(right, points, names, axis)
         drawing.legend(figure, names, marked=True)
 
-    return drawing.png(draw, (8, 3.7))
+    return drawing.png(draw, (8, 3.7 + 0.23 * max(rows - 2, 0)))
 
 
 def _band(axes: Axes, summaries: Sequence[Summary], index: int) -> None:
@@ -205,7 +208,7 @@ def _sums(axes: Axes, points: Sequence[Conditional], names: Sequence[str], axis:
     axes.text(1.01, 1, "at most 1\nwithout\nmemory", transform=side, va="center", fontsize=SMALL, color=FAINT)
     labels = [short(task) if x is None else position_label(x) for task, x in tasks.items()]
     axes.set_xticks(range(len(tasks)), labels)
-    if sum(map(len, labels)) > 32:
+    if sum(map(len, labels)) > 22:
         for label in axes.get_xticklabels():
             label.set(rotation=35, ha="right", rotation_mode="anchor")
     axes.set(ylim=(0, 2.02), yticks=(0, 1, 2), xlabel=short(axis, 50), ylabel="sum over both cues")

@@ -78,7 +78,7 @@ def trajectories(
         plane.set(xlabel=labels[0], ylabel=labels[1])
         for number, axes in enumerate(times):
             axes.set(ylabel=f"component {number + 1}")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _name_steps(axes, steps)
         times[0].tick_params(labelbottom=False)
         times[1].set_xlabel("step at which memory is handed over")
         if 1 < len(names) <= 6:
@@ -103,7 +103,7 @@ def decoding(points: Mapping[str, Points]) -> bytes:
         words: dict[str, Any] = {"color": FAINT, "fontsize": SMALL, "textcoords": "offset points"}
         axes.annotate("chance", end, (0, -3), ha="right", va="top", **words)
         axes.set(xlabel="step at which memory is handed over", ylabel="cue decoded (held out)", ylim=(-0.02, 1.04))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _name_steps(axes, [x for x, _ in first])
         drawing.label_ends(axes, ends)
 
     return drawing.png(draw, (8, 3.4))
@@ -138,10 +138,18 @@ def corruption(
         left.set(xlabel="first step of the one segment that gets noise", ylabel=metric)
         right.set(xlabel="share of noise, in all segments", xticks=(0, 0.25, 0.5, 0.75, 1))
         right.set_xticklabels(("0", "¼", "½", "¾", "1"))
-        left.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _name_steps(left, [x for x, _ in next(iter(by_step.values()))])
         drawing.legend(figure, [f"noise in {part}" for part in by_step])
 
     return drawing.png(draw, (8, 3.6))
+
+
+def _name_steps(axes: Axes, steps: Sequence[float]) -> None:
+    """The steps at which memory is handed over, where they are few enough to be named one by one."""
+    if len(steps) <= 8:
+        axes.set_xticks(steps)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _line(axes: Axes, points: Points, index: int) -> None:

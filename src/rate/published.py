@@ -70,8 +70,8 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
         for name, png in pictures.items():
             atomic_write(pages / f"{prefix}{name}", png)
         facts = evidence.facts
-        if published and published.source not in facts.source:
-            facts = replace(facts, source="; ".join(filter(None, (facts.source, published.source))))
+        if published and not facts.source:
+            facts = replace(facts, source=published.source)
         text = markdown(facts, sections(evidence, measured, pictures, published, inspected), prefix)
         note = (
             f"<!-- Rendered from {results.name}/{path.name} and {results.name}/{PAPER}: edits here are overwritten. -->"

@@ -129,9 +129,15 @@ def sections(
     if facts.remarks:
         parts.append(Part("What it shows", facts.remarks))
     paper = {**(published.in_words() if published else {}), **facts.paper}
-    if paper and summaries:
+    # What the paper says of a model is said of each of its rows in a heat map.
+    paper = {variant: paper[panel] for variant, (panel, _) in facts.grid.items() if panel in paper} | paper
+    if summaries and (paper or (published and published.note)):
         note = published.note if published else ""
-        parts.append(Part("Beside the paper", note, table=paper_table(summaries, paper, facts.training_length)))
+        # Positions of printed values, where these are what the paper is quoted with.
+        spoken = {*facts.paper, *published.statements} if published else {}
+        printed = {name: own for name, own in published.values.items() if name not in spoken} if published else {}
+        table = paper_table(summaries, paper, facts.training_length, printed) if paper else None
+        parts.append(Part("Beside the paper", note, table=table))
     if "heat-map.png" in pictures:
         where = f"Rows: {facts.grid_axis}" if facts.grid_axis else "Rows: variants"
         caption = f"Mean over seeds. {where}; columns: {facts.axis or 'task size'}."

@@ -61,6 +61,8 @@ class Selection:
         started = time.perf_counter()
         metrics = {}
         policy.eval()
+        if self.objective is not None:
+            self.objective.eval()
         with torch.no_grad():
             if len(self.held_out):
                 metrics["validation_loss"], metrics["validation_accuracy"] = self._held_out(policy)
@@ -68,6 +70,8 @@ class Selection:
             if self.recipe.selection.task:
                 metrics["selection_score"] = self._score(policy)
         policy.train()
+        if self.objective is not None:
+            self.objective.train()
         return {**metrics, "selection_seconds": time.perf_counter() - started}
 
     def _score(self, policy: Policy) -> float:

@@ -3,7 +3,7 @@
 import html
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rate.drawing import position_label
@@ -125,15 +125,25 @@ def score_table(summaries: Sequence[Summary], axis: str = "") -> Table:
     return Table((axis if axis and by_position else "task", *variants), rows)
 
 
-def paper_table(summaries: Sequence[Summary], paper: Mapping[str, str], training_length: float | None = None) -> Table:
-    """Beside what the paper says of a variant: the first, the last trained and the longest measured positions."""
+def paper_table(
+    summaries: Sequence[Summary],
+    paper: Mapping[str, str],
+    training_length: float | None = None,
+    printed: Mapping[str, Iterable[str]] | None = None,
+) -> Table:
+    """Beside what the paper says of a variant: the first, the last trained and the longest measured positions.
+
+    printed: positions that the paper prints values of, by variant; they are shown, too.
+    """
     names, rows = labels(summaries), []
     for variant in dict.fromkeys(summary.variant for summary in summaries):
         own = [summary for summary in summaries if summary.variant == variant]
         trained = [
             summary for summary in own if training_length and summary.x is not None and summary.x <= training_length
         ]
-        shown = dict.fromkeys([own[0].task, *(summary.task for summary in trained[-1:]), own[-1].task])
+        shown = {own[0].task, *(summary.task for summary in trained[-1:]), own[-1].task}
+        positions = set((printed or {}).get(variant, ()))
+        shown |= {summary.task for summary in own if names[summary.task] in positions}
         here = ", ".join(
             f"{_score(summary) if summary.seeds else MISSING} at {names[summary.task]}"
             for summary in own

@@ -37,6 +37,7 @@ class Experiment:
     single: variants that are trained for one task alone, on data of their own: the name that they are reported under, and the only
     task that they are scored on. usual: of an experiment larger than one wants to run at once, the names and the tasks that are run
     where no others are asked for. sums: groups of tasks whose scores are added up, by name.
+    jobs: processes side by side that the cost is of.
     """
 
     title: str
@@ -63,6 +64,7 @@ class Experiment:
     single: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     usual: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    jobs: int = 2
 
     @property
     def conditions(self) -> dict[str, tuple[str, "Corruption | None"]]:
@@ -143,7 +145,7 @@ class Experiment:
             "claim": self.claim,
             "source": self.source,
             "cost": self.cost,
-            "command": f"rate reproduce {name}",
+            "command": f"rate reproduce {name}" + (f" --jobs {self.jobs}" if self.jobs > 1 else ""),
             "axis": self.axis,
             "training_length": self.training_length,
             "order": self.order,

@@ -80,6 +80,7 @@ EXPERIMENT = Experiment(
     claim="RATE's returns over memory puzzles sum to more than those of DT, BC-LSTM and BC-MLP; over reactive tasks, to as much.",
     source="Tables 2 and 9 (Medium and Hard put right); small models, data of scripted experts",
     cost="about two hours on one core",
+    jobs=1,
     data={task: Collection(f"popgym/{task}", EPISODES) for task in STEPS},
     variants={
         variant: Recipe(dataset=task, model=model(name, STEPS[task]), updates=UPDATES, batch_size=batch(STEPS[task]))

@@ -18,8 +18,11 @@ WINDOW = replace(RATE, model=Config(dropout=0.3, attention_dropout=0.1), updates
 
 EXPERIMENT = Experiment(
     title="T-Maze: gradient through memory",
-    claim="Gradient through the whole window against detached memory, same data, same windows.",
-    source="method, sections 11, 14 and 15",
+    claim="Only a gradient through the whole window teaches a memory that holds beyond the training length.",
+    source=(
+        "the paper is silent, the released code detaches memory after each segment; small models (2 layers, 2 heads "
+        "of 32, width 64)"
+    ),
     cost="about ten minutes on two cores",
     data={"tmaze": Collection("tmaze-uniform/90", 4000)},
     variants={
@@ -31,9 +34,12 @@ EXPERIMENT = Experiment(
     evaluations=("tmaze/30", "tmaze/60", "tmaze/90", "tmaze/300", "tmaze/900"),
     training_length=90,
     remarks=(
-        "With memory detached within the window, no rule holds the clue beyond the training length, and at 90 steps "
-        "only some seeds do (one of two-segments has learned it the wrong way round for the third segment). With the "
-        "gradient through the whole window three of four seeds hold to 300 steps after 400 updates, two to 900; the "
-        "demo's 600 updates with shorter segments hold on every seed."
+        "With memory detached within the window, no rule holds the clue beyond the training length. At 90 steps, two "
+        "hand-overs away, two of four seeds hold it under the released rule, which takes an optimiser step per "
+        "segment and so up to three times as many, one nearly does with memory detached after each segment (0.93), "
+        "and none with two segments at a time, of which one has learned it the wrong way round for the third segment. "
+        "With the gradient through the whole window every seed holds at 90 steps, three of four to 300 and two to "
+        "900, after 400 updates; 600 updates with shorter segments in half of them hold on each of three seeds to "
+        "9600 (tmaze-generalization)."
     ),
 )

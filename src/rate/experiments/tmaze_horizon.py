@@ -18,6 +18,7 @@ EXPERIMENT = replace(
     title="T-Maze: how far RATE remembers",
     claim="Trained on 90 steps, every seed is right at 9600 steps, and memory holds for a million.",
     cost="about an hour on one core, most of it acting for a million steps",
+    jobs=1,
     # What these rows were measured with; the demo has more noise and shorter segments since, see docs/log.md.
     variants={"rate": replace(RATE, model=Config(dropout=0.3, attention_dropout=0.1), shorter_segments=0.0)},
     seeds=(0, 1, 2, 3),

@@ -139,7 +139,8 @@ class ExternalMemoryTransformer(Backbone):
         self.position_bias = nn.Parameter(SPREAD * torch.randn(config.heads, config.head_width))
         self.empty_slot = nn.Parameter(SPREAD * torch.randn(config.layers, config.width))
         self.capacity = config.segment_length * len(config.tokens)
-        self.positions = Positions(self.capacity, config.width)
+        # Training may cut its windows into fewer and longer segments.
+        self.positions = Positions(config.window * len(config.tokens), config.width)
 
     # Memory -----------------------------------------------------------------------------------------------------
 
