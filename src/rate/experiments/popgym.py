@@ -14,12 +14,12 @@ import math
 from rate.experiments import Collection, Experiment
 from rate.models import config_class, dt, lstm, mlp, names, rate
 from rate.models.backbone import ModelConfig
-from rate.recipe import Recipe
+from rate.recipe import OptimiserConfig, Recipe
 from rate.tasks import popgym
 from rate.tasks.popgym import GAMES, SIZES
 
 SEGMENTS = 3
-EPISODES, UPDATES = 300, 400
+EPISODES, UPDATES = 300, 600
 
 SEEN = {"LabyrinthEscape": (78, 180, 270), "LabyrinthExplore": (99, 201, 330)}
 """Windows of games whose experts need far fewer steps than an episode may have."""
@@ -64,7 +64,8 @@ def model(name: str, steps: int) -> ModelConfig:
     length = math.ceil(steps / SEGMENTS)
     if name == "rate":
         # All earlier segments are cached, as the paper does where rewards are dense.
-        return rate.Config(length, SEGMENTS, dropout=0.1, attention_dropout=0.0, cached_states=6 * length)
+        cached = 6 * length
+        return rate.Config(length, SEGMENTS, dropout=0.1, attention_dropout=0.0, cached_states=cached, feed_forward=64)
     if name == "dt":
         return dt.Config(length, SEGMENTS)
     kinds = {"bc-lstm": lstm.Config, "bc-mlp": mlp.Config}
@@ -83,7 +84,13 @@ EXPERIMENT = Experiment(
     jobs=1,
     data={task: Collection(f"popgym/{task}", EPISODES) for task in STEPS},
     variants={
-        variant: Recipe(dataset=task, model=model(name, STEPS[task]), updates=UPDATES, batch_size=batch(STEPS[task]))
+        variant: Recipe(
+            dataset=task,
+            model=model(name, STEPS[task]),
+            updates=UPDATES,
+            batch_size=batch(STEPS[task]),
+            optimiser=OptimiserConfig(learning_rate=3e-3),
+        )
         for variant, (name, task) in VARIANTS.items()
     },
     single={variant: (name, f"popgym/{task}") for variant, (name, task) in VARIANTS.items()},
