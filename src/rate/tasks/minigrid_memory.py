@@ -221,8 +221,8 @@ class MinigridMemory(BatchOfOne):
 class MemoryWalker:
     """Solves Minigrid-Memory from what is in sight: goes back to the object, then to the junction, and compares.
 
-    It walks to the end of the first room unless it sees the object at once, and so has it in sight for several steps. At the junction
-    it looks up first, and turns about if that is the other object. It knows where it is heading from its own turns.
+    It walks to the end of the first room unless it sees the object at once, and so has it in sight for several steps. At the
+    junction it looks up first, and turns about if that is the other object. It knows where it is heading from its own turns.
     """
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
