@@ -1,14 +1,19 @@
-"""`python -m benchmarks [acting|models|training] [--quick]`: measure, append rows to results.jsonl, render README.md.
+"""`python -m benchmarks [acting|large|models|training] [--quick]`: measure, append rows to results.jsonl, render README.md.
 
 `python -m benchmarks popgym-experts` scores the experts of POPGym instead and appends to results/popgym-experts.jsonl.
 """
 
 import argparse
 
-from benchmarks import acting, models, popgym_experts, training
+from benchmarks import acting, large_dataset, models, popgym_experts, training
 from benchmarks.rows import record, render
 
-SUITES = {"acting": acting.measure, "models": models.measure, "training": training.measure}
+SUITES = {
+    "acting": acting.measure,
+    "models": models.measure,
+    "training": training.measure,
+    "large": large_dataset.measure,
+}
 
 
 def main() -> None:

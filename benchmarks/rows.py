@@ -20,12 +20,14 @@ TITLES = {
     "stepping": "Acting from cached keys and values, or by recomputing the segment",
     "training": "Training throughput",
     "memory": "Peak memory of training",
+    "large": "A dataset larger than memory",
 }
 RATIOS = {
     "acting": "cost against first segments",
     "stepping": "times as fast as recomputing",
     "training": "times as fast as naive",
     "memory": "share of naive",
+    "large": "share of the dataset",
 }
 
 
