@@ -19,7 +19,7 @@ from rate.spaces import from_json
 if TYPE_CHECKING:
     from rate.dataset import Dataset  # it imports torch
 
-_SIMPLE = re.compile(r"(Discrete|MultiDiscrete|MultiBinary|Box)\\((.+)\\)")
+_SIMPLE = re.compile(r"(Discrete|MultiDiscrete|MultiBinary|Box)\((.+)\)")
 
 USAGE = """rate data VERB: recorded data of your own.
 
@@ -47,10 +47,10 @@ def import_(
     Args:
         path: File or folder, or the id of a Minari dataset on this machine.
         output: Folder of the new dataset.
-        format: Format of the recording: arrays, d4rl, episodes, minari or trajectories; by default it is recognised.
+        format: arrays (NumPy), d4rl (HDF5), episodes (folder of .npz), minari or trajectories (pickles); by default recognised.
         observation_space: Space of observations, such as "Box(-10, 10, (17,))"; by default the recording's own.
-        action_space: Space of actions, such as "Discrete(4)"; by default the recording's own. Dict and Tuple spaces are written as JSON,
-            as in `card.json`.
+        action_space: Space of actions, such as "Discrete(4)"; by default the recording's own. Dict and Tuple spaces are written as
+            JSON, as in `card.json`.
         task: Name of the task that was recorded, for evaluation.
         episodes: At most so many; 0 for all.
         previous_actions: In a folder of episodes, each action and reward stands beside the observation that it led to.

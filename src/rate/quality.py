@@ -57,7 +57,8 @@ class _Channels:
         self.bad += 0 if finite else int((~np.isfinite(numbers)).sum())
         self.count += len(numbers)
         self.total = self.total + numbers.sum(0, dtype=np.float64)
-        self.squares = self.squares + np.square(numbers, dtype=np.float64).sum(0)
+        wide = np.uint16 if numbers.dtype == np.uint8 else np.float64
+        self.squares = self.squares + np.square(numbers, dtype=wide).sum(0, dtype=np.float64)
         self.least, self.greatest = np.minimum(self.least, numbers.min(0)), np.maximum(self.greatest, numbers.max(0))
         if numbers.shape[1] == 1 and numbers.dtype.kind in "iu":
             values, counts = np.unique(numbers, return_counts=True)
@@ -110,9 +111,7 @@ def _channels(dataset: Dataset) -> dict[str, _Channels]:
     for path, space in dataset.observation_leaves.items():
         part = found[f"observations/{path}"] = _Channels()
         for rows in _chunks(dataset.arrays[f"observations/{path}"]):
-            part.add(
-                _channels_last(rows).reshape(-1, _colours(space)) if is_image(space) else rows.reshape(len(rows), -1)
-            )
+            part.add(_by_colour(rows) if is_image(space) else rows.reshape(len(rows), -1))
     return found
 
 
@@ -131,9 +130,11 @@ def _channels_last(images: np.ndarray) -> np.ndarray:
     return images.transpose(0, 2, 3, 1) if _is_planar(images.shape[1:]) else images
 
 
-def _colours(space: gymnasium.Space[Any]) -> int:
-    shape = space.shape or ()
-    return shape[0] if _is_planar(shape) else shape[-1]
+def _by_colour(images: np.ndarray) -> np.ndarray:
+    """Pixels [n, colours], each colour's side by side in memory, where sums are fast."""
+    planes = images.swapaxes(0, 1) if _is_planar(images.shape[1:]) else np.moveaxis(images, -1, 0)
+    pixels: np.ndarray = planes.reshape(len(planes), -1).T
+    return pixels
 
 
 def _numbers(channels: dict[str, _Channels]) -> Iterator[Finding]:

@@ -92,7 +92,12 @@ def import_dataset(
 
         facts = {**provenance(), "imported": str(path), **recording.facts}
         spaces = recording.observation_space, recording.action_space
-        return write_dataset(Path(output), counted(), *spaces, task=task, provenance=facts)
+        try:
+            return write_dataset(Path(output), counted(), *spaces, task=task, provenance=facts)
+        except DatasetError as error:
+            if str(path) in str(error) or str(output) in str(error):
+                raise
+            raise DatasetError(f"{path}: {error}") from error
 
 
 def require(module: str, extra: str = "data") -> Any:

@@ -106,7 +106,11 @@ def readable(path: Path, advice: str) -> Iterator[None]:
     """
     try:
         yield
-    except (DatasetError, ModuleNotFoundError):
+    except DatasetError as error:
+        if str(path) in str(error):
+            raise
+        raise DatasetError(f"{path}: {error}") from error
+    except ModuleNotFoundError:
         raise
     except Exception as error:
         raise DatasetError(f"{path} cannot be read: {error or type(error).__name__}; {advice}") from error

@@ -112,10 +112,12 @@ def _survey(files: list[Path], wishes: Wishes) -> _Reading:
             ignored |= set(arrays) - {*_NEEDED, "done"}
             if observed is None:
                 stored.add(seen)
-                divided.add(_bytes(seen) if restored else seen)
+                if restored:
+                    divided.add(_bytes(seen))
             if acted is None:
                 plain.add(_numbered(actions, None))
-                numbered.add(actions.argmax(1) if one_hot else actions)
+                if one_hot:
+                    numbered.add(actions.argmax(1))
     previous = wishes.previous_actions or blank
     facts = {
         "images": "bytes that had been divided by 255" if restored else "as stored",

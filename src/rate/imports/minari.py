@@ -12,7 +12,7 @@ from rate.dataset import DatasetError
 from rate.episode import Episode
 from rate.imports import Recording, Wishes, require
 from rate.imports._derive import readable
-from rate.spaces import as_leaf, flatten, is_image, leaves
+from rate.spaces import as_leaf, flatten, leaves
 
 DESCRIPTION = "Minari's dataset: its folder, or the id of one on this machine such as namespace/name-v0"
 
@@ -25,7 +25,7 @@ def recognises(path: Path) -> bool:
 def read(path: Path, wishes: Wishes) -> Recording:
     """Read a Minari dataset; spaces are those it states, and every episode has its final observation and its seed.
 
-    Images that Minari keeps as JPEG, its default, are not those that were recorded (fact `lossy_images`).
+    Images from 32 x 32 pixels on that Minari keeps as JPEG, its default, are not those that were recorded (fact `lossy_images`).
 
     Raises:
         DatasetError: there is no such dataset, it is damaged, or a space is not supported.
@@ -42,7 +42,10 @@ def read(path: Path, wishes: Wishes) -> Recording:
         acted = wishes.action_space or source.action_space
         for space in (observed, acted):
             leaves(space)
-        facts["lossy_images"] = bool(source.storage.jpeg_encoding and any(map(is_image, leaves(observed).values())))
+        pictures = map(
+            require("minari.dataset.minari_storage").is_image_space, leaves(source.observation_space).values()
+        )
+        facts["lossy_images"] = bool(source.storage.jpeg_encoding) and any(pictures)
         seeds = _seeds(source)
         count = int(source.total_episodes)
 
