@@ -286,7 +286,8 @@ def test_small_pickles_do_not_become_large(tmp_path, name):
         "most = int(own) * 1024 + 300 * 2**20; resource.setrlimit(resource.RLIMIT_DATA, (most, most))\n"
         "resource.setrlimit(resource.RLIMIT_CPU, (60, 60))\n"
         "try:\n    load_numbers(Path(sys.argv[1]))\n"
-        "except DatasetError as error:\n    assert 'Memory' not in str(error) or 'long' in sys.argv[2], error\n    print('refused')\n"
+        "except DatasetError as error:\n"
+        "    assert 'Memory' not in str(error) or 'long' in sys.argv[2], error\n    print('refused')\n"
     )
     done = subprocess.run([sys.executable, "-c", script, path, name], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr

@@ -242,7 +242,7 @@ def _ends(dataset: Dataset) -> Iterator[Finding]:
     full = dataset.lengths == longest
     cut = int((~terminated & ~truncated).sum())
     shorter = int((~terminated & ~full).sum())
-    if shorter and full.mean() >= RAGGED and not terminated[~full].all():
+    if shorter and full.mean() >= RAGGED:
         yield Finding(
             "warning",
             f"{shorter} of {len(dataset)} episodes are shorter than the {longest} steps of most, and nothing terminated them",
