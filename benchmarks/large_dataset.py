@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium import spaces
 
 from benchmarks.rows import Measurement
+from benchmarks.training import resident_peak
 from rate.dataset import open_dataset, write_dataset
 from rate.episode import Episode
 
@@ -41,11 +42,14 @@ def stages(gigabytes: float) -> Iterator[Measurement]:
         for stage in STAGES:
             command = [sys.executable, "-m", "benchmarks.large_dataset", stage, folder, str(gigabytes)]
             done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True)
-            peak, seconds, size = json.loads(done.stdout.splitlines()[-1])
-            yield Measurement("large", f"{stage}: own memory", configuration, peak / 2**20, "MiB", peak / size)
+            own, resident, seconds, size = json.loads(done.stdout.splitlines()[-1])
+            yield Measurement("large", f"{stage}: own memory", configuration, own, "MiB", own / size)
+            yield Measurement(
+                "large", f"{stage}: resident, mapped files included", configuration, resident, "MiB", resident / size
+            )
             yield Measurement("large", f"{stage}: time", configuration, seconds, "s")
             if stage == "generate":
-                yield Measurement("large", "dataset", configuration, size / 2**20, "MiB")
+                yield Measurement("large", "dataset", configuration, size, "MiB")
 
 
 def generate(folder: Path, gigabytes: float) -> None:
@@ -112,7 +116,7 @@ class OwnMemory(threading.Thread):
 
 
 def _run(stage: str, folder: str, gigabytes: str) -> None:
-    """What a process started by `stages` does: prints its peak, its seconds and the size of the dataset."""
+    """What a process started by `stages` does: prints its peaks in MiB, its seconds and the size of the dataset in MiB."""
     import torch
 
     torch.set_num_threads(1)
@@ -122,8 +126,8 @@ def _run(stage: str, folder: str, gigabytes: str) -> None:
     STAGES[stage](Path(folder), float(gigabytes))
     seconds = time.perf_counter() - start
     memory.over.set()
-    size = sum(file.stat().st_size for file in (Path(folder) / "data").rglob("*.npy"))
-    print(json.dumps([memory.peak, seconds, size]))
+    size = sum(file.stat().st_size for file in (Path(folder) / "data").rglob("*.npy")) / 2**20
+    print(json.dumps([memory.peak / 2**20, resident_peak(), seconds, size]))
 
 
 if __name__ == "__main__":
