@@ -136,6 +136,17 @@ def test_a_minari_folder_cannot_have_an_environment_made(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("data_format", ["hdf5", "arrow"])
+def test_paths_may_be_relative(tmp_path, monkeypatch, data_format):
+    ours = image_dataset(tmp_path / "ours")
+    monkeypatch.chdir(tmp_path)
+    folder = export_minari(ours, "minari", "made/images-v0", data_format=data_format)
+    assert folder == Path("minari/made/images-v0")
+    assert same(ours, import_dataset(folder, "again"))
+    monkeypatch.chdir(folder / "data")
+    assert same(ours, import_dataset(".", tmp_path / "here"))
+
+
 @pytest.mark.parametrize("dataset_id", ["images", "../images-v0", "/images-v0", "a/b c-v0", "images-v0/.."])
 def test_ids_that_minari_cannot_have_are_refused(tmp_path, dataset_id):
     with pytest.raises(DatasetError, match="namespace/name-v0"):

@@ -42,7 +42,7 @@ def export_minari(dataset: Dataset, output: str | Path, dataset_id: str, *, data
     try:
         with storage_errors(folder):
             (partial / "data").mkdir(parents=True)
-            _write(dataset, partial / "data", dataset_id, data_format)
+            _write(dataset, (partial / "data").resolve(), dataset_id, data_format)  # Minari takes no relative path
             os.rename(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

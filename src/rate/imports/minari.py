@@ -85,7 +85,7 @@ def _seeds(source: Any) -> list[int | None]:
 
 def _data(path: Path) -> Path | None:
     root = Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
-    for folder in (path, path / "data", root / path / "data"):
+    for folder in (path.resolve(), path / "data", root / path / "data"):
         try:
             if folder.name == "data" and (folder / "metadata.json").is_file():
                 return folder
