@@ -292,6 +292,7 @@ BLOCK = {"observations": np.zeros((2, 4, 2)), "actions": np.zeros((2, 4)), "rewa
         ({"actions": np.zeros((2, 4), [("a", "f4")])}, "actions are numbers of the kinds"),
         ({"actions": np.zeros((2, 4), complex)}, "actions are numbers of the kinds"),
         ({"actions": np.arange(8).reshape(2, 4) * 2**60}, "too many categories"),
+        ({"observations": np.full((2, 4, 84, 84), 255, np.uint8)}, "an axis for colour"),
         ({"terminals": np.ones((2, 4))}, "before its last step.*look at episode 0"),
     ],
 )
@@ -399,6 +400,11 @@ def test_memory_maze_with_the_actions_that_led_to_observations(tmp_path, blank, 
     assert episode.observations["observation"][:, 0, 0, 0].tolist() == list(range(11))
     assert found.card["provenance"]["alignment"] == "moved to the observation before"
     assert found.card["provenance"]["final_observation"] == "recorded"
+
+
+def test_memory_mazes_of_two_recorders_are_not_mixed(tmp_path):
+    folder = write_episodes(tmp_path / "maze", 2, lambda index: maze_episode(11, 11, index == 1))
+    refused(tmp_path, folder, "blank in some files and not in others")
 
 
 def test_memory_maze_as_stored(tmp_path):

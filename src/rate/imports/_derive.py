@@ -12,6 +12,9 @@ from gymnasium import spaces
 
 from rate.dataset import DatasetError
 
+MOST_CATEGORIES = 2**16
+"""Most categories, of all components together, that whole numbers are taken for; grey images without an axis for colour have more."""
+
 
 class Derived:
     """The space of one step, from arrays [T, ...] that are seen one after another; nothing of them is kept.
@@ -67,10 +70,10 @@ class Derived:
             return spaces.Box(-np.inf, np.inf, self.shape, np.float32)
         start = np.minimum(self.least, 0)
         count = self.greatest - start + 1
-        if (count < 1).any() or count.max() > 2**31:
+        if (count < 1).any() or count.max() > MOST_CATEGORIES or count.sum() > MOST_CATEGORIES:
             raise DatasetError(
-                f"{self.what} reach from {start.min()} to {self.greatest.max()}, which are too many categories; "
-                "name the space, or record real numbers"
+                f"{self.what} [T, {', '.join(map(str, self.shape))}] reach from {self.least.min()} to {self.greatest.max()}, which are "
+                "too many categories; name the space, record real numbers, or give grey images an axis for colour"
             )
         if self.shape == ():
             return spaces.Discrete(int(count), start=int(start))

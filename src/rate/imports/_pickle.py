@@ -241,7 +241,7 @@ def _size(value: Any) -> int:
     """About how many bytes a value takes, its parts left out."""
     if isinstance(value, _Array):
         return value.value.nbytes + 32
-    return len(value) if isinstance(value, bytes) else 32 if isinstance(value, dict | list | tuple) else 8
+    return len(value) if isinstance(value, bytes) else 64 if isinstance(value, dict | list | tuple) else 8
 
 
 def _plain(value: Any, depth: int, room: _Room) -> Any:

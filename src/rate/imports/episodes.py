@@ -101,13 +101,13 @@ def _survey(files: list[Path], wishes: Wishes) -> _Reading:
     observed, acted = wishes.observation_space, wishes.action_space
     restored = observed is None or observed.dtype == np.uint8
     one_hot = acted is None or isinstance(acted, spaces.Discrete)
-    blank, more, ignored = True, set(), set()
+    blank, more, ignored = set(), set(), set()
     for file in files:
         arrays = _load(file)
         with readable(file, "repair the file or take it out"):
             seen, actions = arrays["obs"], arrays["action"]
             restored, one_hot = restored and _is_divided(seen), one_hot and _is_one_hot(actions)
-            blank = blank and one_hot and not actions[0].any()
+            blank.add(one_hot and not actions[0].any())
             more.add(len(seen) - len(actions))
             ignored |= set(arrays) - {*_NEEDED, "done"}
             if observed is None:
@@ -118,7 +118,11 @@ def _survey(files: list[Path], wishes: Wishes) -> _Reading:
                 plain.add(_numbered(actions, None))
                 if one_hot:
                     numbered.add(actions.argmax(1))
-    previous = wishes.previous_actions or blank
+    if one_hot and len(blank) > 1:
+        raise DatasetError(
+            f"{files[0].parent}: the first action is blank in some files and not in others; import the files of each recorder alone"
+        )
+    previous = wishes.previous_actions or (one_hot and blank == {True})
     facts = {
         "images": "bytes that had been divided by 255" if restored else "as stored",
         "actions": "numbers that had been one-hot" if one_hot else "as stored",
