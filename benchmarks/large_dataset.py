@@ -5,6 +5,7 @@ prints its measurements without recording them.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -41,7 +42,10 @@ def stages(gigabytes: float) -> Iterator[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
         for stage in STAGES:
             command = [sys.executable, "-m", "benchmarks.large_dataset", stage, folder, str(gigabytes)]
-            done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True)
+            here, alone = Path(__file__).parents[1], {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+            done = subprocess.run(
+                command, cwd=here, env={**os.environ, **alone}, check=True, capture_output=True, text=True
+            )
             own, resident, seconds, size = json.loads(done.stdout.splitlines()[-1])
             yield Measurement("large", f"{stage}: own memory", configuration, own, "MiB", own / size)
             yield Measurement(

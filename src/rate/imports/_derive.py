@@ -13,7 +13,7 @@ from gymnasium import spaces
 from rate.dataset import DatasetError
 
 MOST_CATEGORIES = 2**16
-"""Most categories, of all components together, that whole numbers are taken for; grey images without an axis for colour have more."""
+"""Most categories, of all components together, that whole numbers are taken for; grey images without a colour axis have more."""
 
 
 class Derived:
@@ -72,8 +72,8 @@ class Derived:
         count = self.greatest - start + 1
         if (count < 1).any() or count.max() > MOST_CATEGORIES or count.sum() > MOST_CATEGORIES:
             raise DatasetError(
-                f"{self.what} [T, {', '.join(map(str, self.shape))}] reach from {self.least.min()} to {self.greatest.max()}, which are "
-                "too many categories; name the space, record real numbers, or give grey images an axis for colour"
+                f"{self.what} of the shape {self.shape} reach from {self.least.min()} to {self.greatest.max()}, which are too "
+                "many categories; name the space, record real numbers, or give grey images an axis for colour"
             )
         if self.shape == ():
             return spaces.Discrete(int(count), start=int(start))
