@@ -115,8 +115,8 @@ def info(dataset: Annotated[Path, tyro.conf.Positional]) -> None:
         "ends": "{:.0%} terminated, {:.0%} truncated, {:.0%} cut".format(*_ends(found)),
         "content": found.content_hash[:12],
         **{
-            name: str(card["provenance"][name])
-            for name in ("imported", "format", "commit")
+            name.replace("_", " "): str(card["provenance"][name])
+            for name in ("imported", "format", "final_observation", "alignment", "lossy_images", "ignored", "commit")
             if name in card["provenance"]
         },
     }

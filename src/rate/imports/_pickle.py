@@ -233,7 +233,7 @@ for _core in ("numpy.core", "numpy._core"):  # before and after NumPy 2
 def _known(module: Any, name: Any) -> _Known:
     full = f"{_expect(str, module)}.{_expect(str, name)}"
     if (module, name) not in _NAMES:
-        raise DatasetError(f"it names {full[:80]}, which would be run")
+        raise DatasetError(f"it names {ascii(full[:80])[1:-1]}, which would be run")  # no control characters
     return _NAMES[module, name]
 
 
