@@ -1,14 +1,20 @@
-"""`python -m benchmarks [acting|models|training|frames] [--quick]`: measure, append rows to results.jsonl, render README.md.
+"""`python -m benchmarks [acting|frames|large|models|training] [--quick]`: measure, append rows, render README.md.
 
 `python -m benchmarks popgym-experts` scores the experts of POPGym instead and appends to results/popgym-experts.jsonl.
 """
 
 import argparse
 
-from benchmarks import acting, frames, models, popgym_experts, training
+from benchmarks import acting, frames, large_dataset, models, popgym_experts, training
 from benchmarks.rows import record, render
 
-SUITES = {"acting": acting.measure, "models": models.measure, "training": training.measure, "frames": frames.measure}
+SUITES = {
+    "acting": acting.measure,
+    "models": models.measure,
+    "training": training.measure,
+    "frames": frames.measure,
+    "large": large_dataset.measure,
+}
 
 
 def main() -> None:

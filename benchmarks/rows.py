@@ -21,6 +21,7 @@ TITLES = {
     "training": "Training throughput",
     "memory": "Peak memory of training",
     "frames": "Images that repeat",
+    "large": "A dataset larger than memory",
 }
 RATIOS = {
     "acting": "cost against first segments",
@@ -28,6 +29,7 @@ RATIOS = {
     "training": "times as fast as naive",
     "memory": "share of naive",
     "frames": "times as good",
+    "large": "share of the dataset",
 }
 
 

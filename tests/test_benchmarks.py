@@ -15,7 +15,7 @@ from rate.segment import Segment
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not part of the installed package
 
-from benchmarks import acting, naive, rows
+from benchmarks import acting, large_dataset, naive, rows
 
 SIZES = [
     Config(),
@@ -94,6 +94,18 @@ def test_acting_measurements_are_positive_and_name_where_they_stand() -> None:
     stepping = list(acting.against_recomputing("tiny", config, batch=2, repeats=1))
     assert [measurement.variant for measurement in stepping] == ["recomputing", "cached"]
     assert all(measurement.value > 0 for measurement in far + stepping)
+
+
+def test_the_benchmark_of_large_data_goes_through_its_stages_and_cleans_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    measurements = list(large_dataset.stages(0.05))
+    values = {measurement.variant: measurement.value for measurement in measurements}
+    assert {variant.partition(":")[0] for variant in values} == {*large_dataset.STAGES, "dataset"}
+    assert 45 < values["dataset"] < 50
+    assert all(0 < values[f"{stage}: own memory"] < large_dataset.ROOM / 2**20 for stage in large_dataset.STAGES)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_page_shows_the_latest_row_of_each_measurement(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The tutorial is true: its files are written, its commands are run, and its numbers are those that come out."""
+"""The tutorials are true: their files are written, their commands are run, and their numbers are those that come out."""
 
 import importlib.util
 import re
@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
+import rate
 from rate.cli import main
 from rate.files import read_jsonl
 
-TUTORIAL = (Path(__file__).parents[1] / "docs" / "tutorial-own-environment.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+TUTORIAL, YOUR_DATA = (
+    (DOCS / name).read_text(encoding="utf-8") for name in ("tutorial-own-environment.md", "your-data.md")
+)
 
 
-def run(section: str) -> None:
-    """Write the files of a section and run its commands and examples, in the order of the text."""
-    text = re.search(rf"^## {section}\..*?(?=^## |\Z)", TUTORIAL, re.DOTALL | re.MULTILINE)
+def run(section: str, tutorial: str = TUTORIAL, status: int = 0) -> None:
+    """Write the files of a section and run its commands, which exit with `status`, and examples, in the order of the text."""
+    text = re.search(rf"^## {section}\..*?(?=^## |\Z)", tutorial, re.DOTALL | re.MULTILINE)
     assert text, f"there is no section {section}"
     for kind, content in re.findall(r"^```(.*?)\n(.*?)^```", text[0], re.DOTALL | re.MULTILINE):
         if file := re.fullmatch(r'python title="(\w+\.py)"', kind):
@@ -31,7 +35,7 @@ def run(section: str) -> None:
                     assert arguments[0] == "install"
                     assert all(importlib.util.find_spec(package) for package in arguments[1:])
                 else:
-                    assert (program, main([*arguments, *one_thread(arguments)])) == ("rate", 0), line
+                    assert (program, main([*arguments, *one_thread(arguments)])) == ("rate", status), line
 
 
 def one_thread(arguments: list[str]) -> list[str]:
@@ -62,6 +66,28 @@ def test_an_environment_of_ones_own_from_nothing_to_a_report(folder, capsys):
     report = (folder / "runs" / "warehouse" / "report.md").read_text()
     assert "Choosing the best checkpoint took" in report
     assert "| 12 |" in report
+
+
+def test_data_of_ones_own_from_files_to_a_policy(folder, capsys):
+    run("1", YOUR_DATA)
+    printed = capsys.readouterr().out
+    assert "400 of 8 to 8 steps" in printed
+    assert "Discrete(2)" in printed
+    assert read_jsonl(folder / "runs" / "lamp" / "metrics.jsonl")[-1]["accuracy"] > 0.98
+    run("2", YOUR_DATA, status=1)
+    printed = capsys.readouterr().out
+    assert "398 of 400 episodes repeat another one byte for byte" in printed
+    assert "400 of 400 episodes do not say with which seed" in printed
+    run("3", YOUR_DATA)
+    ours, again = (rate.open_dataset(folder / "data" / name) for name in ("lamp", "again"))
+    assert ours.content_hash == again.content_hash
+    capsys.readouterr()
+    run("4", YOUR_DATA)
+    assert "0 errors" in capsys.readouterr().out
+    assert rate.open_dataset(folder / "data" / "hopper").lengths.tolist() == [700, 300, 400, 600, 100, 700, 200]
+    run("5", YOUR_DATA)
+    assert rate.open_dataset(folder / "data" / "minigrid").observation_space.dtype == "uint8"
+    assert rate.open_dataset(folder / "data" / "tmaze").returns.tolist() == [1, 1]
 
 
 def test_an_environment_of_a_package_from_nothing_to_a_report(folder):

@@ -1,7 +1,7 @@
 """RATE: agents that must remember, by offline sequence modelling with recurrent memory.
 
-The verbs of the command line are functions here: collect, train, resume, evaluate, inspect, reproduce, report. `load_agent` gives a
-trained agent back. Names are imported when first used, so that reporting needs no torch.
+The verbs of the command line are functions here: collect, import_dataset, export_minari, train, resume, evaluate, inspect,
+reproduce, report. `load_agent` gives a trained agent back. Names are imported when first used, so that reporting needs no torch.
 """
 
 from importlib import import_module
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rate.dataset import write_dataset as write_dataset
     from rate.episode import Episode as Episode
     from rate.evaluation import evaluate as evaluate
+    from rate.exports import export_minari as export_minari
+    from rate.imports import import_dataset as import_dataset
     from rate.inspection import inspect as inspect
     from rate.models import config_class as config_class
     from rate.models import names as list_models  # noqa: F401 (list_models)
@@ -49,7 +51,9 @@ _HOMES = {
     "collect": ("rate.collection", "collect"),
     "config_class": ("rate.models", "config_class"),
     "evaluate": ("rate.evaluation", "evaluate"),
+    "export_minari": ("rate.exports", "export_minari"),
     "find_task": ("rate.tasks", "find"),
+    "import_dataset": ("rate.imports", "import_dataset"),
     "inspect": ("rate.inspection", "inspect"),
     "load_agent": ("rate.checkpoint", "load_agent"),
     "load_policy": ("rate.checkpoint", "load_policy"),

@@ -1,6 +1,8 @@
 """`rate data`: other people's recordings in, ours out, and what a dataset holds."""
 
+import ast
 import json
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +18,8 @@ from rate.spaces import from_json
 
 if TYPE_CHECKING:
     from rate.dataset import Dataset  # it imports torch
+
+_SIMPLE = re.compile(r"(Discrete|MultiDiscrete|MultiBinary|Box)\((.+)\)")
 
 USAGE = """rate data VERB: recorded data of your own.
 
@@ -36,24 +40,27 @@ def import_(
     action_space: str = "",
     task: str = "",
     episodes: int = 0,
+    previous_actions: bool = False,
 ) -> None:
     """Write another's recording as a dataset; no simulator is needed, and no code in a file is run.
 
     Args:
         path: File or folder, or the id of a Minari dataset on this machine.
         output: Folder of the new dataset.
-        format: Format of the recording; by default it is recognised.
-        observation_space: Space of observations as JSON, such as '{"type": "Discrete", "n": 4}'; by default the recording's own.
-        action_space: Space of actions as JSON; by default the recording's own.
+        format: arrays (NumPy), d4rl (HDF5), episodes (folder of .npz), minari or trajectories (pickles); by default recognised.
+        observation_space: Space of observations, such as "Box(-10, 10, (17,))"; by default the recording's own.
+        action_space: Space of actions, such as "Discrete(4)"; by default the recording's own. Dict and Tuple spaces are written as
+            JSON, as in `card.json`.
         task: Name of the task that was recorded, for evaluation.
         episodes: At most so many; 0 for all.
+        previous_actions: In a folder of episodes, each action and reward stands beside the observation that it led to.
     """
     from rate.imports import Wishes, formats, import_dataset
 
     if format and format not in formats():
         known = "; ".join(f"{name}: {description}" for name, description in formats().items())
         raise ValueError(f"there is no format {format!r}. Formats are {known}")
-    wishes = Wishes(_space(observation_space), _space(action_space))
+    wishes = Wishes(_space(observation_space), _space(action_space), previous_actions)
     import_dataset(
         path,
         output,
@@ -108,8 +115,8 @@ def info(dataset: Annotated[Path, tyro.conf.Positional]) -> None:
         "ends": "{:.0%} terminated, {:.0%} truncated, {:.0%} cut".format(*_ends(found)),
         "content": found.content_hash[:12],
         **{
-            name: str(card["provenance"][name])
-            for name in ("imported", "format", "commit")
+            name.replace("_", " "): str(card["provenance"][name])
+            for name in ("imported", "format", "final_observation", "alignment", "lossy_images", "ignored", "commit")
             if name in card["provenance"]
         },
     }
@@ -130,10 +137,9 @@ def validate(dataset: Annotated[Path, tyro.conf.Positional]) -> int:
     Args:
         dataset: Folder of the dataset.
     """
-    from rate.dataset import open_dataset
-    from rate.quality import findings
+    from rate.quality import validate as look
 
-    found = findings(open_dataset(dataset))
+    found = look(dataset)
     for finding in found:
         out.print(f"{finding.severity}: {finding.what}\n  {finding.advice}", highlight=False)
     wrong = sum(finding.severity == "error" for finding in found)
@@ -159,14 +165,17 @@ def data(arguments: list[str]) -> int:
 
 
 def _space(text: str) -> gymnasium.Space[Any] | None:
-    """A space from JSON text, None from none."""
+    """A space from text such as "Discrete(4)", or from JSON; None from none."""
     if not text:
         return None
     try:
+        if simple := _SIMPLE.fullmatch(text.strip()):
+            return getattr(gymnasium.spaces, simple[1])(*ast.literal_eval(f"({simple[2]},)"))
         return from_json(json.loads(text))
-    except ValueError as error:
+    except (ValueError, TypeError, SyntaxError, AssertionError) as error:
         raise ValueError(
-            f"{text!r} is not a space as JSON ({error}); write it as `card.json` of a dataset does"
+            f"{text!r} is not a space ({error}); write Discrete(4), MultiDiscrete([8, 8]) or Box(-1, 1, (3,)), "
+            "or JSON as `card.json` of a dataset does"
         ) from error
 
 

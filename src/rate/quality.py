@@ -1,6 +1,7 @@
-"""What may be wrong with recorded data, found by reading all of it once, an episode or a few thousand rows at a time."""
+"""What may be wrong with recorded data, found by reading all of it, an episode or a few rows at a time."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,18 +10,25 @@ from typing import Any, Literal, NamedTuple
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from scipy import fft
 
-from rate.dataset import Dataset
+from rate.dataset import Dataset, DatasetError, open_dataset
 from rate.spaces import is_image
 
-ROWS = 4096
-"""Rows read at a time."""
+CHUNK_BYTES = 2**20
+"""About how much is read at a time; sums over it take several times as much."""
 
 BLOCK = 8
 """Side of the blocks of pixels that JPEG compresses one by one."""
 
 BLOCKINESS = 1.3
 """How many times as large steps between blocks must be as steps within them, to look like JPEG's."""
+
+QUIET = 0.6
+"""Share of the blocks with content whose finest detail must be all but missing, to look like JPEG's."""
+
+RAGGED = 0.5
+"""Share of the episodes that must have the greatest length, for shorter ones without an end to look cut."""
 
 
 class Finding(NamedTuple):
@@ -33,7 +41,7 @@ class Finding(NamedTuple):
 
 @dataclass
 class _Channels:
-    """Sums over the rows of one array, by component."""
+    """Sums over the rows of one array, by component, and for images by colour channel."""
 
     count: int = 0
     total: Any = 0.0
@@ -43,19 +51,18 @@ class _Channels:
     bad: int = 0
     values: Counter[int] = field(default_factory=Counter)
 
-    def add(self, rows: np.ndarray) -> None:
-        numbers = rows.reshape(len(rows), -1).astype(np.float64)
-        self.bad += int((~np.isfinite(numbers)).sum())
+    def add(self, numbers: np.ndarray) -> None:
+        """Count rows [n, components]."""
+        finite = numbers.dtype.kind != "f" or bool(np.isfinite(numbers).all())
+        self.bad += 0 if finite else int((~np.isfinite(numbers)).sum())
         self.count += len(numbers)
-        self.total, self.squares = self.total + numbers.sum(0), self.squares + (numbers**2).sum(0)
+        self.total = self.total + numbers.sum(0, dtype=np.float64)
+        wide = np.uint16 if numbers.dtype == np.uint8 else np.float64
+        self.squares = self.squares + np.square(numbers, dtype=wide).sum(0, dtype=np.float64)
         self.least, self.greatest = np.minimum(self.least, numbers.min(0)), np.maximum(self.greatest, numbers.max(0))
-        if rows.ndim == 1 and rows.dtype.kind in "iu":
-            self.values.update(dict(zip(*(part.tolist() for part in np.unique(rows, return_counts=True)), strict=True)))
-
-    @property
-    def deviation(self) -> np.ndarray:
-        mean = self.total / self.count
-        return np.sqrt(np.maximum(self.squares / self.count - mean**2, 0))
+        if numbers.shape[1] == 1 and numbers.dtype.kind in "iu":
+            values, counts = np.unique(numbers, return_counts=True)
+            self.values.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
 
 def statistics(dataset: Dataset) -> dict[str, tuple[float, float, float, float]]:
@@ -69,8 +76,22 @@ def statistics(dataset: Dataset) -> dict[str, tuple[float, float, float, float]]
     return result
 
 
+def validate(path: str | os.PathLike[str]) -> list[Finding]:
+    """Everything that looks wrong with a dataset folder, errors first; damage that opening it would refuse is among it.
+
+    Raises:
+        DatasetError: the folder is no dataset, or its files have not the sizes that its card says.
+    """
+    dataset = open_dataset(path, verify=False)
+    try:
+        open_dataset(path)
+    except DatasetError as error:
+        return [Finding("error", str(error), "training refuses this dataset"), *_numbers(_channels(dataset))]
+    return findings(dataset)
+
+
 def findings(dataset: Dataset) -> list[Finding]:
-    """Everything that looks wrong, errors first."""
+    """Everything that looks wrong with a sound dataset, errors first."""
     channels = _channels(dataset)
     found = [
         *_numbers(channels),
@@ -83,14 +104,37 @@ def findings(dataset: Dataset) -> list[Finding]:
 
 
 def _channels(dataset: Dataset) -> dict[str, _Channels]:
-    names = [f"observations/{path}" for path in dataset.observation_leaves] + ["actions", "rewards"]
-    found = {}
-    for name in names:
-        found[name] = _Channels()
-        array = dataset.arrays[name]
-        for start in range(0, len(array), ROWS):
-            found[name].add(np.asarray(array[start : start + ROWS]))
+    found = {"actions": _Channels(), "rewards": _Channels()}
+    for name, part in found.items():
+        for rows in _chunks(dataset.arrays[name]):
+            part.add(rows.reshape(len(rows), -1))
+    for path, space in dataset.observation_leaves.items():
+        part = found[f"observations/{path}"] = _Channels()
+        for rows in _chunks(dataset.arrays[f"observations/{path}"]):
+            part.add(_by_colour(rows) if is_image(space) else rows.reshape(len(rows), -1))
     return found
+
+
+def _chunks(array: Any) -> Iterator[np.ndarray]:
+    """Consecutive rows of about `CHUNK_BYTES`, at least one."""
+    rows = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
+    return (np.asarray(array[start : start + rows]) for start in range(0, len(array), rows))
+
+
+def _is_planar(shape: tuple[int, ...]) -> bool:
+    """Whether images of this shape are [C, H, W] and not [H, W, C]."""
+    return shape[0] < shape[-1]
+
+
+def _channels_last(images: np.ndarray) -> np.ndarray:
+    return images.transpose(0, 2, 3, 1) if _is_planar(images.shape[1:]) else images
+
+
+def _by_colour(images: np.ndarray) -> np.ndarray:
+    """Pixels [n, colours], each colour's side by side in memory, where sums are fast."""
+    planes = images.swapaxes(0, 1) if _is_planar(images.shape[1:]) else np.moveaxis(images, -1, 0)
+    pixels: np.ndarray = planes.reshape(len(planes), -1).T
+    return pixels
 
 
 def _numbers(channels: dict[str, _Channels]) -> Iterator[Finding]:
@@ -103,10 +147,11 @@ def _numbers(channels: dict[str, _Channels]) -> Iterator[Finding]:
             )
         constant = np.flatnonzero(np.asarray(part.least == part.greatest))
         if name.startswith("observations/") and len(constant) and part.count > 1:
-            which = f"{len(constant)} of {np.size(part.least)} components" if np.size(part.least) > 1 else "it"
+            shown = f"{', '.join(map(str, constant[:8]))}{', ...' if len(constant) > 8 else ''}"
+            which = f"{len(constant)} of {np.size(part.least)} channels ({shown})" if np.size(part.least) > 1 else "it"
             yield Finding(
                 "warning",
-                f"{name}: {which} never changes ({', '.join(map(str, constant[:8]))}{', ...' if len(constant) > 8 else ''})",
+                f"{name}: {which} never {'change' if len(constant) > 1 else 'changes'}",
                 "leave it out of the observations if it means nothing; it carries no information",
             )
     rewards = channels["rewards"]
@@ -149,18 +194,22 @@ def _actions(space: gymnasium.Space[Any], part: _Channels) -> Iterator[Finding]:
         if not bounded.all():
             yield Finding(
                 "warning",
-                "actions: the space has no bounds",
+                f"actions: the space has no bounds; those recorded reach from {part.least.min():.4g} to {part.greatest.max():.4g}",
                 "give the environment's range with --action-space when importing, so that policies keep to it",
             )
 
 
 def _episodes(dataset: Dataset) -> Iterator[Finding]:
     seen: Counter[bytes] = Counter()
+    arrays, offsets = dataset.arrays, dataset.arrays["episode_offsets"]
     for index in range(len(dataset)):
-        episode = dataset.episode(index)
+        start, stop = int(offsets[index]), int(offsets[index + 1])
         digest = hashlib.blake2b(digest_size=16)
-        for array in (*episode.observations.values(), episode.actions, episode.rewards):
-            digest.update(np.ascontiguousarray(array).data)
+        for name in ("actions", "rewards"):
+            digest.update(np.ascontiguousarray(arrays[name][start:stop]).data)
+        for path in dataset.observation_leaves:
+            # Each earlier episode holds one observation more than it has steps.
+            digest.update(np.ascontiguousarray(arrays[f"observations/{path}"][start + index : stop + index + 1]).data)
         seen[digest.digest()] += 1
     repeated = len(dataset) - len(seen)
     if repeated:
@@ -192,6 +241,13 @@ def _ends(dataset: Dataset) -> Iterator[Finding]:
     longest = int(dataset.lengths.max())
     full = dataset.lengths == longest
     cut = int((~terminated & ~truncated).sum())
+    shorter = int((~terminated & ~full).sum())
+    if shorter and full.mean() >= RAGGED:
+        yield Finding(
+            "warning",
+            f"{shorter} of {len(dataset)} episodes are shorter than the {longest} steps of most, and nothing terminated them",
+            "the recorder may have lost their ends; look whether they belong in the data",
+        )
     if cut > 1:
         yield Finding(
             "warning",
@@ -214,26 +270,42 @@ def _ends(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _images(dataset: Dataset) -> Iterator[Finding]:
-    for path, space in dataset.observation_leaves.items():
-        if not is_image(space) or min(sorted(space.shape or ())[1:]) < 2 * BLOCK:
+    advice = "a small coloured cue may be lost; record without compression if you can"
+    pictures = {path: space for path, space in dataset.observation_leaves.items() if is_image(space)}
+    if pictures and dataset.card["provenance"].get("lossy_images"):
+        yield Finding("warning", f"observations/{', '.join(pictures)}: the recording kept its images as JPEG", advice)
+        return
+    for path, space in pictures.items():
+        height, width = (space.shape or ())[1:] if _is_planar(space.shape or ()) else (space.shape or ())[:2]
+        if min(height, width) < 2 * BLOCK:
             continue
         array = dataset.arrays[f"observations/{path}"]
         rows = np.linspace(0, len(array) - 1, min(64, len(array))).astype(np.int64)
-        images = array.take(rows, axis=0).astype(np.float64)
-        if (space.shape or ())[-1] > (space.shape or ())[0]:
-            images = images.transpose(0, 2, 3, 1)
-        ratio = blockiness(images)
-        if ratio > BLOCKINESS:
+        grey = _channels_last(array.take(rows, axis=0)).mean(-1)
+        ratio, share = blockiness(grey), quietness(grey)
+        if ratio > BLOCKINESS and share > QUIET:
+            what = f"steps between blocks of {BLOCK} pixels are {ratio:.1f} times as large as within them"
             yield Finding(
-                "warning",
-                f"observations/{path}: steps between blocks of {BLOCK} pixels are {ratio:.1f} times as large as within them",
-                "that is what JPEG leaves: a small coloured cue may be lost; record without compression if you can",
+                "warning", f"observations/{path}: {what}, and fine detail is missing, as JPEG leaves images", advice
             )
 
 
-def blockiness(images: np.ndarray) -> float:
-    """Mean step in brightness across borders of 8 x 8 blocks, over that elsewhere, of images [n, H, W, C]."""
-    steps = np.abs(np.diff(images.mean(-1), axis=2)).mean((0, 1))
+def blockiness(grey: np.ndarray) -> float:
+    """Median step in brightness across borders of 8 x 8 blocks, over that elsewhere, of images [n, H, W]."""
+    steps = np.abs(np.diff(grey, axis=2)).mean((0, 1))
     border = np.arange(1, len(steps) + 1) % BLOCK == 0
-    inside = steps[~border].mean()
-    return float(steps[border].mean() / inside) if inside > 0 else 1.0
+    inside = float(np.median(steps[~border]))
+    return float(np.median(steps[border])) / inside if inside > 0 else 1.0
+
+
+def quietness(grey: np.ndarray) -> float:
+    """Share of the blocks with content that lack their finest frequencies, of images [n, H, W]: JPEG rounds those away first.
+
+    Blocks of pixel art have them in full, or have no content at all.
+    """
+    height, width = (side // BLOCK * BLOCK for side in grey.shape[1:])
+    blocks = grey[:, :height, :width].reshape(len(grey), height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    waves = np.abs(fft.dctn(blocks, axes=(2, 4), norm="ortho")).transpose(0, 1, 3, 2, 4)
+    order = np.maximum.outer(np.arange(BLOCK), np.arange(BLOCK))
+    content = waves[..., order > 0].max(-1) > BLOCK
+    return float((waves[..., order > BLOCK - 3].max(-1) < BLOCK / 2)[content].mean()) if content.any() else 0.0

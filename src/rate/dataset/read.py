@@ -129,12 +129,12 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> Dataset:
         file, shape = path / layout.file, layout.shape(card["episodes"], card["steps"], frames)
         _check_record(path / CARD, name, card["arrays"][name], layout, shape)
         arrays[name] = _map_array(file, layout.dtype, shape)
-        if verify and _digest(arrays[name]) != card["arrays"][name].get("sha256"):
-            raise DatasetError(f"{file} does not match its hash in {CARD}: its content has changed; {RECOVER}")
+        if verify:
+            _verify(file, arrays[name], layout, name, card["arrays"][name].get("sha256"))
     _check_offsets(path / layouts["episode_offsets"].file, arrays["episode_offsets"], card["steps"])
     _check_normalisation(path / CARD, card["normalisation"], layouts)
     if verify:
-        _check_content(path, arrays, layouts)
+        _check_ends(path, arrays, layouts)
     for leaf in [name.partition("/")[2] for name, layout in layouts.items() if layout.per == "frame"]:
         numbers, pictures = arrays[f"observations/{leaf}"], arrays.pop(f"frames/{leaf}")
         if verify and not (numbers.min() >= 0 and numbers.max() < len(pictures)):
@@ -178,17 +178,32 @@ def _map_array(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.n
     return np.asarray(np.memmap(file, dtype, "r", len(expected), shape))
 
 
-def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Consecutive rows of about `CHUNK_BYTES`."""
-    rows = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
-    return (array[start : start + rows] for start in range(0, len(array), rows))
-
-
-def _digest(array: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for chunk in _chunks(array):
+def _verify(file: Path, array: np.ndarray, layout: ArrayLayout, name: str, sha256: Any) -> None:
+    """Read a file once, to compare it with its hash and its values with the space, which protects from a wrong writer."""
+    digest, wrong = hashlib.sha256(), ""
+    for chunk in _stored(file, array):
         digest.update(chunk.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
+        try:
+            if layout.space is not None and not wrong:
+                spaces.check_leaf(layout.space, chunk, name)
+        except ValueError as error:
+            wrong = f"{file}: {error}; {RECOVER}"
+        if layout.dtype.kind == "f" and not wrong and not np.isfinite(chunk).all():
+            wrong = f"{file} holds NaN or infinity; {RECOVER}"
+    if digest.hexdigest() != sha256:
+        raise DatasetError(f"{file} does not match its hash in {CARD}: its content has changed; {RECOVER}")
+    if wrong:
+        raise DatasetError(wrong)
+
+
+def _stored(file: Path, array: np.ndarray) -> Iterator[np.ndarray]:
+    """Consecutive rows of about `CHUNK_BYTES`, read and not mapped: pages of a mapping would stay in this process's memory."""
+    rows = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
+    with open(file, "rb") as stream:
+        stream.seek(len(array_header(array.dtype, array.shape)))
+        for start in range(0, len(array), rows):
+            numbers = np.fromfile(stream, array.dtype, array[start : start + rows].size)
+            yield numbers.reshape(-1, *array.shape[1:])
 
 
 def _check_offsets(file: Path, offsets: np.ndarray, steps: int) -> None:
@@ -216,17 +231,8 @@ def _check_normalisation(card: Path, normalisation: dict[str, Any], layouts: Map
         raise DatasetError(f"{card}: 'normalisation' needs finite means and stds of the shapes {expected}; {RECOVER}")
 
 
-def _check_content(folder: Path, arrays: Mapping[str, np.ndarray], layouts: Mapping[str, ArrayLayout]) -> None:
-    """Values that no hash protects from a wrong writer: outside the spaces, not finite, ends inside episodes."""
-    for name, layout in layouts.items():
-        for chunk in _chunks(arrays[name]):
-            try:
-                if layout.space is not None:
-                    spaces.check_leaf(layout.space, chunk, name)
-            except ValueError as error:
-                raise DatasetError(f"{folder / layout.file}: {error}; {RECOVER}") from error
-            if layout.dtype.kind == "f" and not np.isfinite(chunk).all():
-                raise DatasetError(f"{folder / layout.file} holds NaN or infinity; {RECOVER}")
+def _check_ends(folder: Path, arrays: Mapping[str, np.ndarray], layouts: Mapping[str, ArrayLayout]) -> None:
+    """No episode may end before its last step, whatever the hashes say."""
     last = arrays["episode_offsets"][1:] - 1
     for name in ("terminations", "truncations"):
         if np.count_nonzero(arrays[name]) != np.count_nonzero(arrays[name][last]):

@@ -22,10 +22,14 @@ from rate.rundir import provenance
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is known better than the file says: spaces to use in place of those that it states or that its numbers suggest."""
+    """What is known better than the file says: spaces to use in place of those that it states or that its numbers suggest.
+
+    previous_actions: actions and rewards stand beside the observation that they led to; only folders of episodes need to be told.
+    """
 
     observation_space: gymnasium.Space[Any] | None = None
     action_space: gymnasium.Space[Any] | None = None
+    previous_actions: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,12 @@ def import_dataset(
 
         facts = {**provenance(), "imported": str(path), **recording.facts}
         spaces = recording.observation_space, recording.action_space
-        return write_dataset(Path(output), counted(), *spaces, task=task, provenance=facts)
+        try:
+            return write_dataset(Path(output), counted(), *spaces, task=task, provenance=facts)
+        except DatasetError as error:
+            if str(path) in str(error) or str(output) in str(error):
+                raise
+            raise DatasetError(f"{path}: {error}") from error
 
 
 def require(module: str, extra: str = "data") -> Any:

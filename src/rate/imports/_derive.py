@@ -1,6 +1,9 @@
-"""Spaces that fit recorded numbers, for formats that do not state theirs."""
+"""What formats share: spaces that fit recorded numbers, `.npz` files of plain numbers, and errors that name a damaged file."""
 
-from collections.abc import Iterable
+import zipfile
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -9,39 +12,108 @@ from gymnasium import spaces
 
 from rate.dataset import DatasetError
 
+MOST_CATEGORIES = 2**16
+"""Most categories, of all components together, that whole numbers are taken for; grey images without a colour axis have more."""
+
+
+class Derived:
+    """The space of one step, from arrays [T, ...] that are seen one after another; nothing of them is kept.
+
+    Bytes [T, H, W, C] or [T, C, H, W] are images, other whole numbers are categories counted from their least, or from 0 (Discrete,
+    or MultiDiscrete of several components), floating-point numbers a Box without bounds.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.shape: tuple[int, ...] | None = None
+        self.kinds: set[str] = set()
+        self.images = True
+        self.least = self.greatest = np.zeros((), np.int64)
+
+    def add(self, array: np.ndarray) -> None:
+        """Take another array into account.
+
+        Raises:
+            DatasetError: it is empty, of another shape or kind than those before, or not of numbers.
+        """
+        kind = "i" if array.dtype.kind in "biu" else array.dtype.kind
+        if not array.ndim or not array.size:
+            raise DatasetError(f"{self.what} have the shape {array.shape}; there must be at least one number a step")
+        if self.shape is not None and array.shape[1:] != self.shape:
+            raise DatasetError(
+                f"{self.what}: steps have the shapes {self.shape} and {array.shape[1:]}; they must be alike"
+            )
+        if kind not in "if" or len(self.kinds | {kind}) > 1:
+            given = sorted(
+                {"whole" if kind == "i" else "real" if kind == "f" else kind for kind in {*self.kinds, kind}}
+            )
+            raise DatasetError(f"{self.what} are numbers of the kinds {given}; give whole or real numbers alone")
+        first, self.shape = self.shape is None, array.shape[1:]
+        self.kinds.add(kind)
+        self.images &= array.dtype == np.uint8 and array.ndim == 4
+        if kind == "i" and not self.images:
+            low, high = (np.asarray(function(array, 0), np.int64) for function in (np.min, np.max))
+            self.least = low if first else np.minimum(self.least, low)
+            self.greatest = high if first else np.maximum(self.greatest, high)
+
+    def space(self) -> gymnasium.Space[Any]:
+        """The space of all that was seen.
+
+        Raises:
+            DatasetError: nothing was seen, or its categories are too many to be some.
+        """
+        if self.shape is None:
+            raise DatasetError(f"{self.what}: there is nothing to read")
+        if self.images:
+            return spaces.Box(0, 255, self.shape, np.uint8)
+        if self.kinds == {"f"}:
+            return spaces.Box(-np.inf, np.inf, self.shape, np.float32)
+        start = np.minimum(self.least, 0)
+        count = self.greatest - start + 1
+        if (count < 1).any() or count.max() > MOST_CATEGORIES or count.sum() > MOST_CATEGORIES:
+            raise DatasetError(
+                f"{self.what} of the shape {self.shape} reach from {self.least.min()} to {self.greatest.max()}, which are too "
+                "many categories; name the space, record real numbers, or give grey images an axis for colour"
+            )
+        if self.shape == ():
+            return spaces.Discrete(int(count), start=int(start))
+        return spaces.MultiDiscrete(count, start=start)
+
 
 def space_of(arrays: Iterable[np.ndarray], what: str) -> gymnasium.Space[Any]:
-    """The space of one step, from all arrays [T, ...] of that kind: read once, nothing kept.
+    """The space of one step that fits all arrays, see `Derived`."""
+    derived = Derived(what)
+    for array in arrays:
+        derived.add(array)
+    return derived.space()
 
-    Bytes [T, H, W, C] are images, other whole numbers are categories counted from their least, or from 0 (Discrete, or
-    MultiDiscrete of several components), floating-point numbers a Box without bounds.
+
+def load_npz(path: Path, names: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Arrays of a `.npz`, all or those of these names that it has.
 
     Raises:
-        DatasetError: no array was given, they differ in shape or kind, or they are not numbers.
+        DatasetError: it is damaged, or holds Python objects.
     """
-    shape: tuple[int, ...] | None = None
-    least = greatest = np.zeros(())
-    kinds: set[str] = set()
-    dtype = np.dtype(np.float32)
-    for array in arrays:
-        kinds.add("i" if array.dtype.kind in "biu" else array.dtype.kind)
-        if shape is not None and array.shape[1:] != shape:
-            raise DatasetError(f"{what}: steps have the shapes {shape} and {array.shape[1:]}; they must be alike")
-        low, high = array.min(0), array.max(0)
-        least, greatest = (low, high) if shape is None else (np.minimum(least, low), np.maximum(greatest, high))
-        shape, dtype = array.shape[1:], array.dtype
-    if shape is None:
-        raise DatasetError(f"{what}: there is nothing to read")
-    if len(kinds) != 1 or not kinds <= {"i", "f"}:
-        raise DatasetError(
-            f"{what}: kinds of numbers are {sorted(kinds)}; give whole numbers or floating-point numbers alone"
-        )
-    if dtype == np.uint8 and len(shape) == 3:
-        return spaces.Box(0, 255, shape, np.uint8)
-    if kinds == {"f"}:
-        return spaces.Box(-np.inf, np.inf, shape, np.float32)
-    least, greatest = np.asarray(least, np.int64), np.asarray(greatest, np.int64)
-    start = np.minimum(least, 0)
-    if shape == ():
-        return spaces.Discrete(int(greatest - start) + 1, start=int(start))
-    return spaces.MultiDiscrete((greatest - start + 1).astype(np.int64), start=start)
+    with readable(path, "give an undamaged .npz of plain numbers"):
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no .npz archive" if path.exists() else "it does not exist")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files if not names or name in names}
+
+
+@contextmanager
+def readable(path: Path, advice: str) -> Iterator[None]:
+    """Whatever goes wrong in here is a DatasetError that names the path: damaged files fail in many ways.
+
+    A library that is not installed stays what it is.
+    """
+    try:
+        yield
+    except DatasetError as error:
+        if str(path) in str(error):
+            raise
+        raise DatasetError(f"{path}: {error}") from error
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        raise DatasetError(f"{path} cannot be read: {error or type(error).__name__}; {advice}") from error

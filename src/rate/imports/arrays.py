@@ -1,4 +1,4 @@
-"""NumPy's `.npz`: all steps in a row with flags where episodes end, or episodes of equal room with their lengths."""
+"""NumPy's arrays, in a `.npz` or a folder of `.npy`: steps in a row with flags where episodes end, or episodes of equal room."""
 
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -9,55 +9,66 @@ import gymnasium
 import numpy as np
 
 from rate.dataset import DatasetError
+from rate.dataset.card import CARD
 from rate.episode import Episode
 from rate.imports import Recording, Wishes
-from rate.imports._derive import space_of
+from rate.imports._derive import load_npz, readable, space_of
 from rate.spaces import PLAIN, as_leaf, flatten, leaves
 
 DESCRIPTION = (
-    "one .npz of observations, actions, rewards and flags: [N, ...] in a row, or [E, T, ...] with mask or lengths"
+    "a .npz, or a folder of .npy, of observations, actions, rewards and flags: [N, ...], or [E, T, ...] with lengths"
 )
-
 _ENDS = {"terminations": ("terminations", "terminals", "dones"), "truncations": ("truncations", "timeouts")}
+_ADVICE = "give arrays of plain numbers"
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a `.npz` that holds observations, actions and rewards."""
+    """Whether it is a `.npz`, or a folder of `.npy`, that holds observations, actions and rewards."""
+    if path.is_dir():
+        names = {file.stem if file.is_file() else file.name for file in path.iterdir()}
+        return {"observations", "actions", "rewards"} <= names and not (path / CARD).exists()
     try:
         with zipfile.ZipFile(path) as file:
             names = {name.removesuffix(".npy").partition("/")[0] for name in file.namelist()}
-    except (OSError, zipfile.BadZipFile, NotImplementedError):
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
         return False
     return {"observations", "actions", "rewards"} <= names
 
 
 def read(path: Path, wishes: Wishes) -> Recording:
-    """Read arrays of one `.npz`, which are held in memory; leaves of observations are named `observations/<leaf>`.
+    """Read arrays; leaves of observations are named `observations/<leaf>`. Those of a folder are memory-mapped, others are held.
 
-    There is no observation after an episode's last action: the last one is repeated. That is right only for models that never
-    look at it (fact `final_observation`).
+    Terminations may be called terminals or dones, truncations timeouts. In [E, T, ...] episodes are as long as `lengths` or `mask`
+    say, else T. There is no observation after an episode's last action: the last one is repeated. That is right only for models
+    that never look at it (fact `final_observation`). Other arrays are ignored (fact `ignored`).
 
     Raises:
-        DatasetError: the file is damaged, holds Python objects, or lacks an array or has it in a wrong shape.
+        DatasetError: a file is damaged, holds Python objects, or an array is lacking or has a wrong shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
-        raise DatasetError(f"{path} cannot be read: {error}; give an undamaged .npz of plain numbers") from error
-    fields = _fields(path, arrays)
-    slices = _slices(path, fields, arrays)
-    observed = wishes.observation_space or _observation_space(fields)
-    acted = wishes.action_space or space_of([fields["actions"][part] for part in slices], "actions")
+    arrays = _folder(path) if path.is_dir() else load_npz(path)
+    with readable(path, _ADVICE):
+        fields = _fields(path, arrays)
+        slices = _slices(path, fields, arrays)
+        observed = wishes.observation_space or _observation_space(fields, slices)
+        acted = wishes.action_space or space_of((fields["actions"][part] for part in slices), f"{path}: actions")
 
     def episodes() -> Iterator[Episode]:
         for number, part in enumerate(slices):
-            try:
-                yield _episode({name: array[part] for name, array in fields.items()}, observed, acted)
-            except ValueError as error:
-                raise DatasetError(f"{path}: episode {number}: {error}") from error
+            with readable(path, f"look at episode {number}"):
+                episode = _episode({name: array[part] for name, array in fields.items()}, observed, acted)
+            yield episode
 
-    return Recording(observed, acted, episodes, len(slices), {"format": "arrays", "final_observation": "repeated"})
+    known = {*fields, "mask", "lengths", *(spelling for names in _ENDS.values() for spelling in names)}
+    facts = {"format": "arrays", "final_observation": "repeated", "ignored": sorted(set(arrays) - known)}
+    return Recording(observed, acted, episodes, len(slices), facts)
+
+
+def _folder(path: Path) -> dict[str, np.ndarray]:
+    with readable(path, _ADVICE):
+        return {
+            file.relative_to(path).with_suffix("").as_posix(): np.load(file, mmap_mode="r", allow_pickle=False)
+            for file in sorted(path.rglob("*.npy"))
+        }
 
 
 def _fields(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -90,15 +101,19 @@ def _slices(path: Path, fields: Mapping[str, np.ndarray], arrays: Mapping[str, n
         lengths = mask.sum(-1)
         if mask.shape != shape or (mask != (np.arange(shape[1]) < lengths[:, None])).any():
             raise DatasetError(f"{path}: mask must be {shape}, true for an episode's first steps and for no other")
-    if lengths.shape != shape[:1] or (lengths < 1).any() or (lengths > shape[1]).any():
-        raise DatasetError(f"{path}: lengths must be {shape[0]} numbers from 1 to {shape[1]}, got {lengths}")
+    if (
+        lengths.shape != shape[:1]
+        or lengths.dtype.kind not in "iu"
+        or (lengths < 1).any()
+        or (lengths > shape[1]).any()
+    ):
+        raise DatasetError(f"{path}: lengths must be {shape[0]} whole numbers from 1 to {shape[1]}, got {lengths}")
     return [(index, slice(0, int(length))) for index, length in enumerate(lengths)]
 
 
-def _observation_space(fields: Mapping[str, np.ndarray]) -> gymnasium.Space[Any]:
-    depth = fields["rewards"].ndim
+def _observation_space(fields: Mapping[str, np.ndarray], slices: list[Any]) -> gymnasium.Space[Any]:
     found = {
-        name.partition("/")[2]: space_of([array.reshape(-1, *array.shape[depth:])], name)
+        name.partition("/")[2]: space_of((array[part] for part in slices), name)
         for name, array in fields.items()
         if name.partition("/")[0] == "observations"
     }

@@ -9,7 +9,7 @@ import numpy as np
 from rate.dataset import DatasetError
 from rate.episode import Episode
 from rate.imports import Recording, Wishes, require
-from rate.imports._derive import space_of
+from rate.imports._derive import readable, space_of
 from rate.spaces import PLAIN, as_leaf
 
 DESCRIPTION = "D4RL's HDF5 file: observations, actions, rewards, terminals and timeouts of all steps in a row"
@@ -19,6 +19,8 @@ CHUNK = 65536
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NEEDED = ("observations", "actions", "rewards", "terminals")
+_OPTIONAL = ("timeouts", "next_observations")
+_ADVICE = "it is no sound HDF5 file of D4RL; fetch it again"
 
 
 def recognises(path: Path) -> bool:
@@ -39,34 +41,31 @@ def read(path: Path, wishes: Wishes) -> Recording:
     Raises:
         DatasetError: the file is damaged, or a field is missing or of another length.
     """
-    with _opened(path) as file:
+    with readable(path, _ADVICE), require("h5py").File(path, "r") as file:
         _check(path, file)
         ends = _ends(file)
-        observed = wishes.observation_space or space_of(_chunks(file["observations"]), "observations")
-        acted = wishes.action_space or space_of(_chunks(file["actions"]), "actions")
+        observed = wishes.observation_space or space_of(_chunks(file["observations"]), f"{path}: observations")
+        acted = wishes.action_space or space_of(_chunks(file["actions"]), f"{path}: actions")
         final = "recorded" if "next_observations" in file else "repeated"
+        ignored = sorted(set(file) - {*_NEEDED, *_OPTIONAL})
 
     def episodes() -> Iterator[Episode]:
-        with _opened(path) as file:
+        with require("h5py").File(path, "r") as file:
             for start, stop in zip([0, *ends[:-1]], ends, strict=True):
-                yield _episode(path, file, start, stop, observed, acted)
+                with readable(path, f"look at steps {start} to {stop - 1}"):
+                    episode = _episode(file, start, stop, observed, acted)
+                yield episode
 
-    return Recording(observed, acted, episodes, len(ends), {"format": "d4rl", "final_observation": final})
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return require("h5py").File(path, "r")
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read as HDF5: {error}; it is damaged or cut, fetch it again") from error
+    facts = {"format": "d4rl", "final_observation": final, "ignored": ignored}
+    return Recording(observed, acted, episodes, len(ends), facts)
 
 
 def _check(path: Path, file: Any) -> None:
     for name in _NEEDED:
-        if not hasattr(file.get(name), "shape"):
+        if not getattr(file.get(name), "shape", ()):
             raise DatasetError(f"{path}: no array {name!r}, got {sorted(file)}; D4RL files hold {', '.join(_NEEDED)}")
     steps = len(file["rewards"])
-    for name in ("observations", "actions", "terminals", "timeouts", "next_observations"):
+    for name in (*_NEEDED, *_OPTIONAL):
         if name in file and len(file[name]) != steps:
             raise DatasetError(f"{path}: {name} has {len(file[name])} entries, but there are {steps} rewards")
     if not steps:
@@ -87,18 +86,14 @@ def _ends(file: Any) -> list[int]:
     return sorted(ends)
 
 
-def _episode(path: Path, file: Any, start: int, stop: int, observed: Any, acted: Any) -> Episode:
-    try:
-        seen = np.asarray(file["observations"][start:stop])
-        last = file["next_observations"][stop - 1 : stop] if "next_observations" in file else seen[-1:]
-        terminations = np.asarray(file["terminals"][start:stop]).reshape(-1).astype(bool)
-        timeouts = np.asarray(file["timeouts"][start:stop]) if "timeouts" in file else np.zeros(stop - start)
-        return Episode(
-            {PLAIN: as_leaf(observed, np.concatenate([seen, last]))},
-            as_leaf(acted, np.asarray(file["actions"][start:stop])),
-            np.asarray(file["rewards"][start:stop]).reshape(-1),
-            terminations,
-            timeouts.reshape(-1).astype(bool),
-        )
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: steps {start} to {stop} are no episode: {error}") from error
+def _episode(file: Any, start: int, stop: int, observed: Any, acted: Any) -> Episode:
+    seen = np.asarray(file["observations"][start:stop])
+    last = file["next_observations"][stop - 1 : stop] if "next_observations" in file else seen[-1:]
+    timeouts = np.asarray(file["timeouts"][start:stop]) if "timeouts" in file else np.zeros(stop - start)
+    return Episode(
+        {PLAIN: as_leaf(observed, np.concatenate([seen, last]))},
+        as_leaf(acted, np.asarray(file["actions"][start:stop])),
+        np.asarray(file["rewards"][start:stop]).reshape(-1),
+        np.asarray(file["terminals"][start:stop]).reshape(-1).astype(bool),
+        timeouts.reshape(-1).astype(bool),
+    )
