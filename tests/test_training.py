@@ -123,26 +123,29 @@ def test_segments_are_shorter_in_the_asked_share_of_updates(tiny, tmp_path):
         tiny(shorter_segments=1.5)
 
 
-def test_segments_are_longer_in_the_asked_share_of_updates(tiny, tmp_path):
-    recipe = tiny(shorter_segments=0.25, longer_segments=0.5, segment_length=6)
+def test_windows_are_cut_into_ever_more_segments(tiny, tmp_path):
+    recipe = tiny(growing_segments=4, updates=400, segment_length=8)
     lengths = [training._segment_length(recipe, 3, update) for update in range(400)]
-    window = recipe.model.window
-    assert window > 6
-    assert recipe.model.segments == 3
-    wanted = {2: 50, 3: 50, 6: 100, 9: 100, window: 100}
-    assert {length: lengths.count(length) for length in wanted} == pytest.approx(wanted, abs=40)
-    assert np.isfinite(column(train(tiny(longer_segments=1.0), tmp_path / "run"))).all()
-    assert recipe.hash != replace(recipe, longer_segments=0.0).hash
-    with pytest.raises(ValueError, match="together they must not exceed 1"):
-        tiny(shorter_segments=0.6, longer_segments=0.5)
+    assert recipe.model.window == 24
+    assert set(lengths[:100]) == {24}
+    assert [set(lengths[start : start + 100]) for start in (100, 200)] == [{24, 12}, {24, 12, 8}]
+    assert {length: lengths[300:].count(length) for length in (24, 12, 8, 6)} == pytest.approx(
+        dict.fromkeys((24, 12, 8, 6), 25), abs=15
+    )
+    assert np.isfinite(column(train(tiny(growing_segments=2), tmp_path / "run"))).all()
+    assert recipe.hash != replace(recipe, growing_segments=0).hash
+    with pytest.raises(ValueError, match="leave one of them at 0"):
+        tiny(shorter_segments=0.6, growing_segments=2)
+    with pytest.raises(ValueError, match="growing_segments must be at least 0"):
+        tiny(growing_segments=-1)
 
 
 @pytest.mark.parametrize("model", ["elmur", "oracle-dt", "rmt", "trxl"])
 def test_every_model_that_is_trained_by_segments_takes_shorter_and_longer_ones(model, tiny, tmp_path):
     options = {} if model == "elmur" else {"heads": 1}
     config = config_class(model)(segment_length=5, segments=3, width=16, **options)
-    for name in ("shorter_segments", "longer_segments"):
-        run = train(replace(tiny(), model=config, **{name: 1.0}), tmp_path / name)
+    for name in ("shorter_segments", "growing_segments"):
+        run = train(replace(tiny(), model=config, **{name: 1}), tmp_path / name)
         assert np.isfinite(column(run)).all()
 
 

@@ -107,9 +107,9 @@ class Recipe:
     shorter_segments: float = 0.0
     """Fraction of the updates whose segments are a half or a third as long, so that memory learns to be handed over more often than
     the window asks for."""
-    longer_segments: float = 0.0
-    """Fraction of the updates whose windows are cut into fewer segments, of any number down to one: attention learns there what
-    memory must then deliver."""
+    growing_segments: int = 0
+    """Cut the windows of an update into a random number of segments, from 1 up to a bound that grows from 1 to this number in the
+    course of training: attention learns in a single segment what memory must then deliver. 0: always segment_length."""
     curriculum: bool = False
     """Train in N stages of equal length, the n-th on episodes of at most n segments."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -139,6 +139,7 @@ class Recipe:
             ("batch_size", 1),
             ("micro_batch", 0),
             ("bptt_segments", 0),
+            ("growing_segments", 0),
             ("checkpoint_every", 1),
         ):
             if getattr(self, name) < least:
@@ -147,15 +148,14 @@ class Recipe:
             raise ValueError(
                 "update_per_segment needs bptt_segments of at least 1: an update cannot wait for later segments"
             )
-        for name in ("shorter_segments", "longer_segments"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], but {getattr(self, name)} was given")
+        if not 0 <= self.shorter_segments <= 1:
+            raise ValueError(f"shorter_segments must lie in [0, 1], but {self.shorter_segments} was given")
+        for name in ("shorter_segments", "growing_segments"):
             if getattr(self, name) and self.model.training_segment_length != self.model.segment_length:
                 raise ValueError(f"{name} goes with models that are trained segment by segment: leave it at 0")
-        if self.shorter_segments + self.longer_segments > 1:
+        if self.shorter_segments and self.growing_segments:
             raise ValueError(
-                f"shorter_segments and longer_segments are {self.shorter_segments} and {self.longer_segments}, but are shares of "
-                "the same updates: together they must not exceed 1"
+                "shorter_segments and growing_segments both say how windows are cut: leave one of them at 0"
             )
         if not 0 <= self.selection.fraction < 1:
             raise ValueError(f"selection.fraction must lie in [0, 1), but {self.selection.fraction} was given")
@@ -171,7 +171,7 @@ class Recipe:
         """Twelve hexadecimal digits that name the recipe, wherever its dataset lies."""
         data = {**self.to_json(), "dataset": ""}
         # An option that came later counts where it is used, so recipes from before keep their names.
-        for name in ("shorter_segments", "longer_segments"):
+        for name in ("shorter_segments", "growing_segments"):
             if not data[name]:
                 del data[name]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

@@ -289,14 +289,14 @@ def _update(
 
 
 def _segment_length(recipe: Recipe, seed: int, update: int) -> int:
-    """Steps of a segment in an update: those of the model, a half or a third of them, or more, up to the whole window."""
+    """Steps of a segment in an update: those of the model, a half or a third of them, or what growing numbers of segments leave."""
     length = recipe.model.training_segment_length
     generator = np.random.default_rng([seed, update])
-    share = generator.random()
-    if share < recipe.shorter_segments:
+    if recipe.growing_segments:
+        bound = 1 + update * recipe.growing_segments // recipe.updates
+        return -(-recipe.model.window // int(generator.integers(1, bound + 1)))
+    if generator.random() < recipe.shorter_segments:
         return max(1, length // int(generator.integers(2, 4)))
-    if share >= 1 - recipe.longer_segments and recipe.model.segments > 1:
-        return -(-recipe.model.window // int(generator.integers(1, recipe.model.segments)))
     return length
 
 
