@@ -158,13 +158,13 @@ def test_each_fault_is_found(tmp_path, capsys, name):
     assert re.search(message, text), text
 
 
-@pytest.mark.parametrize(("copies", "status"), [(2, 0), (12, 1)])
-def test_repeated_episodes_are_found(tmp_path, capsys, copies, status):
+@pytest.mark.parametrize("copies", [2, 12])
+def test_repeated_episodes_are_found(tmp_path, capsys, copies):
     repeated = [recorded(0, 9) for _ in range(copies)]
     write_dataset(tmp_path / "data", [*repeated, *(recorded(index, 8 + index) for index in (1, 2, 3))], VECTOR, ARM)
     found, text = validated(capsys, tmp_path / "data")
-    assert found == status
-    assert f"{'error' if status else 'warning'}: {copies - 1} of {copies + 3} episodes repeat another one" in text
+    assert found == 0
+    assert f"warning: {copies - 1} of {copies + 3} episodes repeat another one" in text
 
 
 def forge(path, name, change):

@@ -18,8 +18,8 @@ TUTORIAL, YOUR_DATA = (
 )
 
 
-def run(section: str, tutorial: str = TUTORIAL, status: int = 0) -> None:
-    """Write the files of a section and run its commands, which exit with `status`, and examples, in the order of the text."""
+def run(section: str, tutorial: str = TUTORIAL) -> None:
+    """Write the files of a section and run its commands and examples, in the order of the text."""
     text = re.search(rf"^## {section}\..*?(?=^## |\Z)", tutorial, re.DOTALL | re.MULTILINE)
     assert text, f"there is no section {section}"
     for kind, content in re.findall(r"^```(.*?)\n(.*?)^```", text[0], re.DOTALL | re.MULTILINE):
@@ -35,7 +35,7 @@ def run(section: str, tutorial: str = TUTORIAL, status: int = 0) -> None:
                     assert arguments[0] == "install"
                     assert all(importlib.util.find_spec(package) for package in arguments[1:])
                 else:
-                    assert (program, main([*arguments, *one_thread(arguments)])) == ("rate", status), line
+                    assert (program, main([*arguments, *one_thread(arguments)])) == ("rate", 0), line
 
 
 def one_thread(arguments: list[str]) -> list[str]:
@@ -74,7 +74,7 @@ def test_data_of_ones_own_from_files_to_a_policy(folder, capsys):
     assert "400 of 8 to 8 steps" in printed
     assert "Discrete(2)" in printed
     assert read_jsonl(folder / "runs" / "lamp" / "metrics.jsonl")[-1]["accuracy"] > 0.98
-    run("2", YOUR_DATA, status=1)
+    run("2", YOUR_DATA)
     printed = capsys.readouterr().out
     assert "398 of 400 episodes repeat another one byte for byte" in printed
     assert "400 of 400 episodes do not say with which seed" in printed
