@@ -152,6 +152,25 @@ def test_a_variant_that_was_scored_on_fewer_tasks_leaves_a_gap(experiment):
     assert "Does the answer depend on the cue?" in text
 
 
+def test_returns_that_are_not_the_scores_have_a_section_of_their_own(experiment):
+    assert "## Return" not in text_of(experiment)
+    rows = rows_of(experiment)
+    for row in rows:
+        if row["x"] == 900:
+            row["returns"] = [0.75 * score for score in row["scores"]]
+    write_lines(experiment / "rows.jsonl", rows)
+    section = text_of(experiment).partition("## Return")[2].partition("\n## ")[0]
+    assert "Mean return of the same episodes" in section
+    assert "| 900 | 0.75 ± 0.00 | 0.38 ± 0.00 |" in section
+    assert "| 9 | 1.00 ± 0.00 | 1.00 ± 0.00 |" in section
+    assert (experiment / "return.png").read_bytes().startswith(PNG)
+
+
+def text_of(folder):
+    report(folder)
+    return (folder / "report.md").read_text()
+
+
 def test_many_variants_are_rows_of_the_table(experiment):
     rows = [result(f"variant-{number}", 0, 9, 1.0) for number in range(9)]
     write_lines(experiment / "rows.jsonl", rows)

@@ -98,6 +98,7 @@ def evaluate(
 def _scored(task: Task, seeds: range, results: Sequence[Outcome]) -> dict[str, Any]:
     """What a row says of its task and of the episodes played in it."""
     scores = np.array([task.score(result.total_return, result.length) for result in results])
+    returns = np.array([result.total_return for result in results])
     return {
         "task": task.name,
         "metric": task.metric,
@@ -106,6 +107,7 @@ def _scored(task: Task, seeds: range, results: Sequence[Outcome]) -> dict[str, A
         "standard_error": float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else 0.0,
         "episodes": len(scores),
         "scores": [round(float(score), 6) for score in scores],
+        **({} if np.array_equal(scores, returns) else {"returns": [round(float(one), 6) for one in returns]}),
         **({"cues": [int(task.cue(seed)) for seed in seeds]} if task.cue else {}),
         "steps": int(sum(result.length for result in results)),
     }

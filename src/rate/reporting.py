@@ -9,7 +9,7 @@ from typing import Any
 from rate import figures, page
 from rate.evidence import Evidence, Facts, ReportError, read_evidence, read_object
 from rate.files import atomic_write
-from rate.statistics import Conditional, Summary, conditionals, summarise
+from rate.statistics import Conditional, Summary, conditionals, returned, summarise
 from rate.sums import left_out, sum_table, sums
 from rate.tables import (
     METHOD,
@@ -50,11 +50,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Results:
-    """Summaries of the checkpoint an experiment is about, those of other checkpoints, and its scores per cue."""
+    """Summaries of the checkpoint an experiment is about, those of other checkpoints, and its scores per cue.
+
+    returns: summaries of the returns, where these are not the scores.
+    """
 
     summaries: Sequence[Summary]
     others: Sequence[Summary]
     points: Sequence[Conditional]
+    returns: Sequence[Summary] = ()
 
 
 def report(folder: str | Path, output: str | Path | None = None) -> Path:
@@ -89,7 +93,8 @@ def measure(evidence: Evidence, origin: Path) -> Results:
     rest = [row for row in rows if row.get("checkpoint") != facts.checkpoint] if named else []
     expected = (facts.order, facts.seeds) if rows else ((), ())
     try:
-        return Results(summarise(chosen, *expected), summarise(rest), conditionals(chosen))
+        returns = summarise(returned(chosen), facts.order) if any("returns" in row for row in chosen) else ()
+        return Results(summarise(chosen, *expected), summarise(rest), conditionals(chosen), returns)
     except ValueError as error:
         raise ReportError(f"the results in {origin} cannot be reported: {error}") from error
 
@@ -101,6 +106,8 @@ def draw(evidence: Evidence, results: Results) -> dict[str, bytes]:
     if any(summary.x and summary.seeds for summary in summaries):
         chance = 0.5 if all(summary.metric == "success" for summary in summaries) else None
         pictures["success.png"] = figures.success(summaries, axis=axis, training_length=length, chance=chance)
+    if any(summary.x and summary.seeds for summary in results.returns):
+        pictures["return.png"] = figures.success(results.returns, axis=axis, training_length=length, chance=None)
     if facts.grid and any(summary.variant in facts.grid and summary.seeds for summary in summaries):
         pictures["heat-map.png"] = figures.heat_map(summaries, facts.grid, axis=axis, grid_axis=facts.grid_axis)
     if points and all(len(point.means) == 2 for point in points):
@@ -121,6 +128,8 @@ def sections(
 ) -> list[Part]:
     """The sections of a report in their order; published numbers are set beside the measured ones."""
     facts, summaries, parts = evidence.facts, results.summaries, [_result(evidence.facts, results.summaries, pictures)]
+    if results.returns:
+        parts.append(_returns(facts, results.returns, pictures))
     if facts.sums and summaries:
         own = [row for row in evidence.rows if row["checkpoint"] == summaries[0].checkpoint]
         parts.append(
@@ -174,6 +183,13 @@ def _result(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, b
     caption += "" if all(summary.complete for summary in summaries) else " Hollow markers lack a seed."
     figure = "success.png" if "success.png" in pictures else ""
     return Part("Result", text, gaps(summaries), figure, caption, score_table(summaries, facts.axis))
+
+
+def _returns(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, bytes]) -> Part:
+    caption = f"Return against {facts.axis or 'task size'}. Bands: 95 % bootstrap intervals of the mean."
+    figure = "return.png" if "return.png" in pictures else ""
+    text = f"Mean return of the same episodes ± standard error; {extent(summaries)}."
+    return Part("Return", text, (), figure, caption, score_table(summaries, facts.axis))
 
 
 def inspected_runs(folder: Path, facts: Facts) -> dict[str, Path]:

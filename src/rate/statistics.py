@@ -143,6 +143,16 @@ def summarise(rows: Iterable[Row], variants: Sequence[str] = (), seeds: Sequence
     return found
 
 
+def returned(rows: Iterable[Row]) -> list[Row]:
+    """The rows with returns in place of scores, which are the returns where a row names no others."""
+    return [
+        {**row, "metric": "return", "scores": row["returns"], "value": float(np.mean(row["returns"]))}
+        if "returns" in row
+        else {**row, "metric": "return"}
+        for row in rows
+    ]
+
+
 def conditionals(rows: Iterable[Row]) -> list[Conditional]:
     """Mean score per cue, for the rows that name the cue of every episode; ordered by position x."""
     found = []

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rate.rollout import rollout
+from rate.evaluation import _scored
+from rate.rollout import outcomes, rollout
 from rate.tasks import find
 from rate.tasks.minigrid_memory import BALL, EMPTY, KEY, TILE, UNSEEN, VIEW, WALL, MinigridMemories, walk
 
@@ -84,6 +85,15 @@ def test_the_expert_goes_back_to_look(family: str) -> None:
     assert (
         np.mean([episode.actions[0] != 2 for episode in episodes]) > 0.8
     )  # turns about, unless it sees the object at once
+
+
+def test_rows_hold_returns_beside_success() -> None:
+    task = find("minigrid-memory/11")
+    assert task.expert is not None
+    played = list(outcomes(task.expert(), task, range(4)))
+    row = _scored(task, range(4), played)
+    assert (row["value"], row["scores"]) == (1.0, [1.0] * 4)
+    assert row["returns"] == pytest.approx([1 - 0.9 * outcome.length / 845 for outcome in played], abs=1e-6)
 
 
 def test_rewards_fall_over_845_steps_or_over_the_time_limit() -> None:
