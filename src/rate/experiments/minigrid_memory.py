@@ -38,7 +38,7 @@ EXPERIMENT = Experiment(
     variants={
         "rate": RATE,
         "rmt": replace(RATE, model=rmt.Config(dropout=0.1, attention_dropout=0.0, feed_forward=128)),
-        "trxl": replace(RATE, model=trxl.Config(feed_forward=128)),
+        "trxl": replace(RATE, model=trxl.Config(feed_forward=128), updates=1200),
         "dt": replace(RATE, model=dt.Config(feed_forward=128), growing_segments=0, updates=900),
         "bc-lstm": replace(
             RATE, model=lstm.Config(), growing_segments=0, optimiser=OptimiserConfig(learning_rate=3e-3)
