@@ -297,7 +297,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from rate.rundir import Interrupted
 
         if isinstance(error, Interrupted):
-            err.print(f"rate {verb}: {error}", highlight=False)
+            again = "run the same command again to go on" if verb == "reproduce" else error.way_on
+            err.print(f"rate {verb}: {error}; {again}", highlight=False)
             return 130
         raise
     return 0

@@ -84,7 +84,14 @@ def commit() -> str:
 
 
 class Interrupted(Exception):  # noqa: N818 (it is not an error)
-    """The run was asked to stop, has saved, and can be resumed."""
+    """The run was asked to stop, has saved, and can be resumed. what: who stopped it, and when; way_on: how to resume."""
+
+    def __init__(self, what: str, way_on: str = "") -> None:
+        super().__init__(what, way_on)  # both, so that it can be sent to another process
+        self.way_on = way_on
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Interruption:

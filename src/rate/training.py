@@ -139,7 +139,7 @@ def _launch(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> 
         fabric.launch()
         stopped = _train(fabric, run, show_progress)
     if stopped:
-        raise rundir.Interrupted(f"stopped by {stopped}; continue with `rate train --resume {run}`")
+        raise rundir.Interrupted(f"stopped by {stopped}", f"continue with `rate train --resume {run}`")
 
 
 def _train_together(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> str:
