@@ -3,15 +3,15 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
-import torch
 
 from benchmarks.configurations import Configuration
 from benchmarks.rows import Measurement
 from benchmarks.training import Update, _turn, ours
 from rate.collection import collect
-from rate.dataset import Dataset, open_dataset
+from rate.dataset import Dataset, batches, open_dataset
 from rate.models import encoders
 from rate.models.rate import Config
 from rate.recipe import OptimiserConfig
@@ -49,18 +49,13 @@ def throughput(dataset: Dataset, repeats: int) -> Iterator[Measurement]:
 
 
 def every_frame(update: Update) -> Update:
-    """The update with an encoder that never looks whether frames are alike."""
+    """The update with batches and encoders that never look whether frames are alike."""
 
     def plain(index: int) -> int:
-        kept = encoders.distinct
-        encoders.distinct = _all_differ
-        try:
+        with (
+            patch.object(batches, "SharedFrames", ()),
+            patch.object(encoders, "distinct", lambda images: (images, None)),
+        ):
             return update(index)
-        finally:
-            encoders.distinct = kept
 
     return plain
-
-
-def _all_differ(images: torch.Tensor) -> tuple[torch.Tensor, None]:
-    return images, None

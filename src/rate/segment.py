@@ -15,6 +15,7 @@ class Segment:
     Shapes: observations (per leaf) [B, K, ...], actions [B, K, ...], rewards and returns_to_go [B, K] float32,
     terminations [B, K] bool, timesteps [B, K] int64 (index of the step in its episode), mask [B, K] bool. following: the
     observation after the last real step of each row, per leaf [B, ...]; empty unless it was asked for, or in a part of the steps.
+    frames: where images repeat, the different ones of a leaf [n, ...], whose observations are then their numbers, [B, K] int64.
     """
 
     observations: dict[str, Tensor]
@@ -25,6 +26,7 @@ class Segment:
     timesteps: Tensor
     mask: Tensor
     following: dict[str, Tensor] = field(default_factory=dict)
+    frames: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.mask.shape[0]
@@ -40,9 +42,9 @@ class Segment:
         return self.mask.sum(1)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Segment":
-        """The segment with `function` applied to each of its tensors."""
-        found: dict[str, Any] = {}
-        for item in fields(self):
+        """The segment with `function` applied to each of its tensors but the frames, which belong to no row."""
+        found: dict[str, Any] = {"frames": self.frames}
+        for item in fields(self)[:-1]:
             value = getattr(self, item.name)
             leaves = isinstance(value, dict)
             found[item.name] = {path: function(leaf) for path, leaf in value.items()} if leaves else function(value)
@@ -64,4 +66,5 @@ class Segment:
 
     def to(self, device: torch.device | str) -> "Segment":
         """The segment on another device."""
-        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+        frames = {path: leaf.to(device, non_blocking=True) for path, leaf in self.frames.items()}
+        return replace(self.map(lambda tensor: tensor.to(device, non_blocking=True)), frames=frames)

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
+from rate.dataset.frames import SharedFrames
 from rate.dataset.read import Dataset
 from rate.segment import Segment
 
@@ -90,9 +91,11 @@ class Batches:
         observation_rows = rows + episodes[:, None]
         padding = None if mask.all() else ~mask
         leaves = self.dataset.observation_leaves
+        frames: dict[str, torch.Tensor] = {}
+        observations = {path: self._observe(path, observation_rows, padding, frames) for path in leaves}
         after = self.dataset.arrays["episode_offsets"][episodes] + episodes + starts + lengths
         return Segment(
-            observations={path: self._gather(f"observations/{path}", observation_rows, padding) for path in leaves},
+            observations=observations,
             actions=self._gather("actions", rows, padding),
             rewards=self._gather("rewards", rows, padding),
             returns_to_go=self._gather("returns_to_go", rows, padding),
@@ -102,6 +105,7 @@ class Batches:
             following={path: self._gather(f"observations/{path}", after, None) for path in leaves}
             if self.following
             else {},
+            frames=frames,
         )
 
     @cached_property
@@ -125,6 +129,19 @@ class Batches:
         if self.sampling == "random":
             starts = generator.integers(0, np.maximum(self.dataset.lengths[episodes] - self.window, 0), endpoint=True)
         return order, starts
+
+    def _observe(
+        self, path: str, rows: np.ndarray, padding: np.ndarray | None, frames: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """Observations of a leaf; images that repeat go into `frames` once each, and their numbers are returned."""
+        array = self.dataset.arrays[f"observations/{path}"]
+        if isinstance(array, SharedFrames) and not self.following:
+            used, numbers = np.unique(array.numbers[rows], return_inverse=True)
+            if 2 * len(used) <= rows.size:
+                frames[path] = torch.from_numpy(array.frames.take(used, axis=0))
+                numbers = numbers.reshape(rows.shape).astype(np.int64)
+                return torch.from_numpy(numbers if padding is None else np.where(padding, 0, numbers))
+        return self._gather(f"observations/{path}", rows, padding)
 
     def _gather(self, name: str, rows: np.ndarray, padding: np.ndarray | None) -> torch.Tensor:
         picked = self.dataset.arrays[name].take(rows, axis=0)

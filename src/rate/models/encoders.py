@@ -1,5 +1,7 @@
 """From a Gymnasium space to a module that turns one step's values into tokens (method, section 2.1)."""
 
+from typing import cast
+
 import gymnasium
 import numpy as np
 import torch
@@ -32,7 +34,8 @@ class VectorEncoder(nn.Module):
 class ImageEncoder(nn.Module):
     """Three convolutions and a linear map for uint8 images [..., H, W, C] or [..., C, H, W] (method, section 2.1).
 
-    Images that repeat within a batch, as in grid worlds, are encoded once.
+    Images that repeat within a batch, as in grid worlds, are encoded once. Weights begin as He et al. (2015) draw them, and tokens
+    have unit variance, as those of actions do: with PyTorch's own weights, two images differ a hundred times less.
     """
 
     def __init__(self, shape: tuple[int, ...], width: int, padding: int | None = None) -> None:
@@ -52,13 +55,18 @@ class ImageEncoder(nn.Module):
         )
         features = self.convolutions(torch.zeros(1, channels, height, breadth)).shape[1]
         self.linear = nn.Linear(features, width)
+        for module in (*self.convolutions, self.linear):
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if module is self.linear else "relu")
+                nn.init.constant_(cast(Tensor, module.bias), 0.0)
 
     def forward(self, images: Tensor) -> Tensor:
         batch = images.shape[:-3]
         images, index = distinct(images.reshape(-1, *images.shape[-3:]))
         if self.channels_last:
             images = images.permute(0, 3, 1, 2)
-        features = self.linear(self.convolutions(images.to(self.linear.weight.dtype) / 255))
+        features = self.linear(self.convolutions(images.to(self.linear.weight.dtype) / 255 - 0.5))
+        features = nn.functional.layer_norm(features, features.shape[-1:])
         return (features if index is None else features[index]).view(*batch, -1)
 
 
@@ -136,8 +144,12 @@ class ObservationEncoder(nn.Module):
             encoder(leaf, width, *normalisation.get(path, (0.0, 1.0))) for path, leaf in found.items()
         )
 
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        tokens = [encode(observations[path]) for path, encode in zip(self.paths, self.encoders, strict=True)]
+    def forward(self, observations: dict[str, Tensor], frames: dict[str, Tensor] | None = None) -> Tensor:
+        frames = frames or {}
+        tokens = [
+            encode(frames[path])[observations[path]] if path in frames else encode(observations[path])
+            for path, encode in zip(self.paths, self.encoders, strict=True)
+        ]
         return tokens[0] if len(tokens) == 1 else torch.stack(tokens).sum(0)
 
 
