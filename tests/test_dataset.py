@@ -571,8 +571,11 @@ def test_images_are_stored_once_each(tmp_path: Path) -> None:
     assert len(stored) == 5 == len(np.unique(stored.reshape(5, -1), axis=0))
     batches = Batches(dataset, 2, 20, "random", 0)
     plan = batches.plan(3)
+    segment = batches.load(*plan)
+    assert len(segment.frames["observation"]) == 5
+    assert all(part.frames is segment.frames for part in segment.split(8))
     for row, (episode, start, length) in enumerate(zip(*plan, strict=True)):
-        seen = batches.load(*plan).observations["observation"][row, :length].numpy()
+        seen = segment.frames["observation"][segment.observations["observation"][row, :length]].numpy()
         assert np.array_equal(seen, episodes[episode].observations["observation"][start : start + length])
 
 

@@ -1,9 +1,11 @@
 """Images that repeat are encoded once, to the same numbers and gradients."""
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
 
-from rate.models.encoders import ImageEncoder, distinct
+from rate.models.encoders import ImageEncoder, ObservationEncoder, distinct
 
 
 def images(count: int, different: int, shape: tuple[int, ...] = (36, 36, 3)) -> torch.Tensor:
@@ -35,6 +37,24 @@ def test_a_collision_of_sums_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None
     found, index = distinct(given)
     assert index is None
     assert torch.equal(found, given)
+
+
+def test_frames_and_their_numbers_are_encoded_as_the_images_they_stand_for() -> None:
+    space = gymnasium.spaces.Box(0, 255, (36, 36, 3), np.uint8)
+    encoder = ObservationEncoder(space, 8, {})
+    frames, numbers = images(4, 4), torch.randint(4, (3, 5))
+    known = encoder({"observation": numbers}, {"observation": frames})
+    torch.testing.assert_close(known, encoder({"observation": frames[numbers]}))
+
+
+def test_images_that_differ_a_little_give_tokens_that_differ() -> None:
+    given = images(2, 2)
+    given[1] = given[0]
+    given[1, :12] = 255 - given[1, :12]
+    with torch.no_grad():
+        first, second = ImageEncoder((36, 36, 3), 64)(given)
+    assert float(first.std()) == pytest.approx(1, abs=0.05)
+    assert float((first - second).std()) > 0.1
 
 
 def test_encodings_and_gradients_are_those_of_images_one_by_one() -> None:

@@ -1,7 +1,7 @@
 """Minigrid-Memory seen as RGB frames of 84 x 84 pixels, as in the paper: one RATE from 11 x 11 to 501 x 501 cells.
 
 Claim: What RATE does with a symbolic view, it does with pictures of it.
-Source: Fig. 7 and App. C.1.4 of the paper; the small model and the recipe of `minigrid-memory`, two thirds as long, with three
+Source: Fig. 7 and App. C.1.4 of the paper; the small model and the recipe of `minigrid-memory`, a third longer, with three
 convolutions as encoder.
 Data: 6000 walks of 60 to 90 steps by the scripted expert, which sees the same frames.
 Cost: about half an hour on one core.
@@ -20,7 +20,7 @@ EXPERIMENT = Experiment(
     cost="about half an hour on one core",
     jobs=1,
     data={"walks": replace(COLLECTION, task="minigrid-memory-rgb/41x96")},
-    variants={"rate": replace(RATE, updates=1200)},
+    variants={"rate": replace(RATE, updates=2400)},
     evaluations=tuple(f"minigrid-memory-rgb/{size}" for size in SIZES),
     seeds=(0,),
     axis="side of the grid (cells)",
