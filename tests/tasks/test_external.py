@@ -259,13 +259,17 @@ def test_addresses_are_listed_and_printed_as_they_are(capsys):
     assert "gym:package:Id-v0" in capsys.readouterr().err
 
 
-def test_the_command_line_adds_options_to_the_name(tiny, tmp_path, capsys):
+def test_the_command_line_adds_options_to_the_name(tmp_path, capsys):
     folder = str(tmp_path / "data")
     options = ["--expert", "random", "--horizon", "5", "--environment", "observations=tuple", "longest=4"]
     assert main(["collect", f"{HERE}make", "--output", folder, "--episodes", "12", *options]) == 0
     name = f"{HERE}make,horizon=5,expert=random,environment.observations=tuple,environment.longest=4"
     assert rate.open_dataset(folder).card["task"] == name
-    run = rate.train(tiny(dataset=folder, updates=2), tmp_path / "run", thread_count=1, accelerator="cpu")
+    run = tmp_path / "run"
+    small = ["--model.segment-length", "3", "--model.width", "8", "--updates", "2", "--threads", "1"]
+    assert main(["train", "mlp", "--dataset", folder, "--run", str(run), *small]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"rate evaluate {run} --tasks {name.replace(',expert=random', '')}, then" in said
     tasks = ["--tasks", f"{HERE}make,environment.longest=3", "--horizon", "5", "--environment", "observations=tuple"]
     assert main(["evaluate", str(run), *tasks, "--episodes", "3", "--threads", "1"]) == 0
     [row] = read_jsonl(run / "scores.jsonl")
