@@ -10,6 +10,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 OBSERVATIONS: dict[str, spaces.Space[Any]] = {
     "vector": spaces.Box(-np.inf, np.inf, (3,), np.float64),
     "image": spaces.Box(0, 255, (12, 12, 3), np.uint8),
+    "codes": spaces.Box(0, 255, (3, 3, 3), np.uint8),
     "choices": spaces.MultiDiscrete([3, 5], start=[1, 0]),
     "dict": spaces.Dict({"camera": spaces.Box(0, 255, (3, 12, 12), np.uint8), "place": spaces.Discrete(4, start=-1)}),
     "tuple": spaces.Tuple((spaces.MultiBinary(3), spaces.Dict({"speed": spaces.Box(-1, 1, (), np.float32)}))),
