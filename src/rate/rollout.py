@@ -77,14 +77,16 @@ class Serial:
             environment.close()
 
     def _reset(self, environment: gymnasium.Env[Any, Any], seed: int) -> dict[str, np.ndarray]:
-        with self._named(f"in reset(seed={seed})"):
+        try:
             returned = environment.reset(seed=seed)
             if not isinstance(returned, tuple) or len(returned) != 2:
                 raise ValueError("reset must return two values: observation and info")
-            return self._leaves(returned[0])
+            return flatten(self.observation_space, returned[0])
+        except Exception as error:
+            raise ValueError(f"{self._name} failed in reset(seed={seed}): {told(error)}") from error
 
     def _step(self, row: int, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool]:
-        with self._named(f"in step {self._elapsed} of the episode of seed {self._seeds[row]}"):
+        try:
             returned = self._environments[row].step(action)
             if len(returned) != 5:
                 raise ValueError(
@@ -94,26 +96,21 @@ class Serial:
             value, reward, terminated, truncated, _ = returned
             if not math.isfinite(reward):
                 raise ValueError(f"the reward is {reward}, but must be a number")
-            return self._leaves(value), float(reward), bool(terminated), bool(truncated)
-
-    def _leaves(self, value: Any) -> dict[str, np.ndarray]:
-        leaves = flatten(self.observation_space, value)
-        for path, leaf in leaves.items():
-            if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
-                raise ValueError(f"observations[{path!r}] is not finite: {reprlib.repr(leaf.tolist())}")
-        return leaves
-
-    @contextmanager
-    def _named(self, place: str) -> Iterator[None]:
-        """Whatever goes wrong in code of others becomes an error that says where it was."""
-        try:
-            yield
+            return flatten(self.observation_space, value), float(reward), bool(terminated), bool(truncated)
         except Exception as error:
-            raise ValueError(f"{self._name} failed {place}: {told(error)}") from error
+            place = f"step {self._elapsed} of the episode of seed {self._seeds[row]}"
+            raise ValueError(f"{self._name} failed in {place}: {told(error)}") from error
 
     def _batch(self) -> Any:
-        paths = self._rows[0]
-        return unflatten(self.observation_space, {path: np.stack([row[path] for row in self._rows]) for path in paths})
+        leaves = {path: np.stack([row[path] for row in self._rows]) for path in self._rows[0]}
+        for path, leaf in leaves.items():
+            if leaf.dtype.kind == "f" and not (finite := np.isfinite(leaf)).all():
+                row = int(np.argmin(finite.reshape(len(leaf), -1).all(1)))
+                raise ValueError(
+                    f"{self._name} failed in step {self._elapsed} of the episode of seed {self._seeds[row]}: "
+                    f"observations[{path!r}] is not finite: {reprlib.repr(leaf[row].tolist())}"
+                )
+        return unflatten(self.observation_space, leaves)
 
 
 def rollout(
