@@ -143,6 +143,14 @@ def test_what_is_written_is_read(
     assert os.listdir(tmp_path) == ["data"]
 
 
+def test_whole_numbers_without_statistics_are_those_of_earlier_versions(tmp_path: Path) -> None:
+    space = spaces.Box(0, 10**6, (2,), np.int64)
+    dataset = write_dataset(tmp_path / "data", recorded([4, 9], space), space, ACTIONS)
+    assert set(dataset.normalisation) == {"observation"}
+    repaired(tmp_path / "data", normalisation={})
+    assert open_dataset(tmp_path / "data").normalisation == {}
+
+
 def test_there_is_no_episode_beyond_the_last(dataset: Dataset) -> None:
     for index in (5, -6):
         with pytest.raises(IndexError, match="allowed are 0 to 4"):
@@ -150,13 +158,16 @@ def test_there_is_no_episode_beyond_the_last(dataset: Dataset) -> None:
 
 
 def test_statistics_are_those_of_all_observations(tmp_path: Path) -> None:
-    space = spaces.Dict({"state": VECTOR, "constant": spaces.Box(0.0, 9.0, (1,)), "count": ACTIONS})
+    whole = {"count": ACTIONS, "whole": spaces.Box(0, 10**6, (2,), np.int64), "image": IMAGE}
+    space = spaces.Dict({"state": VECTOR, "constant": spaces.Box(0.0, 9.0, (1,)), **whole})
     episodes = recorded([4, 9, 2], space)
     for episode in episodes:
         episode.observations["constant"][:] = 7
     dataset = write_dataset(tmp_path / "data", episodes, space, ACTIONS)
     everything = np.concatenate([episode.observations["state"] for episode in episodes])
-    assert set(dataset.normalisation) == {"state", "constant"}
+    assert set(dataset.normalisation) == {"state", "constant", "whole"}
+    counts = np.concatenate([episode.observations["whole"] for episode in episodes])
+    np.testing.assert_allclose(dataset.normalisation["whole"][1], counts.std(0), rtol=1e-4)
     mean, std = dataset.normalisation["state"]
     assert mean.dtype == std.dtype == np.float32
     np.testing.assert_allclose(mean, everything.mean(0), rtol=1e-4, atol=1e-6)

@@ -1,6 +1,7 @@
 """The command `rate`: verbs over tyro. Each parses, calls one public function, and prints."""
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 from rich.table import Column, Table
+from rich.text import Text
 
 from rate.cli_data import data
 from rate.cli_train import train
@@ -268,6 +270,15 @@ VERBS: dict[str, Callable[..., Any]] = {
 }
 
 
+AGAIN = {"reproduce": "goes on where it stopped"}
+"""What an interrupted command does when it is run again; training says by itself how to go on."""
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Show a warning as what it says, without the line of code that it comes from."""
+    err.print(f"rate: warning: {Text.from_ansi(str(message)).plain.removeprefix('WARN: ')}", highlight=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (0 done, 2 bad input, 130 interrupted)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -280,6 +291,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"; did you mean {close[0]!r}?" if close else "."
         err.print(f"rate: unknown verb {verb!r}{hint} Verbs are: {', '.join(VERBS)}", highlight=False)
         return 2
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        return _run(verb, rest)
+
+
+def _run(verb: str, rest: list[str]) -> int:
+    """Run a verb and turn what goes wrong into an exit status."""
     try:
         if verb == "data":
             return data(rest)
@@ -288,7 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             tyro.cli(VERBS[verb], prog=f"rate {verb}", args=rest)
     except KeyboardInterrupt:
-        err.print("rate: interrupted; run the same command again to go on", highlight=False)
+        err.print(f"rate {verb}: interrupted; the same command again {AGAIN.get(verb, 'starts anew')}", highlight=False)
         return 130
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         err.print(f"rate {verb}: {error}", highlight=False)

@@ -1,6 +1,7 @@
 """`rate train`: one command per model, whose options are those of its configuration."""
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -100,4 +101,17 @@ def _finish(run: Path) -> None:
         f"{run}: {seconds:.0f} s, {selection / max(seconds, 1e-9):.0%} of it in choosing the best checkpoint",
         highlight=False,
     )
-    out.print(f"{run}: trained. Next: rate evaluate {run} --tasks ..., then rate report {run}", highlight=False)
+    evaluate = f"rate evaluate {shlex.quote(str(run))} --tasks {_own_task(run)}"
+    out.print(f"{run}: trained. Next: {evaluate}, then rate report {shlex.quote(str(run))}", highlight=False)
+
+
+def _own_task(run: Path) -> str:
+    """The task that the run's data is from, without who acted in it, as a shell takes it."""
+    from rate import rundir
+    from rate.tasks.options import join, split
+
+    _, facts = rundir.read(run)
+    if not facts.get("task"):
+        return "..."
+    base, options = split(facts["task"])
+    return shlex.quote(join(base, options._replace(expert=None)))

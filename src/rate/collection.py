@@ -56,11 +56,18 @@ def collect(
     first = COLLECTION_SEEDS + seed * BLOCK
     _warn_if_unrepeatable(found, first)
     with progress_bar(f"collect {task}", episodes, show=show_progress) as advance:
+        step = 0
+
+        def moved(count: int) -> None:
+            """Episodes side by side end together, perhaps after minutes: the steps on the way are shown as well."""
+            nonlocal step
+            step += count
+            advance(0, step=step)
 
         def counted() -> Iterator[Episode]:
             seeds = range(first, first + (BLOCK if lengths else episodes))
             kept = 0
-            for played, episode in enumerate(rollout(expert, found, seeds, parallel=parallel), 1):
+            for played, episode in enumerate(rollout(expert, found, seeds, parallel=parallel, progress=moved), 1):
                 if lengths is None or (lengths[0] <= len(episode) <= lengths[1] and episode.total_return > 0):
                     advance(1)
                     yield episode

@@ -49,9 +49,9 @@ def _lines(console: Console, title: str, total: int, done: int, every: float = 1
         if now - state["shown"] < every and state["done"] < total:
             return
         speed = (state["done"] - state["before"]) / max(1e-9, now - state["shown"])
-        left = (total - state["done"]) / speed if speed else float("inf")
+        pace = f", {_rate(speed)}, {_duration((total - state['done']) / speed)} left" if speed else ""
         console.print(
-            f"{title}: {state['done']}/{total}, {_rate(speed)}, {_duration(left)} left {_text(values)}",
+            f"{title}: {state['done']}/{total}{pace} {_text(values)}",
             highlight=False,
             soft_wrap=True,
         )
@@ -61,7 +61,7 @@ def _lines(console: Console, title: str, total: int, done: int, every: float = 1
 
 
 def _text(values: dict[str, float]) -> str:
-    return " ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return " ".join(f"{name} {value if isinstance(value, int) else f'{value:.4g}'}" for name, value in values.items())
 
 
 def _rate(speed: float) -> str:
@@ -73,6 +73,6 @@ def _rate(speed: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 120 or seconds == float("inf"):
+    if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

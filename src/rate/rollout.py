@@ -4,6 +4,8 @@ Episodes are played in waves of one episode per seed and without automatic reset
 episode however many are played at once, and short episodes are not counted more often than long ones.
 """
 
+import math
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +15,9 @@ import gymnasium
 import numpy as np
 
 from rate.episode import Episode
-from rate.spaces import flatten, unflatten
+from rate.spaces import as_leaf, flatten, unflatten
 from rate.tasks import Agent, Environments, Task
+from rate.tasks.faults import told
 
 __all__ = ["Agent", "Environments", "Outcome", "Serial", "outcomes", "rollout"]
 
@@ -31,10 +34,16 @@ class Outcome:
 
 
 class Serial:
-    """Gymnasium environments stepped one after the other as a batch; the environment of a row is used again."""
+    """Gymnasium environments stepped one after the other as a batch; the environment of a row is used again.
 
-    def __init__(self, maker: Callable[[], gymnasium.Env[Any, Any]]) -> None:
-        self._maker = maker
+    name: what errors call the environment.
+
+    Raises:
+        ValueError: An environment failed, or gave what is no observation or reward; the message names seed and step.
+    """
+
+    def __init__(self, maker: Callable[[], gymnasium.Env[Any, Any]], name: str = "the environment") -> None:
+        self._maker, self._name = maker, name
         self._environments = [maker()]
         self.observation_space = self._environments[0].observation_space
         self.action_space = self._environments[0].action_space
@@ -44,9 +53,10 @@ class Serial:
         while len(self._environments) < len(seeds):
             self._environments.append(self._maker())
         self._running = np.ones(len(seeds), bool)
+        self._seeds, self._elapsed = seeds, 0
         # Rows are zipped with environments below: a wave may be narrower than the one before it.
-        self._values = [
-            environment.reset(seed=int(seed))[0] for environment, seed in zip(self._environments, seeds, strict=False)
+        self._rows = [
+            self._reset(environment, int(seed)) for environment, seed in zip(self._environments, seeds, strict=False)
         ]
         return self._batch()
 
@@ -55,9 +65,9 @@ class Serial:
         rewards = np.zeros(len(self._running), np.float32)
         terminations = np.zeros(len(self._running), bool)
         truncations = np.zeros(len(self._running), bool)
+        self._elapsed += 1
         for row in np.flatnonzero(self._running):
-            value, reward, terminations[row], truncations[row], _ = self._environments[row].step(actions[row])
-            self._values[row], rewards[row] = value, float(reward)
+            self._rows[row], rewards[row], terminations[row], truncations[row] = self._step(int(row), actions[row])
         self._running &= ~(terminations | truncations)
         return self._batch(), rewards, terminations, truncations
 
@@ -66,9 +76,41 @@ class Serial:
         for environment in self._environments:
             environment.close()
 
+    def _reset(self, environment: gymnasium.Env[Any, Any], seed: int) -> dict[str, np.ndarray]:
+        try:
+            returned = environment.reset(seed=seed)
+            if not isinstance(returned, tuple) or len(returned) != 2:
+                raise ValueError("reset must return two values: observation and info")
+            return flatten(self.observation_space, returned[0])
+        except Exception as error:
+            raise ValueError(f"{self._name} failed in reset(seed={seed}): {told(error)}") from error
+
+    def _step(self, row: int, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool]:
+        try:
+            returned = self._environments[row].step(action)
+            if len(returned) != 5:
+                raise ValueError(
+                    f"step returned {len(returned)} values, but must return five: observation, reward, terminated, truncated "
+                    "and info"
+                )
+            value, reward, terminated, truncated, _ = returned
+            if not math.isfinite(reward):
+                raise ValueError(f"the reward is {reward}, but must be a number")
+            return flatten(self.observation_space, value), float(reward), bool(terminated), bool(truncated)
+        except Exception as error:
+            place = f"step {self._elapsed} of the episode of seed {self._seeds[row]}"
+            raise ValueError(f"{self._name} failed in {place}: {told(error)}") from error
+
     def _batch(self) -> Any:
-        rows = [flatten(self.observation_space, value) for value in self._values]
-        return unflatten(self.observation_space, {path: np.stack([row[path] for row in rows]) for path in rows[0]})
+        leaves = {path: np.stack([row[path] for row in self._rows]) for path in self._rows[0]}
+        for path, leaf in leaves.items():
+            if leaf.dtype.kind == "f" and not (finite := np.isfinite(leaf)).all():
+                row = int(np.argmin(finite.reshape(len(leaf), -1).all(1)))
+                raise ValueError(
+                    f"{self._name} failed in step {self._elapsed} of the episode of seed {self._seeds[row]}: "
+                    f"observations[{path!r}] is not finite: {reprlib.repr(leaf[row].tolist())}"
+                )
+        return unflatten(self.observation_space, leaves)
 
 
 def rollout(
@@ -117,7 +159,7 @@ class _Step(NamedTuple):
 
 @contextmanager
 def _environments(task: Task) -> Iterator[Environments]:
-    environments = Serial(task.environment) if task.batch is None else task.batch()
+    environments = Serial(task.environment, task.name) if task.batch is None else task.batch()
     try:
         yield environments
     finally:
@@ -185,7 +227,8 @@ def _record(steps: Iterator[_Step], seeds: Sequence[int], environments: Environm
     values.append(flatten(environments.observation_space, last))
     # Leaves are let go one by one while they are stacked, so that a wave of images is not held twice for long.
     observations = {path: np.stack([value.pop(path) for value in values]) for path in list(values[0])}
-    actions = np.stack([step.actions for step in rest]).astype(environments.action_space.dtype, copy=False)
+    # Numbers of another kind stay as they are, so that none is cut to a whole one: who writes them names them.
+    actions = as_leaf(environments.action_space, np.stack([step.actions for step in rest]))
     rewards = np.stack([step.rewards for step in rest])
     terminations = np.stack([step.terminations for step in rest])
     truncations = np.stack([step.truncations for step in rest])

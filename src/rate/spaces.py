@@ -164,7 +164,12 @@ def _walk(space: gymnasium.Space[Any], keys: _Keys = ()) -> list[tuple[_Keys, gy
         return [leaf for key, part in space.spaces.items() for leaf in _walk(part, (*keys, key))]
     if isinstance(space, spaces.Tuple):
         return [leaf for index, part in enumerate(space.spaces) for leaf in _walk(part, (*keys, index))]
-    _check_leaf_space(space)
+    try:
+        _check_leaf_space(space)
+    except ValueError as error:
+        if not keys:
+            raise
+        raise ValueError(f"{'/'.join(str(key) for key in keys)!r}: {error}") from error
     return [(keys, space)]
 
 

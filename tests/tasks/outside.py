@@ -10,6 +10,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 OBSERVATIONS: dict[str, spaces.Space[Any]] = {
     "vector": spaces.Box(-np.inf, np.inf, (3,), np.float64),
     "image": spaces.Box(0, 255, (12, 12, 3), np.uint8),
+    "codes": spaces.Box(0, 255, (3, 3, 3), np.uint8),
     "choices": spaces.MultiDiscrete([3, 5], start=[1, 0]),
     "dict": spaces.Dict({"camera": spaces.Box(0, 255, (3, 12, 12), np.uint8), "place": spaces.Discrete(4, start=-1)}),
     "tuple": spaces.Tuple((spaces.MultiBinary(3), spaces.Dict({"speed": spaces.Box(-1, 1, (), np.float32)}))),
@@ -109,3 +110,57 @@ class AlwaysFirst:
 
     def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
         return np.ones(self.batch, np.int64) if forced is None else forced
+
+
+class Faulty(Drawn):
+    """Breaks in its second step, in one of several ways."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(longest=2)
+        self.fault = fault
+        if fault == "make":
+            raise RuntimeError("no display")
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        observation, info = super().reset(seed=seed)
+        self.left = 5
+        return observation if self.fault == "reset" else (observation, info)
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = super().step(action)
+        if self.left == 4:
+            return observation, reward, terminated, truncated, info
+        if self.fault == "raises":
+            return {}["left"]
+        if self.fault == "four":
+            return observation, reward, terminated, info
+        if self.fault == "observation":
+            observation[1] = np.nan
+        return observation, np.nan if self.fault == "reward" else reward, terminated, truncated, info
+
+
+class Confused(AlwaysFirst):
+    """An expert that breaks, or answers with numbers for a choice."""
+
+    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+        return np.zeros(3) @ np.zeros(2)
+
+
+class Undecided(AlwaysFirst):
+    """An expert that puts out a number where a choice is asked for."""
+
+    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+        return np.full(len(rewards), 0.5)
+
+
+class Trusting(Drawn):
+    """Takes any action for granted."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return super().step(self.action_space.start)
+
+
+def described() -> gymnasium.Env[Any, Any]:
+    """An environment whose observations hold a text beside the rest."""
+    space = spaces.Dict({"speed": OBSERVATIONS["vector"], "mission": spaces.Text(9)})
+    return gymnasium.wrappers.TransformObservation(make(), lambda value: {"speed": value, "mission": "go"}, space)

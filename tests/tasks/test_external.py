@@ -10,7 +10,7 @@ import rate
 from rate.cli import main
 from rate.episode import Episode
 from rate.files import read_jsonl
-from rate.rollout import rollout
+from rate.rollout import outcomes, rollout
 from rate.tasks import find
 from rate.tasks.options import Options, join, read_arguments, split
 
@@ -184,6 +184,11 @@ def test_any_task_takes_a_random_expert_and_one_by_address():
         ("os.path:join", ValueError, "does not say that it makes environments"),
         ("torch:load,environment.f=x", ValueError, "does not say that it makes environments"),
         ("my maze:make", ValueError, "addresses look like package.module:name"),
+        ("gym:NoSuchMaze-v0", ValueError, "name that too, so that it is imported first: gym:<package>:NoSuchMaze-v0"),
+        ("CartPole-v1", ValueError, "Did you mean 'gym:CartPole-v1'"),
+        (f"{HERE}described", ValueError, r"'mission': Text.*FilterObservation.environment, \['speed'\]"),
+        (f"{HERE}Faulty,horizon=9,environment.fault=make", ValueError, "RuntimeError: no display .*outside.py, line"),
+        (f"recall/6,expert={HERE}Confused", ValueError, "Confused failed in act: ValueError: .*outside.py, line"),
         ("recall/6,expert=greedy", ValueError, "no expert 'greedy': give 'random', or 'module:Class'"),
         (f"recall/6,expert={HERE}make", ValueError, "is not a class of agents .it has no reset and no act"),
         ("recall/6,environment.size=3", ValueError, "takes no arguments of an environment"),
@@ -202,6 +207,36 @@ def test_what_cannot_be_played_says_why_and_what_to_do(name, error, message):
 
     with pytest.raises(error, match=message):
         play()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("raises", r"step 2 of the episode of seed 7: KeyError: 'left' \(.*outside.py, line \d+, in step\)"),
+        ("four", "step 2 .*: step returned 4 values, but must return five"),
+        ("reset", r"in reset\(seed=7\): .*reset must return two values"),
+        ("observation", r"step 2 of the episode of seed 7: .*observations\['observation'\] is not finite: .*nan"),
+        ("reward", "step 2 of the episode of seed 7: .*the reward is nan"),
+    ],
+)
+def test_a_fault_of_an_environment_is_told_with_seed_step_and_place(fault, message):
+    task = find(f"{HERE}Faulty,horizon=9,expert=random,environment.fault={fault}")
+    for play in (rollout, outcomes):  # with recorded steps, and without
+        with pytest.raises(ValueError, match=f"Faulty.* failed .*{message}"):
+            list(play(task.expert(), task, [7, 8]))  # type: ignore[misc]
+
+
+def test_an_action_that_is_no_choice_is_refused_and_not_cut_to_one(tmp_path):
+    with pytest.raises(ValueError, match=r"actions: dtype is float64, the space Discrete.* needs int64"):
+        rate.collect(f"{HERE}Trusting,horizon=9,expert={HERE}Undecided", tmp_path / "data", episodes=2)
+
+
+def test_a_warning_on_the_command_line_is_one_line_without_code(tmp_path, capfd):
+    task = f"{HERE}Forgetful,horizon=9,expert=random"
+    assert main(["collect", task, "--episodes", "2", "--output", str(tmp_path / "data")]) == 0
+    lines = [line for line in capfd.readouterr().err.splitlines() if "two different episodes" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("rate: warning: tests.tasks.outside:Forgetful")
 
 
 def test_a_task_without_an_expert_says_how_to_name_one(tmp_path):
@@ -224,13 +259,17 @@ def test_addresses_are_listed_and_printed_as_they_are(capsys):
     assert "gym:package:Id-v0" in capsys.readouterr().err
 
 
-def test_the_command_line_adds_options_to_the_name(tiny, tmp_path, capsys):
+def test_the_command_line_adds_options_to_the_name(tmp_path, capsys):
     folder = str(tmp_path / "data")
     options = ["--expert", "random", "--horizon", "5", "--environment", "observations=tuple", "longest=4"]
     assert main(["collect", f"{HERE}make", "--output", folder, "--episodes", "12", *options]) == 0
     name = f"{HERE}make,horizon=5,expert=random,environment.observations=tuple,environment.longest=4"
     assert rate.open_dataset(folder).card["task"] == name
-    run = rate.train(tiny(dataset=folder, updates=2), tmp_path / "run", thread_count=1, accelerator="cpu")
+    run = tmp_path / "run"
+    small = ["--model.segment-length", "3", "--model.width", "8", "--updates", "2", "--threads", "1"]
+    assert main(["train", "mlp", "--dataset", folder, "--run", str(run), *small]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"rate evaluate {run} --tasks {name.replace(',expert=random', '')}, then" in said
     tasks = ["--tasks", f"{HERE}make,environment.longest=3", "--horizon", "5", "--environment", "observations=tuple"]
     assert main(["evaluate", str(run), *tasks, "--episodes", "3", "--threads", "1"]) == 0
     [row] = read_jsonl(run / "scores.jsonl")

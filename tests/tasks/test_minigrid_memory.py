@@ -111,6 +111,22 @@ def test_the_time_limit_allows_the_longest_walk() -> None:
         assert all(episode.total_return > 0 for episode in rollout(task.expert(), task, range(20)))  # type: ignore[misc]
 
 
+def test_what_the_page_about_fidelity_says_of_the_expert() -> None:
+    def play(name: str, count: int = 100) -> tuple[np.ndarray, np.ndarray]:
+        task = find(name)
+        episodes = list(rollout(task.expert(), task, range(count), parallel=count))  # type: ignore[misc]
+        return np.array([e.total_return for e in episodes]), np.array([len(e) for e in episodes])
+
+    assert play("minigrid-memory/41x96")[0].mean() == pytest.approx(0.956, abs=5e-4)
+    assert play("minigrid-memory-paper/41x96")[0].mean() == pytest.approx(0.610, abs=5e-4)
+    returns, lengths = play("minigrid-memory/41x96", 1000)
+    assert (returns > 0).all()
+    assert ((lengths >= 60) & (lengths <= 90)).mean() == pytest.approx(0.135)
+    assert (play("minigrid-memory/501x500")[0] > 0).mean() == pytest.approx(0.60)
+    assert (play("minigrid-memory/501")[0] > 0).all()
+    assert (walk(245), walk(247), walk(501)) == (500, 504, 1012)
+
+
 @pytest.mark.parametrize("size", ["40", "5", "x", "41x0", "41x", "-3", ""])
 def test_impossible_sizes_are_refused(size: str) -> None:
     with pytest.raises(ValueError, match="is not a task"):

@@ -46,6 +46,13 @@ class ArrayLayout(NamedTuple):
     per: Literal["episode", "step", "observation", "boundary", "frame"]
     space: gymnasium.Space[Any] | None = None
 
+    @property
+    def standardised(self) -> bool:
+        """Whether it holds observed numbers, whole ones included: neither choices, nor flags, nor images."""
+        if self.per != "observation" or not isinstance(self.space, gymnasium.spaces.Box):
+            return False
+        return self.dtype.kind in "iuf" and not spaces.is_image(self.space)
+
     def shape(self, episodes: int, steps: int, frames: int = 0) -> tuple[int, ...]:
         """Shape of the array in a dataset of that size, with that many distinct frames if it holds these."""
         rows = {"episode": episodes, "step": steps, "observation": steps + episodes, "boundary": episodes + 1}

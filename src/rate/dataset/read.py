@@ -69,7 +69,7 @@ class Dataset:
 
     @cached_property
     def normalisation(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean and standard deviation of each floating-point leaf, float32; 1 where nothing varies."""
+        """Mean and standard deviation of each leaf of numbers, float32; 1 where nothing varies."""
         result = {}
         for path, moments in self.card["normalisation"].items():
             mean, std = (np.array(moments[key], np.float32) for key in ("mean", "std"))
@@ -212,11 +212,10 @@ def _check_offsets(file: Path, offsets: np.ndarray, steps: int) -> None:
 
 
 def _check_normalisation(card: Path, normalisation: dict[str, Any], layouts: Mapping[str, ArrayLayout]) -> None:
-    expected = {
-        name.removeprefix("observations/"): layout.row_shape
-        for name, layout in layouts.items()
-        if layout.per == "observation" and layout.dtype.kind == "f"
-    }
+    numbers = {name.removeprefix("observations/"): layout for name, layout in layouts.items() if layout.standardised}
+    expected = {path: layout.row_shape for path, layout in numbers.items()}
+    # Cards of earlier versions have none of whole numbers, which stay as they are then.
+    required = {path for path, layout in numbers.items() if layout.dtype.kind == "f"}
     try:
         given = {
             path: [np.array(moments[key], np.float64) for key in ("mean", "std")]
@@ -224,7 +223,7 @@ def _check_normalisation(card: Path, normalisation: dict[str, Any], layouts: Map
         }
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{card}: 'normalisation' is damaged ({error}); {RECOVER}") from error
-    fits = given.keys() == expected.keys() and all(
+    fits = required <= given.keys() <= expected.keys() and all(
         array.shape == expected[path] and np.isfinite(array).all() for path, pair in given.items() for array in pair
     )
     if not fits or any((std < 0).any() for _, std in given.values()):

@@ -93,8 +93,7 @@ def _check_free(path: Path) -> None:
 
 def _write_arrays(folder: Path, episodes: Iterable[Episode], layouts: Mapping[str, ArrayLayout]) -> dict[str, Any]:
     """Stream the episodes into array files; returns what the card says about them."""
-    moments = {name: _Moments() for name, layout in layouts.items() if layout.dtype.kind == "f" and layout.space}
-    moments.pop("actions", None)
+    moments = {name: _Moments() for name, layout in layouts.items() if layout.standardised}
     pictures = {name.partition("/")[2]: FrameNumbers() for name, layout in layouts.items() if layout.per == "frame"}
     lengths, returns = [], []
     with ExitStack() as stack:

@@ -42,8 +42,9 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.channels_last = shape[-1] < shape[0]
         channels, height, breadth = (shape[-1], *shape[:2]) if self.channels_last else shape
-        if padding is None:  # 36 is the smallest side that the three convolutions can cover unpadded
-            padding = 0 if min(height, breadth) >= 36 else 2
+        if padding is None:
+            side = min(height, breadth)  # 36 is the smallest that the three convolutions cover unpadded, 4 padded by 2
+            padding = 0 if side >= 36 else 2 if side >= 4 else 4
         self.convolutions = nn.Sequential(
             nn.Conv2d(channels, 32, 8, 4, padding),
             nn.ReLU(),

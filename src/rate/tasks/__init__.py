@@ -198,6 +198,8 @@ def discover() -> Mapping[str, Family]:
 
 def _suggestion(key: str, size: str) -> str:
     """Name the closest family, with the size that was asked for where that is a task."""
+    if key in gymnasium.registry and not size:
+        return f"Did you mean 'gym:{key}'? "
     close = difflib.get_close_matches(key, discover(), n=1)
     if not close:
         return ""

@@ -4,6 +4,7 @@
 ``package.module:make`` calls ``make()``; a class of environments does as well. Nothing has to be registered here.
 """
 
+import contextlib
 import copy
 import importlib
 import inspect
@@ -22,6 +23,7 @@ from gymnasium.vector import VectorEnv
 from rate.spaces import leaves
 from rate.tasks import Agent, Task, success
 from rate.tasks.actions import ArrayActions, is_array
+from rate.tasks.faults import told
 from rate.tasks.options import Options
 from rate.tasks.vector import FirstRow, Vectorised
 
@@ -94,6 +96,32 @@ class RandomAgent:
         return np.stack([space.sample() for space in self.spaces]) if forced is None else np.asarray(forced)
 
 
+class OutsideAgent:
+    """An agent that somebody else wrote: whatever goes wrong in it becomes an error that names it and the place.
+
+    address: what errors call it. make: makes it, without arguments.
+    """
+
+    def __init__(self, address: str, make: Callable[[], Agent]) -> None:
+        self._address = address
+        self._agent = self._asked("cannot be made", make)
+
+    def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
+        """Begin new episodes."""
+        self._asked("failed in reset", self._agent.reset, batch, seeds)
+
+    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+        """Return the other agent's actions [n, ...]."""
+        actions: np.ndarray = self._asked("failed in act", self._agent.act, observations, rewards, forced)
+        return actions
+
+    def _asked(self, failure: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            raise ValueError(f"the expert {self._address} {failure}: {told(error)}") from error
+
+
 def expert(address: str, action_space: Callable[[], gymnasium.Space[Any]]) -> Callable[[], Agent]:
     """Return what makes the agent of an address: "random", or "module:Class" of an ``Agent`` made without arguments.
 
@@ -112,7 +140,7 @@ def expert(address: str, action_space: Callable[[], gymnasium.Space[Any]]) -> Ca
             f"the expert {address!r} is not a class of agents ({_lack(missing)}): give a class that is made without "
             "arguments, with reset(batch, seeds) and act(observations, rewards, forced) as rate.tasks.Agent describes"
         )
-    return found
+    return partial(OutsideAgent, address, found)
 
 
 RANDOM = "random"
@@ -215,9 +243,9 @@ def _made(address: str, make: Callable[..., Any], arguments: Mapping[str, Any]) 
         found = make(**arguments)
     except gymnasium.error.DependencyNotInstalled as error:
         raise ModuleNotFoundError(f"{address} needs something that is not installed: {error}") from error
-    except (gymnasium.error.Error, TypeError, ValueError, AssertionError) as error:
+    except Exception as error:
         given = f" with {dict(arguments)}" if arguments else ""
-        raise ValueError(f"{address} cannot be made{given}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{address} cannot be made{given}: {told(error)}{_unknown(address, error)}") from error
     if not isinstance(found, gymnasium.Env | VectorEnv):
         raise ValueError(
             f"{address} made {type(found).__module__}.{type(found).__name__}, which is no environment of Gymnasium 1: "
@@ -229,6 +257,15 @@ def _made(address: str, make: Callable[..., Any], arguments: Mapping[str, Any]) 
         return ArrayActions(found)
     except ValueError as error:
         raise ValueError(f"{address}: {error}") from error
+
+
+def _unknown(address: str, error: Exception) -> str:
+    """What to do about an id that Gymnasium does not know, because the package that registers it was not imported."""
+    unknown = isinstance(error, gymnasium.error.NameNotFound | gymnasium.error.NamespaceNotFound)
+    key = address.removeprefix(REGISTERED)
+    if not unknown or key == address or ":" in key or "Did you mean" in str(error):
+        return ""
+    return f" If a package brings it, name that too, so that it is imported first: {REGISTERED}<package>:{key}"
 
 
 def _wrappers(environment: Any) -> Iterator[Any]:
@@ -250,6 +287,20 @@ def _time_limit(environment: Any) -> int | None:
     return None if spec is None else spec.max_episode_steps
 
 
+def _way_out(space: gymnasium.Space[Any]) -> str:
+    """How to leave out the entries of a dictionary that no dataset holds, such as a text that never changes."""
+    if not isinstance(space, gymnasium.spaces.Dict):
+        return ""
+    usable = []
+    for key, part in space.spaces.items():
+        with contextlib.suppress(ValueError):
+            usable += [key] if leaves(part) else []
+    return (
+        f", or leave it out: gymnasium.wrappers.FilterObservation(environment, {usable}). A function that returns the wrapped "
+        "environment is an address, <module>:<function>"
+    )
+
+
 def _check(address: str, environment: Any) -> None:
     """Refuse spaces that no dataset holds, and wrappers that make one episode depend on those before it."""
     vector = isinstance(environment, VectorEnv)
@@ -258,7 +309,7 @@ def _check(address: str, environment: Any) -> None:
     try:
         leaves(observations)
     except ValueError as error:
-        raise ValueError(f"{address} has observations that cannot be used: {error}") from error
+        raise ValueError(f"{address} has observations that cannot be used: {error}{_way_out(observations)}") from error
     if not is_array(actions):
         raise ValueError(
             f"{address} is a vector environment with the actions {actions}: give a function that makes a single environment"

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rate.spaces import flatten, unflatten
+from rate.tasks.faults import told
 
 __all__ = ["FirstRow", "Vectorised"]
 
@@ -80,7 +81,10 @@ class Vectorised:
     def _step(
         self, environment: VectorEnv, actions: np.ndarray, running: np.ndarray
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
-        values, rewards, terminations, truncations, info = environment.step(actions)
+        try:
+            values, rewards, terminations, truncations, info = environment.step(actions)
+        except Exception as error:
+            raise ValueError(f"{self._name} failed in step: {told(error)}") from error
         leaves, ended = self._leaves(values), np.asarray(terminations | truncations, bool)
         if self._mode == AutoresetMode.SAME_STEP:
             for row in np.flatnonzero(ended & running):
