@@ -284,6 +284,11 @@ def test_tasks_without_position_are_named(tmp_path):
     report(run)
     assert not (run / "success.png").exists()
     assert json.loads((run / "summary.json").read_text()) == {"first": {"popgym/easy": 1.0}}
+    assert not (run / "tasks.png").exists()
+    more = [result("first", 0, 9, rate, x=None, task=f"popgym/{rate}", metric="return") for rate in (0.5, 0.7)]
+    write_lines(run / "scores.jsonl", more)
+    assert "![Return by task. Lines:" in text_of(run)
+    assert (run / "tasks.png").read_bytes().startswith(PNG)
 
 
 HOSTILE = '<script>alert(1)</script> | `x` </td> <!-- /results --> $\\frac{ "&'

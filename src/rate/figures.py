@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from rate import drawing
@@ -59,6 +60,34 @@ def success(
 
     # A line of text for every name beside the curves.
     return drawing.png(draw, (8, max(4.4, 0.8 + 0.2 * len({summary.variant for summary in summaries}))))
+
+
+def tasks(summaries: Sequence[Summary]) -> bytes:
+    """Mean scores with their 95 % intervals in tasks that have no position on an axis: a line per task, a mark per variant."""
+    scored = [summary for summary in summaries if summary.seeds]
+    variants = list(dict.fromkeys(summary.variant for summary in scored))
+    names = list(dict.fromkeys(summary.task for summary in scored))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for summary in scored:
+            index, line = variants.index(summary.variant), names.index(summary.task)
+            height = line + 0.6 * ((index + 0.5) / len(variants) - 0.5)
+            axes.plot(summary.interval, (height, height), color=colour(index), linewidth=1.5, alpha=0.5)
+            axes.plot(summary.mean, height, marker=marker(index), color=colour(index), markersize=5.5, linestyle="")
+        for line in range(1, len(names)):
+            axes.axhline(line - 0.5, color=FAINT, linewidth=0.4, zorder=0)
+        axes.set_yticks(range(len(names)), [short(name.rpartition("/")[2], 32) for name in names], fontsize=SMALL)
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlabel(short(" / ".join(dict.fromkeys(summary.metric for summary in scored)), 40))
+        marks = [
+            Line2D([], [], color=colour(index), marker=marker(index), linestyle="", label=short(variant))
+            for index, variant in enumerate(variants)
+        ]
+        figure.legend(handles=marks, loc="outside upper center", ncols=min(6, len(marks)), frameon=False)
+
+    return drawing.png(draw, (8, 1.2 + len(names) * max(0.3, 0.09 * len(variants))))
 
 
 def heat_map(summaries: Sequence[Summary], grid: Mapping[str, tuple[str, str]], *, axis: str, grid_axis: str) -> bytes:

@@ -66,8 +66,8 @@ def report(folder: str | Path, output: str | Path | None = None) -> Path:
 
     output: the folder to write to, by default the folder itself. It gets report.html, which is complete in itself,
     report.md, summary.json ({variant: {position: mean}}, null where a seed is missing), and as far as there is
-    something to show success.png, conditional.png and training.png. A folder that is missing or damaged is a
-    ReportError.
+    something to show success.png or tasks.png, return.png, conditional.png and training.png. A folder that is missing
+    or damaged is a ReportError.
     """
     evidence = read_evidence(folder)
     results = measure(evidence, Path(folder))
@@ -106,6 +106,8 @@ def draw(evidence: Evidence, results: Results) -> dict[str, bytes]:
     if any(summary.x and summary.seeds for summary in summaries):
         chance = 0.5 if all(summary.metric == "success" for summary in summaries) else None
         pictures["success.png"] = figures.success(summaries, axis=axis, training_length=length, chance=chance)
+    elif len({summary.task for summary in summaries if summary.seeds}) > 1:
+        pictures["tasks.png"] = figures.tasks(summaries)
     if any(summary.x and summary.seeds for summary in results.returns):
         pictures["return.png"] = figures.success(results.returns, axis=axis, training_length=length, chance=None)
     if facts.grid and any(summary.variant in facts.grid and summary.seeds for summary in summaries):
@@ -179,9 +181,12 @@ def _result(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, b
     metric = " / ".join(dict.fromkeys(summary.metric for summary in summaries)).capitalize()
     checkpoint = " / ".join(dict.fromkeys(summary.checkpoint for summary in summaries))
     text = f"{metric} of the {checkpoint} checkpoint, mean ± standard error; {extent(summaries)}."
-    caption = f"{metric} against {facts.axis or 'task size'}. Bands: 95 % bootstrap intervals of the mean."
-    caption += "" if all(summary.complete for summary in summaries) else " Hollow markers lack a seed."
-    figure = "success.png" if "success.png" in pictures else ""
+    if "tasks.png" in pictures:
+        figure, caption = "tasks.png", f"{metric} by task. Lines: 95 % bootstrap intervals of the mean."
+    else:
+        figure = "success.png" if "success.png" in pictures else ""
+        caption = f"{metric} against {facts.axis or 'task size'}. Bands: 95 % bootstrap intervals of the mean."
+        caption += "" if all(summary.complete for summary in summaries) else " Hollow markers lack a seed."
     return Part("Result", text, gaps(summaries), figure, caption, score_table(summaries, facts.axis))
 
 
