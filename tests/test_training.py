@@ -129,8 +129,9 @@ def test_windows_are_cut_into_ever_more_segments(tiny, tmp_path):
     assert recipe.model.window == 24
     assert set(lengths[:100]) == {24}
     assert [set(lengths[start : start + 100]) for start in (100, 200)] == [{24, 12}, {24, 12, 8}]
-    counts = {length: lengths[300:].count(length) for length in (24, 12, 8, 6)}
-    assert counts == pytest.approx({24: 10, 12: 20, 8: 30, 6: 40}, abs=12)
+    assert {length: lengths[300:].count(length) for length in (24, 12, 8, 6)} == pytest.approx(
+        dict.fromkeys((24, 12, 8, 6), 25), abs=15
+    )
     assert np.isfinite(column(train(tiny(growing_segments=2), tmp_path / "run"))).all()
     assert recipe.hash != replace(recipe, growing_segments=0).hash
     with pytest.raises(ValueError, match="leave one of them at 0"):

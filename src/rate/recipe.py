@@ -108,8 +108,8 @@ class Recipe:
     """Fraction of the updates whose segments are a half or a third as long, so that memory learns to be handed over more often than
     the window asks for."""
     growing_segments: int = 0
-    """Cut the windows of an update into n segments, n drawn in proportion to itself from 1 up to a bound that grows from 1 to this
-    number in the course of training: attention learns in one segment what memory must then deliver. 0: always segment_length."""
+    """Cut the windows of an update into a random number of segments, from 1 up to a bound that grows from 1 to this number in the
+    course of training: attention learns in a single segment what memory must then deliver. 0: always segment_length."""
     curriculum: bool = False
     """Train in N stages of equal length, the n-th on episodes of at most n segments."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

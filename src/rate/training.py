@@ -293,8 +293,8 @@ def _segment_length(recipe: Recipe, seed: int, update: int) -> int:
     length = recipe.model.training_segment_length
     generator = np.random.default_rng([seed, update])
     if recipe.growing_segments:
-        counts = np.arange(1, 2 + update * recipe.growing_segments // recipe.updates)
-        return -(-recipe.model.window // int(generator.choice(counts, p=counts / counts.sum())))
+        bound = 1 + update * recipe.growing_segments // recipe.updates
+        return -(-recipe.model.window // int(generator.integers(1, bound + 1)))
     if generator.random() < recipe.shorter_segments:
         return max(1, length // int(generator.integers(2, 4)))
     return length
