@@ -25,4 +25,9 @@ EXPERIMENT = Experiment(
     seeds=(0,),
     axis="side of the grid (cells)",
     training_length=41,
+    remarks=(
+        "From pictures, RATE is as good as from symbols up to 151 cells, at 98 of 100 or better from the size it was trained on; "
+        "beyond, memory drifts: it was never handed over more than six times in training, and a walk of 501 cells takes up to 34. "
+        "One seed."
+    ),
 )
