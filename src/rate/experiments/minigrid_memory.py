@@ -49,11 +49,11 @@ EXPERIMENT = Experiment(
     axis="side of the grid (cells)",
     training_length=41,
     remarks=(
-        "RATE's first seed is right in 95 of 100 episodes or more at every size, up to twelve times the side it was trained on; its "
-        "second has learned to compare two objects within one segment, but not to hand the first over, and is at chance where they "
-        "lie in different segments: 1800 updates are not enough for every seed (docs/log.md). What limits the others: DT and TrXL "
-        "see 90 steps and answer by chance on longer walks; RMT, which has no valve, lets go beyond 251 cells and makes more "
-        "mistakes on short walks; BC-LSTM holds as far as RATE and is less exact on the smallest grids. Walks on 11 x 11 cells are "
-        "shorter than any in the data. The paper's returns fall with the size for a perfect policy, too, because time is charged."
+        "RATE's first seed is right in 95 of 100 episodes or more at every size, up to twelve times the side it was trained on. "
+        "Its second has learned to compare two objects within one segment, but not to hand the first over, and is at chance where "
+        "they lie in different segments: 1800 updates are not enough for every seed (docs/log.md). What limits the others: DT and "
+        "TrXL see 90 steps and answer by chance on longer walks; RMT, which has no valve, lets go beyond 251 cells and makes more "
+        "mistakes on short walks; BC-LSTM holds as far as RATE's first seed and is less exact on the smallest grids. Walks on "
+        "11 x 11 cells are shorter than any in the data. Returns fall with the size for a perfect policy, too: time is charged."
     ),
 )
