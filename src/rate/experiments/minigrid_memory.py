@@ -1,6 +1,6 @@
 """Minigrid-Memory: trained on grids of 41 x 41 cells, tested from 11 x 11 to 501 x 501.
 
-Claim: RATE trained on 41 x 41 cells finds the matching object at every size; what has left a window is forgotten.
+Claim: RATE trained on 41 x 41 cells can find the matching object at every size; what has left a window is forgotten.
 Source: Fig. 7 and App. C.1.4 of the paper, which shows a figure without numbers; its models have 4 layers, see RGB frames and are
 trained for hundreds of epochs. Small models (2 layers, 2 heads of 32, width 64, feed-forward blocks of 128; an LSTM of 128 units)
 and a symbolic view of 3 x 3 cells; tests take the paper's 500 steps at most, or 2 S + 10 where the longest walk takes more (251
@@ -31,7 +31,7 @@ RATE = Recipe(
 
 EXPERIMENT = Experiment(
     title="Minigrid-Memory: from 41 x 41 cells to 501 x 501",
-    claim="RATE trained on 41 x 41 cells finds the matching object at every size; what has left a window is forgotten.",
+    claim="RATE trained on 41 x 41 cells can find the matching object at every size; what has left a window is forgotten.",
     source="Fig. 7; small models, symbolic view",
     cost="about an hour on two cores",
     data={"walks": COLLECTION},
