@@ -26,8 +26,8 @@ EXPERIMENT = Experiment(
     axis="side of the grid (cells)",
     training_length=41,
     remarks=(
-        "From pictures, RATE is right in 98 of 100 episodes or more from 41 to 151 cells, as the first seed is that sees symbols. It "
-        "makes more mistakes on grids smaller than it was trained on, and beyond 151 cells its memory drifts: it was never handed "
-        "over more than six times in training, and a walk of 501 cells takes up to 34. One seed."
+        "From pictures, RATE is right in 98 of 100 episodes or more from 41 to 151 cells, as the first seed is that sees symbols. "
+        "It makes more mistakes on grids smaller than it was trained on, and beyond 151 cells its memory drifts: it was never "
+        "handed over more than six times in training, and a walk of 501 cells takes up to 34. One seed."
     ),
 )
