@@ -99,12 +99,13 @@ EXPERIMENT = Experiment(
     seeds=(0, 1),
     axis="task",
     remarks=(
-        "Over the ten puzzles RATE, DT and BC-LSTM are within their errors of one another; over the six control tasks RATE and DT "
-        "are ahead of BC-LSTM; BC-MLP, which remembers nothing, is far behind in both. BC-LSTM is the best in CountRecall and "
-        "Autoencode and in the pendulums without noise; RATE and DT in the bandit, the cart poles and Battleship. On the same tasks, "
-        "the paper's sums of RATE, BC-LSTM and BC-MLP are within half a point of ours. Its DT has 2.8 less over the puzzles, and so "
-        "RATE is ahead there: theirs was trained on the first third of each episode, ours sees the whole of it. No model comes near "
-        "its expert in Autoencode, Battleship and Concentration: 300 episodes and 600 updates are too few."
+        "Over the ten puzzles RATE, DT and BC-LSTM are within their errors of one another; over the six control tasks "
+        "RATE and DT are ahead of BC-LSTM; BC-MLP, which remembers nothing, is far behind in both. BC-LSTM is the best "
+        "in CountRecall and Autoencode and in the pendulums without noise; RATE and DT in the bandit, the cart poles "
+        "and Battleship. On the same tasks, the paper's sums of RATE, BC-LSTM and BC-MLP are within half a point of "
+        "ours. Its DT has 2.8 less over the puzzles, and so RATE is ahead there: theirs was trained on the first third "
+        "of each episode, ours sees the whole of it. No model comes near its expert in Autoencode, Battleship and "
+        "Concentration: 300 episodes and 600 updates are too few."
     ),
     sums={
         "all": tuple(f"popgym/{task}" for task in STEPS),
