@@ -315,7 +315,7 @@ def _run(verb: str, rest: list[str]) -> int:
         from rate.rundir import Interrupted
 
         if isinstance(error, Interrupted):
-            again = "run the same command again to go on" if verb == "reproduce" else error.way_on
+            again = f"the same command again {AGAIN[verb]}" if verb in AGAIN else error.way_on
             err.print(f"rate {verb}: {error}; {again}", highlight=False)
             return 130
         raise

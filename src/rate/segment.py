@@ -43,9 +43,12 @@ class Segment:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Segment":
         """The segment with `function` applied to each of its tensors but the frames, which belong to no row."""
-        found: dict[str, Any] = {"frames": self.frames}
-        for item in fields(self)[:-1]:
+        found: dict[str, Any] = {}
+        for item in fields(self):
             value = getattr(self, item.name)
+            if item.name == "frames":
+                found[item.name] = value
+                continue
             leaves = isinstance(value, dict)
             found[item.name] = {path: function(leaf) for path, leaf in value.items()} if leaves else function(value)
         return Segment(**found)

@@ -35,7 +35,7 @@ class ImageEncoder(nn.Module):
     """Three convolutions and a linear map for uint8 images [..., H, W, C] or [..., C, H, W] (method, section 2.1).
 
     Images that repeat within a batch, as in grid worlds, are encoded once. Weights begin as He et al. (2015) draw them, and tokens
-    have unit variance, as those of actions do: with PyTorch's own weights, two images differ a hundred times less.
+    have unit variance, as those of actions do: with PyTorch's own weights, two images begin all but alike.
     """
 
     def __init__(self, shape: tuple[int, ...], width: int, padding: int | None = None) -> None:

@@ -48,10 +48,12 @@ class Policy(nn.Module):
         Memory is written from complete segments only: rows with padded steps keep the memory they came with.
         A row without padding counts as complete, whatever its length: split windows by `training_segment_length`.
         """
-        seen = self.encoders["observation"](segment.observations, segment.frames)
-        values = {"return_to_go": segment.returns_to_go, "action": segment.actions}
-        parts = [seen if name == "observation" else self.encoders[name](values[name]) for name in self.tokens]
-        tokens = self._stamped(parts, segment.timesteps)
+        values = {
+            "return_to_go": (segment.returns_to_go,),
+            "observation": (segment.observations, segment.frames),
+            "action": (segment.actions,),
+        }
+        tokens = self._stamped([self.encoders[name](*values[name]) for name in self.tokens], segment.timesteps)
         tokens = tokens.flatten(1, 2)
         complete = segment.mask[:, -1]
         commit = commit and bool(complete.any())
