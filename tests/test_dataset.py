@@ -159,13 +159,16 @@ def test_there_is_no_episode_beyond_the_last(dataset: Dataset) -> None:
 
 def test_statistics_are_those_of_all_observations(tmp_path: Path) -> None:
     whole = {"count": ACTIONS, "whole": spaces.Box(0, 10**6, (2,), np.int64), "image": IMAGE}
-    space = spaces.Dict({"state": VECTOR, "constant": spaces.Box(0.0, 9.0, (1,)), **whole})
+    flags = {"flags": spaces.MultiBinary([2, 3]), "lamp": spaces.Box(0, 1, (), bool)}
+    space = spaces.Dict({"state": VECTOR, "constant": spaces.Box(0.0, 9.0, (1,)), **whole, **flags})
     episodes = recorded([4, 9, 2], space)
     for episode in episodes:
         episode.observations["constant"][:] = 7
     dataset = write_dataset(tmp_path / "data", episodes, space, ACTIONS)
     everything = np.concatenate([episode.observations["state"] for episode in episodes])
-    assert set(dataset.normalisation) == {"state", "constant", "whole"}
+    assert set(dataset.normalisation) == {"state", "constant", "whole", "flags", "lamp"}
+    flags = np.concatenate([episode.observations["flags"] for episode in episodes])
+    np.testing.assert_allclose(dataset.normalisation["flags"][0], flags.mean(0), rtol=1e-4)
     counts = np.concatenate([episode.observations["whole"] for episode in episodes])
     np.testing.assert_allclose(dataset.normalisation["whole"][1], counts.std(0), rtol=1e-4)
     mean, std = dataset.normalisation["state"]

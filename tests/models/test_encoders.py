@@ -70,3 +70,14 @@ def test_encodings_and_gradients_are_those_of_images_one_by_one() -> None:
     assert len(gradients) == 8
     for one, parameter in zip(gradients, encoder.parameters(), strict=True):
         torch.testing.assert_close(one, parameter.grad)
+
+
+def test_flags_are_standardised_so_that_rare_ones_stand_out() -> None:
+    often = 0.01
+    moments = np.array([often, 0.5], np.float32), np.sqrt([often * (1 - often), 0.25]).astype(np.float32)
+    encode = ObservationEncoder(gymnasium.spaces.MultiBinary(2), 64, {"observation": moments})
+    weight = encode.encoders[0].linear.weight
+    rare, common = encode({"observation": torch.eye(2, dtype=torch.int8)})
+    shift = encode({"observation": torch.zeros(2, dtype=torch.int8)})
+    torch.testing.assert_close(rare - shift, weight[:, 0] / np.sqrt(often * (1 - often)))
+    torch.testing.assert_close(common - shift, weight[:, 1] / 0.5)

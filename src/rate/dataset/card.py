@@ -48,10 +48,10 @@ class ArrayLayout(NamedTuple):
 
     @property
     def standardised(self) -> bool:
-        """Whether it holds observed numbers, whole ones included: neither choices, nor flags, nor images."""
-        if self.per != "observation" or not isinstance(self.space, gymnasium.spaces.Box):
+        """Whether it holds observed numbers or flags, but neither choices nor images; what is rare then stands out."""
+        if self.per != "observation" or not isinstance(self.space, gymnasium.spaces.Box | gymnasium.spaces.MultiBinary):
             return False
-        return self.dtype.kind in "iuf" and not spaces.is_image(self.space)
+        return not spaces.is_image(self.space)
 
     def shape(self, episodes: int, steps: int, frames: int = 0) -> tuple[int, ...]:
         """Shape of the array in a dataset of that size, with that many distinct frames if it holds these."""

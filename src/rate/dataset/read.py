@@ -214,7 +214,7 @@ def _check_offsets(file: Path, offsets: np.ndarray, steps: int) -> None:
 def _check_normalisation(card: Path, normalisation: dict[str, Any], layouts: Mapping[str, ArrayLayout]) -> None:
     numbers = {name.removeprefix("observations/"): layout for name, layout in layouts.items() if layout.standardised}
     expected = {path: layout.row_shape for path, layout in numbers.items()}
-    # Cards of earlier versions have none of whole numbers, which stay as they are then.
+    # Cards of earlier versions have none of whole numbers and flags, which stay as they are then.
     required = {path for path, layout in numbers.items() if layout.dtype.kind == "f"}
     try:
         given = {

@@ -121,10 +121,8 @@ def encoder(
         assert space.shape is not None
         return ImageEncoder(space.shape, width)
     match space:
-        case gym.Box():
+        case gym.Box() | gym.MultiBinary():
             return VectorEncoder(space.shape, width, mean, std)
-        case gym.MultiBinary():
-            return VectorEncoder(space.shape, width, 0.0, 1.0)
         case gym.Discrete():
             return CategoryEncoder(np.asarray(space.n), np.asarray(space.start), width)
         case gym.MultiDiscrete():

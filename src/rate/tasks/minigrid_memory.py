@@ -16,7 +16,8 @@ from rate.tasks import Family, Task, success
 from rate.tasks.batch import BatchOfOne, checked, cues, generators
 
 LEFT, RIGHT, FORWARD = range(3)
-UNSEEN, EMPTY, WALL, KEY, BALL = range(5)
+KINDS = 5
+UNSEEN, EMPTY, WALL, KEY, BALL = range(KINDS)
 EAST, SOUTH, WEST, NORTH = range(4)
 STEP_X, STEP_Y = np.array([1, 0, -1, 0]), np.array([0, 1, 0, -1])
 VIEW = 3  # the agent sees three by three cells, itself in the middle of the last row
@@ -60,7 +61,7 @@ class MinigridMemories:
         self.time_limit = time_limit or walk(size)
         self.reward_limit = reward_limit or max(RELEASED_LIMIT, self.time_limit)
         self._rgb = observation == "rgb"
-        self.observation_space: gymnasium.Space[Any] = gymnasium.spaces.MultiDiscrete([5] * VIEW * VIEW)
+        self.observation_space: gymnasium.Space[Any] = gymnasium.spaces.MultiBinary([VIEW, VIEW, KINDS])
         if self._rgb:
             self.observation_space = gymnasium.spaces.Box(0, 255, (VIEW * TILE, VIEW * TILE, 3), np.uint8)
         self.action_space = gymnasium.spaces.Discrete(3)
@@ -136,7 +137,7 @@ class MinigridMemories:
     def _observe(self) -> np.ndarray:
         cells = self.view()
         if not self._rgb:
-            return cells.reshape(len(cells), -1)
+            return (cells[..., None] == np.arange(KINDS)).astype(np.int8)
         cells[:, -1, VIEW // 2] = len(tiles()) - 1
         return tiles()[cells].swapaxes(2, 3).reshape(len(cells), VIEW * TILE, VIEW * TILE, 3)
 
@@ -165,9 +166,9 @@ class MinigridMemory(BatchOfOne):
     `Discrete(3)`: 0 turn left, 1 turn right, 2 forward. A wall or object ahead stops the agent.
 
     ## Observation Space
-    `observation="symbolic"`: `MultiDiscrete`, nine cells from far left to near right, each 0 unseen, 1 empty, 2 wall, 3 key or
-    4 ball; the agent is on the last but one. `"rgb"`: `Box`, uint8 [84, 84, 3], the same cells in tiles of 28 pixels (needs the
-    package minigrid).
+    `observation="symbolic"`: `MultiBinary` [3, 3, 5], which cell (rows from far to near, columns from left to right) is unseen,
+    empty, wall, key or ball; the agent is in the middle of the last row. Flags and not numbers, so that rare objects stand out
+    once they are standardised. `"rgb"`: `Box`, uint8 [84, 84, 3], the same cells in tiles of 28 pixels (needs minigrid).
 
     ## Rewards
     1 - 0.9 t / `reward_limit` for the step onto the success cell after t steps, 0 for every other step.
@@ -233,7 +234,7 @@ class MemoryWalker:
 
     def act(self, observations: np.ndarray, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
         """Return one action per row, int64 [n]."""
-        cells = _recognise(observations) if observations.ndim == 4 else observations.reshape(-1, VIEW, VIEW)
+        cells = observations.argmax(-1) if observations.shape[-1] == KINDS else _recognise(observations)
         seen = np.where((cells == KEY) | (cells == BALL), cells, 0).max((1, 2))
         # Who turns about beside the junction sees an object there, but never while looking along the hallway.
         found = (self._object == 0) & (seen > 0) & (self._heading % 2 == 0)
