@@ -23,7 +23,7 @@ COLLECTION = Collection("minigrid-memory/41x96", 6000, lengths=(60, 90))
 # deliver the first, over ever more hand-overs (docs/log.md).
 RATE = Recipe(
     dataset="walks",
-    model=rate.Config(dropout=0.1, attention_dropout=0.0, feed_forward=128),
+    model=rate.Config(dropout=0.3, attention_dropout=0.1, feed_forward=128),
     updates=1800,
     growing_segments=6,
     optimiser=OptimiserConfig(learning_rate=2e-3),
@@ -37,7 +37,7 @@ EXPERIMENT = Experiment(
     data={"walks": COLLECTION},
     variants={
         "rate": RATE,
-        "rmt": replace(RATE, model=rmt.Config(dropout=0.1, attention_dropout=0.0, feed_forward=128)),
+        "rmt": replace(RATE, model=rmt.Config(dropout=0.3, attention_dropout=0.1, feed_forward=128)),
         "trxl": replace(RATE, model=trxl.Config(feed_forward=128), updates=1200),
         "dt": replace(RATE, model=dt.Config(feed_forward=128), growing_segments=0, updates=900),
         "bc-lstm": replace(
