@@ -11,6 +11,7 @@ Command: rate reproduce minigrid-memory --jobs 2
 """
 
 from dataclasses import replace
+from typing import Any
 
 from rate.experiments import Collection, Experiment
 from rate.models import dt, lstm, rate, rmt, trxl
@@ -19,11 +20,13 @@ from rate.recipe import OptimiserConfig, Recipe
 SIZES = (11, 21, 31, 41, 61, 91, 151, 251, 401, 501)
 COLLECTION = Collection("minigrid-memory/41x96", 6000, lengths=(60, 90))
 
+TRANSFORMER: dict[str, Any] = {"dropout": 0.3, "attention_dropout": 0.1, "feed_forward": 128}
+
 # To compare two objects that are fifty steps apart is learned within one segment, where attention sees both; then memory learns to
 # deliver the first, over ever more hand-overs (docs/log.md).
 RATE = Recipe(
     dataset="walks",
-    model=rate.Config(dropout=0.3, attention_dropout=0.1, feed_forward=128),
+    model=rate.Config(**TRANSFORMER),
     updates=1800,
     growing_segments=6,
     optimiser=OptimiserConfig(learning_rate=2e-3),
@@ -37,9 +40,9 @@ EXPERIMENT = Experiment(
     data={"walks": COLLECTION},
     variants={
         "rate": RATE,
-        "rmt": replace(RATE, model=rmt.Config(dropout=0.3, attention_dropout=0.1, feed_forward=128)),
-        "trxl": replace(RATE, model=trxl.Config(feed_forward=128), updates=1200),
-        "dt": replace(RATE, model=dt.Config(feed_forward=128), growing_segments=0, updates=900),
+        "rmt": replace(RATE, model=rmt.Config(**TRANSFORMER)),
+        "trxl": replace(RATE, model=trxl.Config(**TRANSFORMER), updates=1200),
+        "dt": replace(RATE, model=dt.Config(**TRANSFORMER), growing_segments=0, updates=900),
         "bc-lstm": replace(
             RATE, model=lstm.Config(), growing_segments=0, optimiser=OptimiserConfig(learning_rate=3e-3)
         ),
