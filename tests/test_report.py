@@ -237,6 +237,11 @@ def test_missing_seed_shows_as_missing(experiment):
     assert "rate has no result for seed 1 at 900" in text
     assert "1.00 ± 0.00 (without seed 1) |" in (experiment / "report.md").read_text()
     assert json.loads((experiment / "summary.json").read_text())["rate"] == {"9": 1.0, "90": 1.0, "900": None}
+    task = next(row["task"] for row in rows_of(experiment) if row["x"] == 900)
+    change(experiment / "experiment.json", first_seed_only=[task])
+    text = report(experiment).read_text()
+    assert "Incomplete" not in text
+    assert "At 900 one seed is scored" in text
 
 
 def test_missing_variant_shows_as_missing(experiment):

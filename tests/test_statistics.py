@@ -101,6 +101,11 @@ def test_missing_seed_is_named():
     assert (other.variant, other.missing) == ("dt", (0, 2))
 
 
+def test_a_task_for_the_first_seed_alone_lacks_no_other():
+    once, all_seeds = summarise([row(task="tmaze/9"), row(task="tmaze/900")], ("rate",), (0, 1), ("tmaze/9",))
+    assert (once.task, once.missing, all_seeds.missing) == ("tmaze/9", (), (1,))
+
+
 def test_missing_variant_is_a_summary_without_a_number():
     _, absent = summarise([row()], ("rate", "dt"), (0,))
     assert (absent.variant, absent.seeds, absent.missing) == ("dt", (), (0,))

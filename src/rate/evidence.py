@@ -25,9 +25,10 @@ class ReportError(ValueError):
 class Facts:
     """What an experiment says of itself, or what can be said of a single run.
 
-    order: variants, the one it is about first. seeds: those planned. paper: what the paper says, by variant. runs: variant and
-    folder of each run. grid: panel and row of a variant in a heat map; grid_axis: what its rows are. inspected: variants whose
-    first run shows what its memory does. sums: groups of tasks whose scores are added up, by name.
+    order: variants, the one it is about first. seeds: those planned. first_seed_only: tasks that are planned for the first of these
+    alone. paper: what the paper says, by variant. runs: variant and folder of each run. grid: panel and row of a variant in a heat
+    map; grid_axis: what its rows are. inspected: variants whose first run shows what its memory does. sums: groups of tasks whose
+    scores are added up, by name.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Facts:
     training_length: float | None = None
     order: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    first_seed_only: tuple[str, ...] = ()
     paper: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[tuple[str, str], ...] = ()
     grid: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -93,7 +95,7 @@ def read_facts(path: Path) -> Facts:
             facts[key] = _typed(path, key, data[key], str)
     if data.get("training_length") is not None:
         facts["training_length"] = _typed(path, "training_length", data["training_length"], int | float)
-    for key, kind in (("order", str), ("seeds", int), ("inspected", str)):
+    for key, kind in (("order", str), ("seeds", int), ("first_seed_only", str), ("inspected", str)):
         values = _typed(path, key, data.get(key, []), list)
         facts[key] = tuple(_typed(path, key, value, kind) for value in values)
     paper = _typed(path, "paper", data.get("paper", {}), dict)

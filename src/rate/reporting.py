@@ -17,6 +17,7 @@ from rate.tables import (
     Table,
     detail_table,
     gaps,
+    labels,
     markdown_text,
     means,
     memory_table,
@@ -91,7 +92,7 @@ def measure(evidence: Evidence, origin: Path) -> Results:
     named = [row for row in rows if row.get("checkpoint") == facts.checkpoint]
     chosen = named or rows
     rest = [row for row in rows if row.get("checkpoint") != facts.checkpoint] if named else []
-    expected = (facts.order, facts.seeds) if rows else ((), ())
+    expected = (facts.order, facts.seeds, facts.first_seed_only) if rows else ()
     try:
         returns = summarise(returned(chosen), facts.order) if any("returns" in row for row in chosen) else ()
         return Results(summarise(chosen, *expected), summarise(rest), conditionals(chosen), returns)
@@ -181,6 +182,9 @@ def _result(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, b
     metric = " / ".join(dict.fromkeys(summary.metric for summary in summaries)).capitalize()
     checkpoint = " / ".join(dict.fromkeys(summary.checkpoint for summary in summaries))
     text = f"{metric} of the {checkpoint} checkpoint, mean ± standard error; {extent(summaries)}."
+    alone = [name for task, name in labels(summaries).items() if task in facts.first_seed_only]
+    if alone:
+        text += f" At {', '.join(alone)} one seed is scored, and the error is over its episodes."
     if "tasks.png" in pictures:
         figure, caption = "tasks.png", f"{metric} by task. Lines: 95 % bootstrap intervals of the mean."
     else:

@@ -1,7 +1,7 @@
 """Statistics of scores: means over seeds, interquartile means and bootstrap intervals. A missing seed stays visible."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,11 +122,16 @@ def _policy(row: Row) -> tuple[str, ...]:
     return row["variant"], row["checkpoint"], row.get("trained_for", "")
 
 
-def summarise(rows: Iterable[Row], variants: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Summary]:
+def summarise(
+    rows: Iterable[Row],
+    variants: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    first_seed_only: Collection[str] = (),
+) -> list[Summary]:
     """One summary per variant, task and checkpoint; tasks in order of their position x, variants in the order given.
 
-    variants, seeds: those that are expected. What is expected and has no row gives a summary that says so. Scores that
-    are not finite, or that do not agree with their row's value, are a ValueError.
+    variants, seeds: those that are expected, the first seed alone of the tasks in first_seed_only. What is expected and has no row
+    gives a summary that says so. Scores that are not finite, or that do not agree with their row's value, are a ValueError.
     """
     rows = latest(rows)
     names = list(dict.fromkeys([*variants, *(row["variant"] for row in rows)]))
@@ -139,7 +144,8 @@ def summarise(rows: Iterable[Row], variants: Sequence[str] = (), seeds: Sequence
             for task in tasks:
                 group = [row for row in here if row["variant"] == name and row["task"] == task]
                 if group or name in variants:
-                    found.append(_summary(name, examples[task], group, seeds))
+                    expected = seeds[:1] if task in first_seed_only else seeds
+                    found.append(_summary(name, examples[task], group, expected))
     return found
 
 

@@ -150,6 +150,7 @@ class Experiment:
             "training_length": self.training_length,
             "order": self.order,
             "seeds": list(self.seeds),
+            "first_seed_only": list(self.long_evaluations),
             "checkpoint": self.checkpoint,
             "paper": dict(self.paper),
             "grid": {variant: list(place) for variant, place in self.grid.items() if variant in self.variants},
