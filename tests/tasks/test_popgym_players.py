@@ -1,4 +1,3 @@
-import importlib
 from itertools import combinations
 from typing import Any
 
@@ -6,7 +5,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from rate.tasks.popgym_players import boards, control, labyrinths
+from rate.tasks.popgym_players import boards, control, labyrinths, players
 from rate.tasks.popgym_players.battleship import BattleshipPlayer, placements
 from rate.tasks.popgym_players.cartpole import CartPole
 from rate.tasks.popgym_players.labyrinths import EscapePlayer
@@ -18,17 +17,6 @@ pytest.importorskip("popgym")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 PLAYERS = {**boards.PLAYERS, **control.PLAYERS, **labyrinths.PLAYERS}
-MODULES = {
-    "Battleship": "battleship",
-    "LabyrinthEscape": "labyrinth_escape",
-    "LabyrinthExplore": "labyrinth_explore",
-    "MineSweeper": "minesweeper",
-    "NoisyPositionOnlyCartPole": "noisy_position_only_cartpole",
-    "NoisyPositionOnlyPendulum": "noisy_position_only_pendulum",
-    "PositionOnlyCartPole": "position_only_cartpole",
-    "PositionOnlyPendulum": "position_only_pendulum",
-    "VelocityOnlyCartPole": "velocity_only_cartpole",
-}
 LEAST = {
     "Battleship": (0.50, 0.50, 0.50),
     "LabyrinthEscape": (0.95, 0.90, 0.85),
@@ -46,7 +34,9 @@ every_task = pytest.mark.parametrize(("name", "size"), [(name, size) for name in
 
 
 def make(name: str, size: str) -> gymnasium.Env[Any, Any]:
-    return getattr(importlib.import_module(f"popgym.envs.{MODULES[name]}"), name + size)()
+    import popgym.envs
+
+    return next(kind for kind in popgym.envs.ALL if kind.__name__ == name + size)()
 
 
 def play(environment: gymnasium.Env[Any, Any], player: Any, seed: int) -> tuple[float, list[Any], list[Any]]:
@@ -72,13 +62,14 @@ def test_a_player_beats_its_bound(name: str, size: str) -> None:
     assert np.mean(returns) >= LEAST[name][SIZES.index(size)] - 1e-6
 
 
-@every_task
+@pytest.mark.parametrize(("name", "size"), [(name, size) for name in players() for size in SIZES])
 def test_a_player_reads_nothing_hidden(name: str, size: str) -> None:
     """An environment that was never reset holds its fixed definitions and no state; it is all that a player needs."""
+    player = players()[name]
     environment = make(name, size)
     environment.reset(seed=7)  # a state that a player could read, were it to
-    _, seen, done = play(environment, PLAYERS[name](environment, 3), 3)
-    blind = PLAYERS[name](make(name, size), 3)
+    _, seen, done = play(environment, player(environment, 3), 3)
+    blind = player(make(name, size), 3)
     for (observation, reward), action in zip(seen[:-1], done, strict=True):
         np.testing.assert_array_equal(blind.act(observation, reward), action)
 
