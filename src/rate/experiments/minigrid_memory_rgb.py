@@ -1,6 +1,6 @@
 """Minigrid-Memory seen as RGB frames of 84 x 84 pixels, as in the paper: one RATE from 11 x 11 to 501 x 501 cells.
 
-Claim: What RATE does with a symbolic view, it does with pictures of it.
+Claim: From pictures, too, RATE carries the object over grids larger than it was trained on, up to 151 cells.
 Source: Fig. 7 and App. C.1.4 of the paper; the small model and the recipe of `minigrid-memory`, a third longer and with less
 dropout, with three convolutions as encoder.
 Data: 6000 walks of 60 to 90 steps by the scripted expert, which sees the same frames.
@@ -16,7 +16,7 @@ from rate.models.rate import Config
 
 EXPERIMENT = Experiment(
     title="Minigrid-Memory in RGB: from 41 x 41 cells to 501 x 501",
-    claim="What RATE does with a symbolic view, it does with pictures of it.",
+    claim="From pictures, too, RATE carries the object over grids larger than it was trained on, up to 151 cells.",
     source="Fig. 7; small model, RGB frames",
     cost="about half an hour on one core",
     jobs=1,
