@@ -56,7 +56,7 @@ EXPERIMENT = Experiment(
         "takes up to 34 segments; both seeds hold. RMT, which has no valve, holds as well with fewer mistakes. DT and TrXL see "
         "90 steps and answer by chance on longer walks. BC-LSTM holds as far and is less exact on small grids. "
         "Of RATE's 56 mistakes up to 91 cells 53 are on starts in the two columns beside the object, which is then seen once or "
-        "twice; walks of 60 steps or more, which are all the data, never begin there. RATE's second seed is at 0.88 on 11 x 11 cells "
-        "for that reason. Returns fall with the size for a perfect policy, too: time is charged."
+        "twice; walks of 60 steps or more, which are all the data, never begin there. RATE's second seed is at 0.88 on 11 x 11 "
+        "cells for that reason. Returns fall with the size for a perfect policy, too: time is charged."
     ),
 )
