@@ -28,7 +28,7 @@ bench: .venv/ready
 	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks
 
 publish: .venv/ready  # make publish EXPERIMENT=demo takes runs/demo into results/, docs/results/ and README.md
-	$(BIN)/python -c "from rate.published import publish; publish('runs/$(EXPERIMENT)')"
+	$(BIN)/python -c "from rate.reporting.publish import publish; publish('runs/$(EXPERIMENT)')"
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.configurations import DEMO, RELEASED
 from benchmarks.rows import Measurement
-from rate.actor import Actor
+from rate.acting.actor import Actor
 from rate.models.backbone import ModelConfig
 from rate.models.policy import Policy
 from rate.models.rate import Config

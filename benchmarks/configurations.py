@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rate.collection import collect
+from rate.acting.collection import collect
 from rate.dataset import Dataset, open_dataset
 from rate.models.rate import Config
 from rate.recipe import OptimiserConfig, Recipe

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.configurations import Configuration
 from benchmarks.rows import Measurement
 from benchmarks.training import Update, _turn, ours
-from rate.collection import collect
+from rate.acting.collection import collect
 from rate.dataset import Dataset, batches, open_dataset
 from rate.models import encoders
 from rate.models.rate import Config

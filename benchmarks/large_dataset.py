@@ -78,7 +78,7 @@ def verify(folder: Path, gigabytes: float) -> None:
 
 def validate(folder: Path, gigabytes: float) -> None:
     """Read all of it again, for what `rate data validate` says."""
-    from rate.quality import findings
+    from rate.dataset.validate import findings
 
     findings(open_dataset(folder / "data", verify=False))
 

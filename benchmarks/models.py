@@ -13,13 +13,13 @@ import torch
 from benchmarks.acting import fresh_policy, pool, timed
 from benchmarks.configurations import DEMO
 from benchmarks.rows import Measurement
-from rate.actor import Actor
+from rate.acting.actor import Actor
 from rate.dataset import Batches, Dataset
-from rate.learner import Learner
 from rate.models import config_class, names
 from rate.models.backbone import ModelConfig
 from rate.recipe import OptimiserConfig
 from rate.training import _update, adamw
+from rate.training.window_loss import Learner
 
 SIZES = "defaults, T-Maze, batch 64"
 

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rate.models.nn.valve import CrossAttentionValve
 from rate.models.policy import Policy
 from rate.models.rate import Config
-from rate.models.valve import CrossAttentionValve
 from rate.recipe import OptimiserConfig
 from rate.segment import Segment
 

@@ -9,11 +9,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from rate.acting.rollout import outcomes
 from rate.files import append_jsonl
-from rate.rollout import outcomes
-from rate.rundir import commit
-from rate.tasks import Agent, Task, find
+from rate.provenance import commit
+from rate.tasks.lookup import find
 from rate.tasks.popgym import names
+from rate.tasks.task import Agent, Task
 
 NAME = "popgym-experts"
 RESULTS = Path(__file__).parents[1] / "results" / f"{NAME}.jsonl"

@@ -18,9 +18,9 @@ from benchmarks import naive
 from benchmarks.configurations import CONFIGURATIONS, DEMO, RELEASED, Configuration
 from benchmarks.rows import Measurement
 from rate.dataset import Batches, Dataset
-from rate.learner import Learner
 from rate.models.policy import Policy
 from rate.training import _update, adamw
+from rate.training.window_loss import Learner
 
 Update = Callable[[int], int]
 """Train on the batch with the given index and return its real steps; padding never counts."""

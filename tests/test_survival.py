@@ -17,10 +17,10 @@ import pytest
 import torch
 
 import rate
-from rate.checkpoint import read_tensors
 from rate.cli import main
 from rate.files import read_jsonl
-from rate.rundir import RunError
+from rate.runs.checkpoint import read_tensors
+from rate.runs.folder import RunError
 
 UPDATES = 200
 # Processes are forked from a server that has imported everything, so that starting one costs almost nothing.
@@ -155,7 +155,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_keeps_a_whole_one(recall, uni
 def test_a_run_asked_to_stop_saves_says_how_to_go_on_and_goes_on(number, recall, uninterrupted, tmp_path):
     run = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "rate.cli", *options(recall, run)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, "-m", "rate", *options(recall, run)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     wait_for(run / "training.safetensors", process)
     process.send_signal(number)
@@ -190,7 +190,7 @@ def test_two_processes_asked_to_stop_save_and_go_on(recall, tiny, tmp_path):
     run = tmp_path / "run"
     text = f"train rate --dataset {recall} --run {run} --threads 1 --devices 2 --accelerator cpu --updates 4000 "
     text += "--batch-size 8 --checkpoint-every 5 --model.segment-length 4 --model.width 16 --model.layers 1"
-    process = subprocess.Popen([sys.executable, "-m", "rate.cli", *text.split()], stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-m", "rate", *text.split()], stderr=subprocess.PIPE)
     wait_for(run / "training.safetensors", process)
     process.terminate()  # the first process alone is told
     output = process.communicate(timeout=120)[1].decode()
@@ -258,7 +258,7 @@ def children(parent: int) -> set[int]:
 def test_no_worker_outlives_a_reproduction_that_is_killed(tmp_path):
     arguments = ["reproduce", "demo", "--output", str(tmp_path / "demo"), "--jobs", "2"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "rate.cli", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "rate", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "demo" / "runs").glob("*/recipe.json"))) != 2 and time.monotonic() < deadline:

@@ -8,38 +8,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rate.actor import Actor as Actor
-    from rate.checkpoint import load_agent as load_agent
-    from rate.checkpoint import load_policy as load_policy
-    from rate.collection import collect as collect
-    from rate.corruption import Corruption as Corruption
+    from rate.acting.actor import Actor as Actor
+    from rate.acting.actor import load_agent as load_agent
+    from rate.acting.collection import collect as collect
+    from rate.acting.corruption import Corruption as Corruption
+    from rate.acting.evaluation import evaluate as evaluate
     from rate.dataset import Dataset as Dataset
     from rate.dataset import open_dataset as open_dataset
     from rate.dataset import write_dataset as write_dataset
+    from rate.dataset.export_minari import export_minari as export_minari
+    from rate.dataset.importers import import_dataset as import_dataset
     from rate.episode import Episode as Episode
-    from rate.evaluation import evaluate as evaluate
-    from rate.exports import export_minari as export_minari
-    from rate.imports import import_dataset as import_dataset
     from rate.inspection import inspect as inspect
     from rate.models import config_class as config_class
     from rate.models import names as list_models  # noqa: F401 (list_models)
     from rate.models.policy import Policy as Policy
+    from rate.models.released import load_released as load_released
     from rate.recipe import OptimiserConfig as OptimiserConfig
     from rate.recipe import Recipe as Recipe
     from rate.recipe import SelectionConfig as SelectionConfig
-    from rate.released import load_released as load_released
     from rate.reporting import report as report
     from rate.reproduction import reproduce as reproduce
+    from rate.runs.checkpoint import load_policy as load_policy
     from rate.segment import Segment as Segment
-    from rate.tasks import Task as Task
-    from rate.tasks import families as list_tasks  # noqa: F401 (list_tasks)
-    from rate.tasks import find as find_task  # noqa: F401 (find_task)
+    from rate.tasks.lookup import families as list_tasks  # noqa: F401 (list_tasks)
+    from rate.tasks.lookup import find as find_task  # noqa: F401 (find_task)
+    from rate.tasks.task import Task as Task
     from rate.training import resume as resume
     from rate.training import train as train
 
 _HOMES = {
-    "Actor": ("rate.actor", "Actor"),
-    "Corruption": ("rate.corruption", "Corruption"),
+    "Actor": ("rate.acting.actor", "Actor"),
+    "Corruption": ("rate.acting.corruption", "Corruption"),
     "Dataset": ("rate.dataset", "Dataset"),
     "Episode": ("rate.episode", "Episode"),
     "OptimiserConfig": ("rate.recipe", "OptimiserConfig"),
@@ -48,16 +48,16 @@ _HOMES = {
     "Segment": ("rate.segment", "Segment"),
     "SelectionConfig": ("rate.recipe", "SelectionConfig"),
     "Task": ("rate.tasks", "Task"),
-    "collect": ("rate.collection", "collect"),
+    "collect": ("rate.acting.collection", "collect"),
     "config_class": ("rate.models", "config_class"),
-    "evaluate": ("rate.evaluation", "evaluate"),
-    "export_minari": ("rate.exports", "export_minari"),
+    "evaluate": ("rate.acting.evaluation", "evaluate"),
+    "export_minari": ("rate.dataset.export_minari", "export_minari"),
     "find_task": ("rate.tasks", "find"),
-    "import_dataset": ("rate.imports", "import_dataset"),
+    "import_dataset": ("rate.dataset.importers", "import_dataset"),
     "inspect": ("rate.inspection", "inspect"),
-    "load_agent": ("rate.checkpoint", "load_agent"),
-    "load_policy": ("rate.checkpoint", "load_policy"),
-    "load_released": ("rate.released", "load_released"),
+    "load_agent": ("rate.acting.actor", "load_agent"),
+    "load_policy": ("rate.runs.checkpoint", "load_policy"),
+    "load_released": ("rate.models.released", "load_released"),
     "list_models": ("rate.models", "names"),
     "open_dataset": ("rate.dataset", "open_dataset"),
     "report": ("rate.reporting", "report"),

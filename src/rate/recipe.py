@@ -3,10 +3,10 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from rate.models import config_class, model_name
+from rate.models import _build, model_from_json, model_to_json
 from rate.models.backbone import ModelConfig
 
 
@@ -177,15 +177,8 @@ class Recipe:
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def model_to_json(config: ModelConfig) -> dict[str, Any]:
-    """A model's name and options as JSON data."""
-    return {"name": model_name(config), **asdict(config)}
 
 
-def model_from_json(data: dict[str, Any]) -> ModelConfig:
-    """The model configuration that `model_to_json` wrote."""
-    options = dict(data)
-    return _build(config_class(options.pop("name")), options)
 
 
 def from_json(data: dict[str, Any]) -> Recipe:
@@ -198,9 +191,3 @@ def from_json(data: dict[str, Any]) -> Recipe:
     return _build(Recipe, data)
 
 
-def _build(cls: type, data: dict[str, Any]) -> Any:
-    allowed = {item.name for item in fields(cls)}
-    unknown = set(data) - allowed
-    if unknown:
-        raise ValueError(f"{cls.__name__} has no field {sorted(unknown)}; its fields are {sorted(allowed)}")
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})

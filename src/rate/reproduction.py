@@ -12,19 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rate import rundir, training
-from rate.collection import collect
-from rate.corruption import Corruption
-from rate.evaluation import SCORES, evaluate
+from rate import training
+from rate.acting.collection import collect
+from rate.acting.corruption import Corruption
+from rate.acting.evaluation import SCORES, evaluate
 from rate.experiments import Experiment, Suite, find
 from rate.files import atomic_write, read_jsonl
 from rate.inspection import inspect
 from rate.models import model_name
-from rate.overview import overview
 from rate.progress import progress_bar
 from rate.recipe import Recipe
 from rate.reporting import INSPECTION, report
-from rate.rundir import RECIPE
+from rate.reporting.suite import overview
+from rate.runs import folder as rundir
+from rate.runs.folder import RECIPE
 
 ROWS, FACTS = "rows.jsonl", "experiment.json"
 

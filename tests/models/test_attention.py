@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rate.models.attention import Positions, RelativeAttention
-from rate.models.blockwise import BlockwiseAttention
+from rate.models.nn.attention import Positions, RelativeAttention
+from rate.models.nn.blockwise import BlockwiseAttention
 
 WIDTH, HEADS, HEAD_WIDTH = 12, 2, 5
 

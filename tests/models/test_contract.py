@@ -10,14 +10,14 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rate.actor import Actor
-from rate.checkpoint import load_policy, save_policy
-from rate.learner import Learner, step_weights
+from rate.acting.actor import Actor
 from rate.models import config_class, names
 from rate.models.backbone import ModelConfig, select_rows
 from rate.models.policy import Policy
+from rate.runs.checkpoint import load_policy, save_policy
 from rate.segment import Segment
 from rate.spaces import flatten
+from rate.training.window_loss import Learner, step_weights
 
 STEPS = 5
 SMALL: dict[str, object] = {

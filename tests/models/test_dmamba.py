@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rate.models import selective_scan as module
 from rate.models.dmamba import LONGEST_STEP, SHORTEST_STEP, Config, Mixer, StateSpaceModel
+from rate.models.nn import selective_scan as module
+from rate.models.nn.selective_scan import selective_scan
 from rate.models.policy import Policy
-from rate.models.selective_scan import selective_scan
 from rate.recipe import OptimiserConfig
 from rate.training import adamw
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rate.models import lsdt
 from rate.models.backbone import ModelConfig
-from rate.models.dynamic_convolution import GROUP, DynamicConvolution
+from rate.models.nn.dynamic_convolution import GROUP, DynamicConvolution
 from rate.segment import Segment
 
 

@@ -4,14 +4,14 @@ import gymnasium
 import numpy as np
 import pytest
 
-from rate.rollout import rollout
-from rate.tasks import find
+from rate.acting.rollout import rollout
 from rate.tasks.aar import (
     STAY,
     ActionAssociativeRetrieval,
     ActionAssociativeRetrievalOracle,
     ActionAssociativeRetrievals,
 )
+from rate.tasks.lookup import find
 
 
 def play(actions: list[int], stay: int = 3) -> tuple[float, list[list[float]]]:

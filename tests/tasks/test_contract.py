@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from rate.acting.rollout import rollout
 from rate.episode import Episode
-from rate.rollout import rollout
 from rate.spaces import check_leaf, flatten, from_json, leaves, to_json
-from rate.tasks import Task, discover, families, find
+from rate.tasks.lookup import discover, families, find
+from rate.tasks.task import Task
 
 
 def installed(family: str) -> bool:

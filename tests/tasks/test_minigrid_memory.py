@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rate.evaluation import _scored
+from rate.acting.evaluation import _scored
+from rate.acting.rollout import outcomes, rollout
 from rate.experiments.minigrid_memory import EXPERIMENT
 from rate.files import read_jsonl
-from rate.rollout import outcomes, rollout
-from rate.statistics import latest
-from rate.tasks import find
+from rate.reporting.statistics import latest
+from rate.tasks.lookup import find
 from rate.tasks.minigrid_memory import BALL, EMPTY, KEY, TILE, UNSEEN, VIEW, WALL, MinigridMemories, walk
 
 OBJECTS = {0: UNSEEN, 1: EMPTY, 2: WALL, 5: KEY, 6: BALL}  # the package's numbers

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from rate.rollout import rollout
+from rate.acting.rollout import rollout
 from rate.spaces import flatten
-from rate.tasks import find
+from rate.tasks.lookup import find
 from rate.tasks.recall import ANSWERS, OBSERVATIONS, QUERY, VARIANTS, Recall, RecallOracle, Recalls
 
 

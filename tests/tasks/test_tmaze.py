@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from rate.rollout import rollout
-from rate.tasks import find
+from rate.acting.rollout import rollout
+from rate.tasks.lookup import find
 from rate.tasks.tmaze import DOWN, LEFT, RIGHT, UP, TMaze, TMazeOracle, TMazes
 
 

@@ -8,9 +8,9 @@ The card holds spaces, task, provenance, counts, statistics, and the dtype, shap
 Nothing is ever unpickled.
 """
 
-from rate.dataset.batches import Batches, split
 from rate.dataset.card import DatasetError
 from rate.dataset.read import Dataset, open_dataset
+from rate.dataset.sampler import Batches, split
 from rate.dataset.write import write_dataset
 
 __all__ = ["Batches", "Dataset", "DatasetError", "open_dataset", "split", "write_dataset"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rate.corruption import Corruption
+    from rate.acting.corruption import Corruption
     from rate.recipe import Recipe
 
 

@@ -6,7 +6,7 @@ Cost: about three minutes on two cores beyond the policies of tmaze-generalizati
 Command: rate reproduce tmaze-corruption --jobs 2
 """
 
-from rate.corruption import Corruption
+from rate.acting.corruption import Corruption
 from rate.experiments import Experiment
 from rate.experiments.tmaze_generalization import DATA, VARIANTS
 

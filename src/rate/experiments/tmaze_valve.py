@@ -11,8 +11,8 @@ from typing import get_args
 
 from rate.experiments import Collection, Experiment
 from rate.experiments.demo import RATE
+from rate.models.nn.valve import ValveKind
 from rate.models.rate import Config
-from rate.models.valve import ValveKind
 
 EXPERIMENT = Experiment(
     title="T-Maze: variants of the Memory Retention Valve",

@@ -2,10 +2,11 @@
 
 import ast
 import importlib
+from dataclasses import asdict, fields
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rate.models.backbone import ModelConfig
@@ -40,3 +41,22 @@ def model_name(config: "ModelConfig") -> str:
             f"{type(config).__module__}.{type(config).__qualname__} is not the Config of a model; models: {', '.join(names())}"
         )
     return name
+
+
+def model_to_json(config: "ModelConfig") -> dict[str, Any]:
+    """A model's name and options as JSON data."""
+    return {"name": model_name(config), **asdict(config)}
+
+
+def model_from_json(data: dict[str, Any]) -> "ModelConfig":
+    """The model configuration that `model_to_json` wrote."""
+    options = dict(data)
+    return _build(config_class(options.pop("name")), options)
+
+
+def _build(cls: type, data: dict[str, Any]) -> Any:
+    allowed = {item.name for item in fields(cls)}
+    unknown = set(data) - allowed
+    if unknown:
+        raise ValueError(f"{cls.__name__} has no field {sorted(unknown)}; its fields are {sorted(allowed)}")
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})

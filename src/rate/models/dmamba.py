@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
-from rate.models.dropout import Dropout
-from rate.models.selective_scan import selective_scan
+from rate.models.nn.dropout import Dropout
+from rate.models.nn.selective_scan import selective_scan
 
 SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1
 """Range of step sizes at initialisation: states that last from about a thousand tokens down to one."""

@@ -8,7 +8,7 @@ one step (segment_length 1) is the textbook sliding window, and costs one forwar
 from dataclasses import dataclass
 
 from rate.models import rate
-from rate.models.valve import ValveKind
+from rate.models.nn.valve import ValveKind
 
 
 @dataclass(frozen=True)

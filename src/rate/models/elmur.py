@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rate.models.attention import Positions, RelativeAttention
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, place, xavier
-from rate.models.cross_attention import CrossAttention, DistanceBias
-from rate.models.dropout import Dropout
+from rate.models.nn.attention import Positions, RelativeAttention
+from rate.models.nn.cross_attention import CrossAttention, DistanceBias
+from rate.models.nn.dropout import Dropout
 from rate.models.rate import QUERY_BLOCK
 
 SPREAD = 0.02

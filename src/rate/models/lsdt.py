@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, named_parts, place, xavier
-from rate.models.dropout import Dropout
-from rate.models.dynamic_convolution import GROUP, DynamicConvolution
+from rate.models.nn.dropout import Dropout
+from rate.models.nn.dynamic_convolution import GROUP, DynamicConvolution
 
 
 @dataclass(frozen=True)

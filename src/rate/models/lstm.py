@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
-from rate.models.dropout import Dropout
+from rate.models.nn.dropout import Dropout
 
 Cell = type[nn.LSTM] | type[nn.GRU]
 

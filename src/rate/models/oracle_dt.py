@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rate.models import rate
 from rate.models.backbone import Memory, Stream
-from rate.models.valve import ValveKind
+from rate.models.nn.valve import ValveKind
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rate.models.attention import Positions
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, named_parts, place
-from rate.models.dropout import Dropout
-from rate.models.layers import Layer, LayerKind
-from rate.models.valve import Activation, Valve, ValveKind, build_valve
+from rate.models.nn.attention import Positions
+from rate.models.nn.dropout import Dropout
+from rate.models.nn.transformer_layer import Layer, LayerKind
+from rate.models.nn.valve import Activation, Valve, ValveKind, build_valve
 
 QUERY_BLOCK = 64
 """Query rows scored at once on a CPU: later keys of a causal block are never computed, and scores stay in the cache."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rate.models import rate
-from rate.models.valve import ValveKind
+from rate.models.nn.valve import ValveKind
 
 
 @dataclass(frozen=True)

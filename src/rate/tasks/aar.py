@@ -6,8 +6,8 @@ from functools import partial
 import gymnasium
 import numpy as np
 
-from rate.tasks import Family, Task, read_length, read_segments, success
-from rate.tasks.batch import BatchOfOne, RowNoise, checked, cues, generators, lengths, parity
+from rate.tasks.numpy_batch import BatchOfOne, RowNoise, checked, cues, generators, lengths, parity
+from rate.tasks.task import Family, Task, read_length, read_segments, success
 
 STAY = 2
 EDGES = 2  # the first and the last action frame the stay

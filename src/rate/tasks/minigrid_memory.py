@@ -12,8 +12,8 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
-from rate.tasks import Family, Task, success
-from rate.tasks.batch import BatchOfOne, checked, cues, generators
+from rate.tasks.numpy_batch import BatchOfOne, checked, cues, generators
+from rate.tasks.task import Family, Task, success
 
 LEFT, RIGHT, FORWARD = range(3)
 KINDS = 5

@@ -11,8 +11,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from rate.spaces import flatten, unflatten
-from rate.tasks import Family, Task, read_length, success
-from rate.tasks.batch import BatchOfOne, RowNoise, cues, generators, parity
+from rate.tasks.numpy_batch import BatchOfOne, RowNoise, cues, generators, parity
+from rate.tasks.task import Family, Task, read_length, success
 
 FIRST_DISTRACTOR, QUERY = 2, 4  # symbols: two cues, two distractors, the query
 COLOURS = [[200, 40, 40], [40, 160, 60], [90, 90, 90], [160, 160, 160], [40, 80, 200]]

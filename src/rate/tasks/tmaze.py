@@ -7,8 +7,8 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
-from rate.tasks import Family, Task, read_length, read_segments, success
-from rate.tasks.batch import BatchOfOne, RowNoise, checked, cues, generators, lengths, parity
+from rate.tasks.numpy_batch import BatchOfOne, RowNoise, checked, cues, generators, lengths, parity
+from rate.tasks.task import Family, Task, read_length, read_segments, success
 
 RIGHT, UP, LEFT, DOWN = range(4)
 STEP_X = np.array([1, 0, -1, 0])

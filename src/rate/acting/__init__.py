@@ -1,0 +1,1 @@
+"""Acting: an agent from a policy, rollouts, their processes, data collection and evaluation."""

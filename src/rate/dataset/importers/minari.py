@@ -1,0 +1,107 @@
+"""Minari's datasets, in HDF5 or Arrow: a folder of one, or the id of one that Minari has stored on this machine."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rate.dataset import DatasetError
+from rate.dataset.importers import Recording, Wishes, require
+from rate.dataset.importers._infer import readable
+from rate.episode import Episode
+from rate.spaces import as_leaf, flatten, leaves
+
+DESCRIPTION = "Minari's dataset: its folder, or the id of one on this machine such as namespace/name-v0"
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is, or names, a folder with Minari's metadata."""
+    return _data(path) is not None
+
+
+def read(path: Path, wishes: Wishes) -> Recording:
+    """Read a Minari dataset; spaces are those it states, and every episode has its final observation and its seed.
+
+    Images from 32 x 32 pixels on that Minari keeps as JPEG, its default, are not those that were recorded (fact `lossy_images`).
+
+    Raises:
+        DatasetError: there is no such dataset, it is damaged, or a space is not supported.
+    """
+    data = _data(path)
+    if data is None:
+        raise DatasetError(
+            f"{path} is no Minari dataset: give a folder with data/metadata.json, or the id of a local one"
+        )
+    with readable(path, "repair it or fetch it again"):
+        facts = {"format": "minari", "final_observation": "recorded", **_metadata(path, data)}
+        source = require("minari").MinariDataset(data)
+        observed = wishes.observation_space or source.observation_space
+        acted = wishes.action_space or source.action_space
+        for space in (observed, acted):
+            leaves(space)
+        pictures = map(
+            require("minari.dataset.minari_storage").is_image_space, leaves(source.observation_space).values()
+        )
+        facts["lossy_images"] = bool(source.storage.jpeg_encoding) and any(pictures)
+        seeds = _seeds(source)
+        count = int(source.total_episodes)
+
+    def episodes() -> Iterator[Episode]:
+        remaining, steps = iter(source.iterate_episodes()), 0
+        for number in range(count):
+            with readable(path, f"look at episode {number}"):
+                episode = _episode(next(remaining, None), observed, acted, seeds[number])
+                steps += len(episode)
+            yield episode
+        if steps != source.total_steps:
+            raise DatasetError(f"{path}: its episodes have {steps} steps, its metadata say {source.total_steps}")
+
+    return Recording(observed, acted, episodes, count, facts)
+
+
+def _metadata(path: Path, data: Path) -> dict[str, Any]:
+    """What is worth keeping of the metadata, which must state both spaces.
+
+    Where one is missing, Minari would make the recorder's environment to ask it, and so run whatever the metadata name.
+    """
+    metadata = json.loads((data / "metadata.json").read_text(encoding="utf-8"))
+    missing = [name for name in ("observation_space", "action_space") if not isinstance(metadata.get(name), str)]
+    if missing:
+        raise DatasetError(
+            f"{path}: its metadata state no {missing[0]}; write the dataset again with Minari 0.5 or later, which states it"
+        )
+    return {"dataset_id": str(metadata.get("dataset_id", "")), "data_format": str(metadata.get("data_format", ""))}
+
+
+def _seeds(source: Any) -> list[int | None]:
+    """What each episode was reset with, None where that is not known."""
+    rows = source.storage.get_episode_metadata(source.episode_indices)
+    seeds = [row.get("seed") for row in rows]
+    return [seed if isinstance(seed, int) and 0 <= seed < 2**63 else None for seed in seeds]
+
+
+def _data(path: Path) -> Path | None:
+    root = Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
+    for folder in (path.resolve(), path / "data", root / path / "data"):
+        try:
+            if folder.name == "data" and (folder / "metadata.json").is_file():
+                return folder
+        except OSError:
+            continue
+    return None
+
+
+def _episode(data: Any, observed: Any, acted: Any, seed: int | None) -> Episode:
+    if data is None:
+        raise ValueError("there are fewer episodes than its metadata say")
+    return Episode(
+        flatten(observed, data.observations),
+        as_leaf(acted, data.actions),
+        data.rewards,
+        np.asarray(data.terminations).astype(bool),
+        np.asarray(data.truncations).astype(bool),
+        seed,
+    )

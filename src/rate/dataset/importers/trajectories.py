@@ -1,0 +1,112 @@
+"""Pickled trajectories, as the authors of RATE keep T-Maze (dict of dicts) and MuJoCo (list of dicts); no code in them is run."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rate.dataset import DatasetError
+from rate.dataset.importers import Recording, Wishes
+from rate.dataset.importers._infer import Derived, readable
+from rate.dataset.importers._pickle import load_numbers
+from rate.episode import Episode
+from rate.spaces import PLAIN, as_leaf
+
+DESCRIPTION = (
+    "pickled trajectories of RATE's authors: T-Maze (obs, action, rtg, done), MuJoCo (observations, actions, ...)"
+)
+
+_KEYS = {
+    "rtg": ("obs", "action", "rtg", "done"),
+    "rewards": ("observations", "actions", "rewards", "terminals", "next_observations", "timeouts"),
+}
+_OPTIONAL = ("next_observations", "timeouts")
+
+
+def recognises(path: Path) -> bool:
+    """Whether its name ends as a pickle's."""
+    return path.suffix in (".pickle", ".pkl") and path.is_file()
+
+
+def read(path: Path, wishes: Wishes) -> Recording:
+    """Read a pickle of trajectories, which is held in memory.
+
+    T-Maze: rewards are the differences of returns-to-go, and the final observation is recorded. MuJoCo: the final observation is
+    the last of `next_observations` where there are any (fact `final_observation`), and a trajectory that is not terminal at its
+    end was truncated. Other keys are ignored (fact `ignored`).
+
+    Raises:
+        DatasetError: the pickle holds anything but plain data and arrays of numbers, or no trajectories.
+    """
+    data = load_numbers(path)
+    found = list(data.values()) if isinstance(data, dict) else data
+    if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
+        raise DatasetError(f"{path} holds no trajectories: give a pickled list, or dict, of dicts of arrays")
+    observed, acted = Derived(f"{path}: observations"), Derived(f"{path}: actions")
+    for number, one in enumerate(found):
+        part = _part(path, number, one)
+        observed.add(part["observations"])
+        acted.add(part["actions"])
+    observation_space = wishes.observation_space or observed.space()
+    action_space = wishes.action_space or acted.space()
+
+    def episodes() -> Iterator[Episode]:
+        for number, one in enumerate(found):
+            with readable(path, f"look at trajectory {number}"):
+                part = _part(path, number, one)
+                seen, actions = as_leaf(observation_space, part["observations"]), as_leaf(action_space, part["actions"])
+                episode = Episode({PLAIN: seen}, actions, part["rewards"], part["terminations"], part["truncations"])
+            yield episode
+
+    recorded = all("rtg" in one or "next_observations" in one for one in found)
+    facts = {
+        "format": "trajectories",
+        "final_observation": "recorded" if recorded else "repeated",
+        "ignored": sorted({str(key) for one in found for key in one if key not in _keys(one)}),
+    }
+    return Recording(observation_space, action_space, episodes, len(found), facts)
+
+
+def _keys(one: Mapping[Any, Any]) -> tuple[str, ...]:
+    return _KEYS["rtg" if "rtg" in one else "rewards"]
+
+
+def _part(path: Path, number: int, one: Mapping[Any, Any]) -> dict[str, np.ndarray]:
+    """The arrays of a trajectory under our names; observations [T + 1, ...]."""
+    needed = [key for key in _keys(one) if key not in _OPTIONAL]
+    lacking = [key for key in needed if not isinstance(one.get(key), np.ndarray) or not one[key].ndim]
+    if lacking:
+        names = sorted(map(str, one))
+        raise DatasetError(f"{path}: trajectory {number} has no array {lacking[0]!r}, got {names}; needed are {needed}")
+    with readable(path, f"look at trajectory {number}"):
+        return _returns(one) if "rtg" in one else _rewards(one)
+
+
+def _returns(one: Mapping[Any, Any]) -> dict[str, np.ndarray]:
+    """A trajectory that records returns-to-go, one more than actions."""
+    returns = one["rtg"].reshape(-1).astype(np.float64)
+    done = one["done"].reshape(-1).astype(bool)
+    last = np.arange(len(done)) == len(done) - 1
+    return {
+        "observations": one["obs"],
+        "actions": one["action"].reshape(-1),
+        "rewards": returns[:-1] - returns[1:],
+        "terminations": done,
+        "truncations": last & ~done,
+    }
+
+
+def _rewards(one: Mapping[Any, Any]) -> dict[str, np.ndarray]:
+    """A trajectory in D4RL's names."""
+    seen = one["observations"]
+    final = one.get("next_observations", seen)
+    terminals = one["terminals"].reshape(-1).astype(bool)
+    last = np.arange(len(terminals)) == len(terminals) - 1
+    return {
+        "observations": np.concatenate([seen, final[-1:]]),
+        "actions": one["actions"],
+        "rewards": one["rewards"].reshape(-1),
+        "terminations": terminals,
+        "truncations": last & ~terminals,
+    }

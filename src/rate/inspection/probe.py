@@ -1,0 +1,91 @@
+"""Probes: what can be read off memory with a linear map, and how memory moves, in plain NumPy."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from rate.reporting.statistics import bootstrap_interval
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over episodes with its 95 % interval; chance: what guessing the commonest answer would reach."""
+
+    value: float
+    interval: tuple[float, float]
+    episodes: int
+    chance: float | None = None
+
+
+def estimate(scores: np.ndarray, chance: float | None = None) -> Estimate:
+    """The mean of scores [n], with Wilson's interval if all are 0 or 1, and else a bootstrap interval."""
+    if np.isin(scores, (0, 1)).all():
+        interval = wilson_interval(int(scores.sum()), len(scores))
+    else:
+        interval = bootstrap_interval([scores], np.mean)
+    return Estimate(float(scores.mean()), interval, len(scores), chance)
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a probability: unlike mean ± error it has a width where all trials agree."""
+    if not 0 <= successes <= trials or not trials:
+        raise ValueError(f"successes must lie between 0 and at least one trial, but {successes} of {trials} were given")
+    z = 1.959964
+    rate, spread = successes / trials, z * z / trials
+    middle = (rate + spread / 2) / (1 + spread)
+    half = math.sqrt(rate * (1 - rate) * spread + spread * spread / 4) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def decode(
+    features: np.ndarray, labels: np.ndarray, folds: int = 5, penalty: float = 0.1, seed: int = 0
+) -> Estimate | None:
+    """How often a linear classifier names the label [n] of held-out features [n, f]; None if there are too few episodes.
+
+    The classifier is ridge regression onto one indicator per label, in closed form. It is fitted `folds` times (fewer, if a
+    label is rare), each time without the episodes that it is tested on, and folds hold labels in equal shares. penalty: on
+    standardised features, per feature.
+    """
+    names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    folds = min(folds, int(counts.min()))
+    if len(names) < 2 or folds < 2:
+        return None
+    fold = np.empty(len(codes), np.int64)
+    generator = np.random.default_rng(seed)
+    for code in range(len(names)):
+        own = generator.permutation(np.flatnonzero(codes == code))
+        fold[own] = np.arange(len(own)) % folds
+    right = np.zeros(len(codes), bool)
+    for number in range(folds):
+        test = fold == number
+        right[test] = _classified(features[~test], codes[~test], features[test], len(names), penalty) == codes[test]
+    return estimate(right, float(counts.max() / counts.sum()))
+
+
+def _classified(known: np.ndarray, codes: np.ndarray, new: np.ndarray, labels: int, penalty: float) -> np.ndarray:
+    """Labels of `new` features by ridge regression on the `known` ones, in the dual form: memory may be wide."""
+    middle, scale = known.mean(0), known.std(0)
+    # Rounding makes equal memories differ in the last digits, which must not become features.
+    varied = scale > 1e-5 * (1 + np.abs(middle))
+    if not varied.any():
+        return np.zeros(len(new), np.int64)
+    known, new = (((each - middle)[:, varied] / scale[varied]).astype(np.float64) for each in (known, new))
+    width = known.shape[1]
+    targets = np.eye(labels)[codes]
+    weights = np.linalg.solve(known @ known.T / width + penalty * np.eye(len(known)), targets - targets.mean(0))
+    answer: np.ndarray = np.argmax(new @ known.T / width @ weights, 1)
+    return answer
+
+
+def principal_components(features: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Projections [n, count] of features [n, f] on their directions of largest variance, and each one's share of the variance.
+
+    The largest projection of each direction is positive, so that equal features give equal pictures.
+    """
+    centred = (features - features.mean(0)).astype(np.float64)
+    # The n x n form: there are fewer memories than numbers in one of them, if there is a cache.
+    vectors, values, _ = np.linalg.svd(centred @ centred.T, hermitian=True)
+    projections = vectors[:, :count] * np.sqrt(np.maximum(values[:count], 0.0))
+    projections *= np.where(projections[np.abs(projections).argmax(0), np.arange(projections.shape[1])] < 0, -1.0, 1.0)
+    return projections, values[:count] / max(float(values.sum()), 1e-12)

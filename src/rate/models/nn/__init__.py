@@ -1,0 +1,1 @@
+"""Parts of models: attention, transformer layers, valves, convolutions and scans."""

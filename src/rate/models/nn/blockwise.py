@@ -1,0 +1,85 @@
+"""Attention in causal blocks of queries with a backward pass of its own, for CPUs.
+
+Plain autograd would keep scores, weights and dropped weights of each block, and copy keys once more for their gradient.
+This keeps the weights alone, drops by 16 random bits an element, and adds up gradients in place. Under autocast it computes in
+float32.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from rate.models.nn.dropout import kept
+
+
+class BlockwiseAttention(torch.autograd.Function):
+    """dropout(softmax(scale * (content . keys + rotated . table) + mask)) values, see `RelativeAttention.attend`.
+
+    Shapes with G = batch x heads: content [G, n, w], rotated [G, n, d], keys and values [G, t, w], table [t, d], mask [G, n, t]
+    (may be expanded), bounds: 0, cuts, n.
+    """
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
+    def forward(
+        ctx: Any,
+        content: Tensor,
+        rotated: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        table: Tensor,
+        mask: Tensor,
+        bounds: Sequence[int],
+        scale: float,
+        dropout: float,
+    ) -> Tensor:
+        """Attended values [G, n, w]."""
+        length, times = content.shape[1], keys.shape[1]
+        queries = torch.cat([content, rotated], -1)
+        keys = torch.cat([keys, table.expand(len(keys), -1, -1)], -1)
+        attended = torch.empty_like(content)
+        saved = []
+        for start, stop in pairwise(bounds):
+            seen = times - length + stop
+            scores = torch.baddbmm(
+                mask[:, start:stop, :seen], queries[:, start:stop], keys[:, :seen].transpose(1, 2), alpha=scale
+            )
+            weights = scores.softmax(-1)
+            saved.append(weights)
+            if dropout:
+                saved.append(kept(weights, dropout))
+                weights = torch.mul(weights, saved[-1], out=scores)
+            attended[:, start:stop] = torch.bmm(weights, values[:, :seen])
+        ctx.save_for_backward(queries, keys, values, *saved)
+        ctx.bounds, ctx.scale, ctx.dropout, ctx.width = bounds, scale, dropout, content.shape[2]
+        return attended.div_(1 - dropout)
+
+    @staticmethod
+    @once_differentiable
+    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Any) -> Any:  # type: ignore[override]
+        """Gradients of content, rotated, keys and values."""
+        queries, keys, values, *saved = ctx.saved_tensors
+        gradient = gradients[0] / (1 - ctx.dropout)
+        length, times, width = queries.shape[1], keys.shape[1], ctx.width
+        every = 2 if ctx.dropout else 1
+        of_queries = torch.empty_like(queries)
+        of_keys, of_values = torch.zeros_like(values), torch.zeros_like(values)
+        for index, (start, stop) in enumerate(pairwise(ctx.bounds)):
+            seen = times - length + stop
+            weights, used, here = saved[every * index], saved[every * index], gradient[:, start:stop]
+            of_weights = torch.bmm(here, values[:, :seen].transpose(1, 2))
+            if ctx.dropout:
+                kept = saved[every * index + 1]
+                of_weights.mul_(kept)
+                used = weights * kept
+            # The gradient of a softmax: weights * (g - sum(weights * g)).
+            of_scores = of_weights.sub_((of_weights * weights).sum(-1, keepdim=True)).mul_(weights).mul_(ctx.scale)
+            of_keys[:, :seen].baddbmm_(of_scores.transpose(1, 2), queries[:, start:stop, :width])
+            of_values[:, :seen].baddbmm_(used.transpose(1, 2), here)
+            of_queries[:, start:stop] = torch.bmm(of_scores, keys[:, :seen])
+        return of_queries[..., :width], of_queries[..., width:], of_keys, of_values, None, None, None, None, None

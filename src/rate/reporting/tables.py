@@ -1,0 +1,264 @@
+"""Tables of results, as Markdown and as HTML from the same cells; every cell is escaped."""
+
+import html
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rate.reporting.statistics import Conditional, Summary, mean_standard_error
+from rate.reporting.style import position_label
+
+MISSING = "missing"
+_NUMBER = re.compile(r"—|missing|[-−+]?\d[\d.]*( (±|to) [-−]?[\d.]+)?( \(without .*\))?|\d+, missing .*")
+METHOD = (
+    "Each seed's score is its mean over episodes. Values are the mean over seeds ± the standard error over seeds; with "
+    "a single seed, the error is over its episodes. IQM is the interquartile mean over seeds (the lowest and highest "
+    "quarter left out). Intervals are 95 % percentile intervals of a two-level bootstrap: 2000 resamples of seeds, "
+    "then of episodes within each seed. An interval of width zero means that no episode differed, not that there is "
+    "no uncertainty. A seed that was planned and has no result is shown as missing; it is never averaged away."
+)
+
+
+WIDEST = 6
+"""Variants that have room beside one another in a table."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column names and rows of text, none of it escaped yet."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+    def markdown(self) -> str:
+        """The table in GitHub's Markdown; numbers stand to the right."""
+        lines = ["| " + " | ".join(markdown_text(cell) for cell in row) + " |" for row in (self.columns, *self.rows)]
+        lines.insert(1, "|" + "|".join("---:" if numeric else "---" for numeric in self._numeric()) + "|")
+        return "\n".join(lines) + "\n"
+
+    def html(self) -> str:
+        """The table as an HTML element."""
+        kinds = ["number" if numeric else "text" for numeric in self._numeric()]
+        head = "".join(
+            f'<th class="{kind}">{html.escape(cell)}</th>' for kind, cell in zip(kinds, self.columns, strict=True)
+        )
+        body = "".join(
+            "<tr>"
+            + "".join(f'<td class="{kind}">{html.escape(cell)}</td>' for kind, cell in zip(kinds, row, strict=True))
+            + "</tr>\n"
+            for row in self.rows
+        )
+        return f'<div class="table"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n'
+
+    def _numeric(self) -> list[bool]:
+        columns = [[row[index] for row in self.rows] for index in range(len(self.columns))]
+        return [
+            any(cell[:1].isdigit() for cell in cells) and all(_NUMBER.fullmatch(cell) for cell in cells)
+            for cells in columns
+        ]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a paper says: where, in words per variant, in numbers (mean, standard error) per variant and position."""
+
+    source: str = ""
+    note: str = ""
+    statements: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+
+    def in_words(self) -> dict[str, str]:
+        """Statements by variant; where there is none, the printed values."""
+        printed = {
+            variant: ", ".join(f"{_mean_error(*pair)} at {position}" for position, pair in values.items())
+            for variant, values in self.values.items()
+        }
+        return {**printed, **self.statements}
+
+
+def markdown_text(text: str) -> str:
+    """Text made harmless in Markdown: no HTML, no table borders, no links, no line ends."""
+    escaped = html.escape(" ".join(text.split()), quote=False)
+    for character in "\\|`*[]_":
+        escaped = escaped.replace(character, "\\" + character)
+    return escaped
+
+
+def labels(summaries: Sequence[Summary]) -> dict[str, str]:
+    """Name of each task in a table: its position on the axis, or its own name where a position is absent or shared."""
+    tasks = {summary.task: summary.x for summary in summaries}
+    positions = list(tasks.values())
+    unique = None not in positions and len(set(positions)) == len(positions)
+    return {task: position_label(x) if unique and x is not None else task for task, x in tasks.items()}
+
+
+def means(summaries: Sequence[Summary]) -> dict[str, dict[str, float | None]]:
+    """Means by variant and label, for machines; None where a seed is missing."""
+    names = labels(summaries)
+    found: dict[str, dict[str, float | None]] = {}
+    for summary in summaries:
+        found.setdefault(summary.variant, {})[names[summary.task]] = (
+            round(summary.mean, 6) if summary.complete else None
+        )
+    return found
+
+
+def table_markdown(summaries: Sequence[Summary], axis: str = "") -> str:
+    """Mean ± standard error in Markdown: a row per task, a column per variant."""
+    return score_table(summaries, axis).markdown()
+
+
+def score_table(summaries: Sequence[Summary], axis: str = "") -> Table:
+    """Mean ± standard error: a row per task, a column per variant, or the other way round where variants are many.
+
+    The summaries are of one checkpoint.
+    """
+    names = labels(summaries)
+    cells = {(summary.task, summary.variant): score(summary) for summary in summaries}
+    variants = tuple(dict.fromkeys(summary.variant for summary in summaries))
+    by_position = any(name != task for task, name in names.items())
+    if len(variants) > WIDEST:
+        rows = [(variant, *(cells.get((task, variant), "—") for task in names)) for variant in variants]
+        return Table(("variant", *names.values()), rows)
+    rows = [(name, *(cells.get((task, variant), "—") for variant in variants)) for task, name in names.items()]
+    return Table((axis if axis and by_position else "task", *variants), rows)
+
+
+def paper_table(
+    summaries: Sequence[Summary],
+    paper: Mapping[str, str],
+    training_length: float | None = None,
+    printed: Mapping[str, Iterable[str]] | None = None,
+) -> Table:
+    """Beside what the paper says of a variant: the first, the last trained and the longest measured positions.
+
+    printed: positions that the paper prints values of, by variant; they are shown, too.
+    """
+    names, rows = labels(summaries), []
+    for variant in dict.fromkeys(summary.variant for summary in summaries):
+        own = [summary for summary in summaries if summary.variant == variant]
+        trained = [
+            summary for summary in own if training_length and summary.x is not None and summary.x <= training_length
+        ]
+        shown = {own[0].task, *(summary.task for summary in trained[-1:]), own[-1].task}
+        positions = set((printed or {}).get(variant, ()))
+        shown |= {summary.task for summary in own if names[summary.task] in positions}
+        here = ", ".join(
+            f"{_score(summary) if summary.seeds else MISSING} at {names[summary.task]}"
+            for summary in own
+            if summary.task in shown
+        )
+        rows.append((variant, here + max((_without(summary) for summary in own), key=len), paper.get(variant, "—")))
+    return Table(("variant", "measured", "the paper"), rows)
+
+
+def detail_table(summaries: Sequence[Summary], published: Published | None = None) -> Table:
+    """Everything about every summary, a row each; with published numbers, also these and the difference.
+
+    Metric and checkpoint are columns only where they differ between rows.
+    """
+    names = labels(summaries)
+    columns: dict[str, list[str]] = {
+        "variant": [summary.variant for summary in summaries],
+        "task": [summary.task for summary in summaries],
+    }
+    for name in ("checkpoint", "metric"):
+        if len({getattr(summary, name) for summary in summaries}) > 1:
+            columns[name] = [getattr(summary, name) for summary in summaries]
+    columns["mean ± s.e."] = [_score(summary) if summary.seeds else MISSING for summary in summaries]
+    columns["95 % interval"] = [_interval(summary.interval) for summary in summaries]
+    columns["IQM"] = [_number(summary.interquartile_mean) for summary in summaries]
+    columns["95 % interval of IQM"] = [_interval(summary.interquartile_interval) for summary in summaries]
+    columns["seeds"] = [_seeds(summary) for summary in summaries]
+    columns["episodes"] = [str(summary.episodes) for summary in summaries]
+    columns["wall time (s)"] = [_seconds(summary.seconds) for summary in summaries]
+    if published and published.values:
+        pairs = [published.values.get(summary.variant, {}).get(names[summary.task]) for summary in summaries]
+        columns["paper"] = [_mean_error(*pair) if pair else "—" for pair in pairs]
+        columns["difference"] = [_difference(summary, pair) for summary, pair in zip(summaries, pairs, strict=True)]
+    return Table(tuple(columns), list(zip(*columns.values(), strict=True)))
+
+
+def memory_table(points: Sequence[Conditional], summaries: Sequence[Summary], axis: str = "") -> Table:
+    """Sum over cues of the frequency of the right answer: mean ± standard error over seeds.
+
+    With a single seed the error is over its episodes. The summaries say which seeds are missing.
+    """
+    names, cells = labels(summaries), {}
+    for summary in summaries:
+        own = [point for point in points if (point.task, point.variant) == (summary.task, summary.variant)]
+        mean, error = mean_standard_error([point.total for point in own]) if own else (math.nan, math.nan)
+        text = f"{mean:.2f} ± {own[0].error if len(own) == 1 else error:.2f}{_without(summary)}" if own else MISSING
+        cells[summary.task, summary.variant] = text
+    variants = tuple(dict.fromkeys(summary.variant for summary in summaries))
+    tasks = [task for task in names if any(point.task == task for point in points)]
+    return Table(
+        (axis or "task", *variants),
+        [(names[task], *(cells.get((task, variant), MISSING) for variant in variants)) for task in tasks],
+    )
+
+
+def gaps(summaries: Sequence[Summary]) -> list[str]:
+    """What was planned and has no result, in words: one line per variant."""
+    found: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    names = labels(summaries)
+    for summary in summaries:
+        if not summary.complete:
+            found.setdefault((summary.variant, summary.missing), []).append(names[summary.task])
+    return [
+        f"{variant} has no result for {_plural('seed', missing)} at {', '.join(where)}"
+        if missing
+        else f"{variant} has no result at {', '.join(where)}"
+        for (variant, missing), where in found.items()
+    ]
+
+
+def score(summary: Summary) -> str:
+    """Mean ± standard error, with what is missing said beside it."""
+    return _score(summary) + _without(summary) if summary.seeds else MISSING
+
+
+def _score(summary: Summary) -> str:
+    return _mean_error(summary.mean, summary.standard_error)
+
+
+def _mean_error(mean: float, error: float) -> str:
+    return _number(mean) if math.isnan(error) else f"{_number(mean)} ± {_number(error, mean)}"
+
+
+def _without(summary: Summary) -> str:
+    return f" (without {_plural('seed', summary.missing)})" if summary.missing else ""
+
+
+def _difference(summary: Summary, pair: tuple[float, float] | None) -> str:
+    if pair is None or not summary.complete:
+        return "—"
+    text = _number(abs(summary.mean - pair[0]), pair[0])
+    sign = "+" if summary.mean > pair[0] else "−"
+    return text if float(text) == 0 else sign + text
+
+
+def _seconds(value: float) -> str:
+    return "—" if math.isnan(value) else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def _number(value: float, size: float | None = None) -> str:
+    """Two digits behind the point as in the paper, one from 100 on; `size` sets the digits of a deviation."""
+    if math.isnan(value):
+        return "—"
+    digits = 1 if abs(value if size is None else size) >= 100 else 2
+    return f"{value:.{digits}f}"
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return "—" if math.isnan(interval[0]) else f"{_number(interval[0])} to {_number(interval[1])}"
+
+
+def _seeds(summary: Summary) -> str:
+    have = str(len(summary.seeds))
+    return have + (f", missing {', '.join(map(str, summary.missing))}" if summary.missing else "")
+
+
+def _plural(noun: str, numbers: Sequence[int]) -> str:
+    return f"{noun}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

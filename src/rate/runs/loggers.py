@@ -1,0 +1,113 @@
+"""Loggers that can be asked for beside metrics.jsonl: TensorBoard and Weights & Biases."""
+
+import os
+import secrets
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from rate.files import atomic_write
+
+LOGGERS = ("tensorboard", "wandb")
+"""Loggers that can be asked for; each needs the package, and the extra, of its own name."""
+
+
+WANDB_TIMEOUT = 30.0
+"""Seconds to wait for the Weights & Biases service before logging offline."""
+
+
+def require_loggers(names: Sequence[str]) -> None:
+    """Raise unless every name is a logger whose package is installed."""
+    for name in names:
+        if name not in LOGGERS:
+            raise ValueError(f"unknown logger {name!r}: loggers are {', '.join(LOGGERS)}")
+        if find_spec(name) is None:
+            raise ImportError(f"the logger {name!r} is not installed: pip install 'rate-rl[{name}]'")
+
+
+class Sink(Protocol):
+    """Somewhere else that metrics go."""
+
+    def write(self, row: dict[str, float]) -> None: ...
+    def close(self) -> None: ...
+
+
+class _TensorBoard:
+    def __init__(self, run: Path, after: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # Points that an earlier attempt drew after its last checkpoint are hidden.
+        self.writer = SummaryWriter(str(run), purge_step=after + 1 if after else None)
+
+    def write(self, row: dict[str, float]) -> None:
+        for name, value in row.items():
+            if name != "update":
+                self.writer.add_scalar(name, value, int(row["update"]))
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class _WeightsAndBiases:
+    """Online with a key, else offline; trouble with the service is a warning, never the end of a run."""
+
+    def __init__(self, run: Path, after: int) -> None:
+        import wandb
+
+        key = wandb_key()
+        if key:
+            os.environ["WANDB_API_KEY"] = key
+        settings = wandb.Settings(init_timeout=WANDB_TIMEOUT, console="off", silent=True)
+        options: dict[str, Any] = {"project": "rate", "name": run.name, "id": _identity(run), "dir": str(run)}
+        options["settings"] = settings
+        self.run = None
+        for mode in ("online", "offline") if key else ("offline",):
+            try:
+                self.run = wandb.init(mode=mode, resume="allow" if after else None, **options)
+                break
+            except Exception as error:  # the service may fail in any way; training goes on
+                warnings.warn(f"Weights & Biases failed {mode}: {error}", stacklevel=2)
+                options["id"] += "-offline"  # the name that failed stays in use for the rest of this process
+
+    def write(self, row: dict[str, float]) -> None:
+        if self.run is not None:
+            try:
+                self.run.log({name: value for name, value in row.items() if name != "update"}, step=int(row["update"]))
+            except Exception as error:
+                warnings.warn(f"Weights & Biases stopped logging: {error}", stacklevel=2)
+                self.run = None
+
+    def close(self) -> None:
+        if self.run is not None:
+            try:
+                self.run.finish()
+            except Exception as error:
+                warnings.warn(f"Weights & Biases failed to finish: {error}", stacklevel=2)
+
+
+def _identity(run: Path) -> str:
+    """The name of the run at Weights & Biases: its own, for two runs of one name must not overwrite each other."""
+    path = run / "wandb_id.txt"
+    if not path.exists():
+        atomic_write(path, secrets.token_hex(8))
+    return path.read_text(encoding="utf-8").strip()
+
+
+def wandb_key(folder: Path | None = None) -> str:
+    """The W&B key from WANDB_API_KEY or from `wandb_api: <key>` in wandb_config.yaml (working folder); empty without one."""
+    if key := os.environ.get("WANDB_API_KEY"):
+        return key
+    path = (folder or Path.cwd()) / "wandb_config.yaml"
+    if not path.is_file():
+        return ""
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError:
+        data = None
+    if not isinstance(data, dict) or not isinstance(data.get("wandb_api"), str):
+        raise ValueError(f"{path} must hold one line `wandb_api: <key>`")
+    return data["wandb_api"]

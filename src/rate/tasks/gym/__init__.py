@@ -1,0 +1,1 @@
+"""Third-party environments: Gymnasium ids and functions that make an environment."""

@@ -1,0 +1,164 @@
+"""POPGym: 48 small partially observable tasks, 16 games in three sizes each.
+
+The environments are those of the package ``popgym`` as they are, without its wrappers. A return lies in about
+[-1, 1] and is the score. Sources: RATE, App. C.1.5 and Table 9, whose Medium and Hard rows are interchanged in every
+family; the numbers here stand under the task that they belong to.
+"""
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from rate.spaces import flatten, unflatten
+from rate.tasks.popgym.experts import Player, players
+from rate.tasks.task import Family, Task
+
+SIZES = ("Easy", "Medium", "Hard")
+
+
+class Game(NamedTuple):
+    """One game in its three sizes: longest episodes, mean returns of random actions and of the expert here, what is to be done."""
+
+    steps: tuple[int, int, int]
+    chance: tuple[float, float, float]
+    expert: tuple[float, float, float]
+    description: str
+
+
+PUZZLES: Mapping[str, Game] = {
+    "Autoencode": Game((103, 207, 311), (-0.50, -0.50, -0.50), (1.00, 1.00, 1.00), "recite a deck of cards backwards"),
+    "Battleship": Game(
+        (64, 100, 144), (-0.46, -0.41, -0.39), (0.61, 0.63, 0.62), "sink hidden ships from hits and misses"
+    ),
+    "Concentration": Game((104, 208, 104), (-0.19, -0.19, -0.84), (0.81, 0.81, 0.70), "turn pairs of equal cards"),
+    "CountRecall": Game((51, 103, 207), (-0.93, -0.93, -0.88), (1.00, 1.00, 1.00), "say how often a card was dealt"),
+    "HigherLower": Game(
+        (51, 103, 155), (0.00, 0.01, -0.01), (0.53, 0.53, 0.51), "bet on the next card from the rest of the deck"
+    ),
+    "LabyrinthEscape": Game(
+        (1024, 1024, 1024), (-0.39, -0.84, -0.94), (0.97, 0.94, 0.90), "find the way out of a maze"
+    ),
+    "LabyrinthExplore": Game(
+        (1024, 1024, 1024), (-0.34, -0.61, -0.73), (0.97, 0.93, 0.87), "visit every square of a maze"
+    ),
+    "MineSweeper": Game((14, 30, 54), (-0.26, -0.39, -0.43), (0.77, 0.68, 0.71), "open every square without a mine"),
+    "MultiarmedBandit": Game(
+        (200, 400, 600), (0.02, 0.01, 0.01), (0.72, 0.81, 0.83), "find the arms that pay, and play them"
+    ),
+    "RepeatFirst": Game((51, 415, 831), (-0.49, -0.50, -0.50), (1.00, 1.00, 1.00), "name the first card for ever"),
+    "RepeatPrevious": Game(
+        (51, 103, 155), (-0.49, -0.50, -0.51), (1.00, 1.00, 1.00), "name the card of k - 1 steps ago"
+    ),
+}
+"""Tasks that pay for memory."""
+
+REACTIVE: Mapping[str, Game] = {
+    "NoisyPositionOnlyCartPole": Game(
+        (200, 200, 200), (0.11, 0.12, 0.11), (1.00, 0.66, 0.39), "balance a pole from noisy positions"
+    ),
+    "NoisyPositionOnlyPendulum": Game(
+        (200, 200, 200), (0.27, 0.27, 0.26), (0.90, 0.75, 0.70), "swing up from noisy positions"
+    ),
+    "PositionOnlyCartPole": Game(
+        (200, 400, 600), (0.12, 0.05, 0.04), (1.00, 1.00, 1.00), "balance a pole from positions"
+    ),
+    "PositionOnlyPendulum": Game((200, 150, 100), (0.27, 0.26, 0.26), (0.92, 0.89, 0.83), "swing up from positions"),
+    "VelocityOnlyCartPole": Game(
+        (200, 400, 600), (0.11, 0.06, 0.04), (1.00, 1.00, 1.00), "balance a pole from velocities"
+    ),
+}
+"""Control tasks, where a short memory is enough."""
+
+GAMES: Mapping[str, Game] = {**PUZZLES, **REACTIVE}
+
+
+class PlayingAgent:
+    """Plays every row of a batch with a player of its own, which remembers its episode and nothing else.
+
+    player: called with an environment and a seed for the first episode. environment: makes the environment that
+    players read fixed definitions from; it is never stepped, so it holds nothing of the episodes that are played.
+    """
+
+    def __init__(
+        self, player: Callable[[Any, int], Player], environment: Callable[[], gymnasium.Env[Any, Any]]
+    ) -> None:
+        self._player = player
+        self._definition = environment()
+        self._space = self._definition.observation_space
+        self._players: list[Player] = []
+
+    def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
+        """Make a new player for every row."""
+        self._players = [
+            self._player(self._definition, int(seed)) for seed in (range(batch) if seeds is None else seeds)
+        ]
+
+    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+        """Ask every player in turn.
+
+        Raises:
+            ValueError: Actions are imposed, which players do not take.
+        """
+        if forced is not None:
+            raise ValueError("players choose all of their actions: leave out the prompt, or record another agent")
+        leaves = flatten(self._space, observations)
+        actions = []
+        for row, (player, reward) in enumerate(zip(self._players, rewards, strict=True)):
+            value = unflatten(self._space, {path: leaf[row] for path, leaf in leaves.items()})
+            actions.append(player.act(value, float(reward)))
+        return np.stack([np.asarray(action) for action in actions])
+
+
+def make(size: str) -> Task:
+    """Make ``popgym/<Game><Size>``, such as ``popgym/RepeatPreviousEasy``."""
+    if size not in names():
+        close = difflib.get_close_matches(size, names(), n=1, cutoff=0.7)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"POPGym has no {size!r}; {hint}Games are {', '.join(GAMES)}, each {', '.join(SIZES)}")
+    level = next(level for level in SIZES if size.endswith(level))
+    name = size.removesuffix(level)
+    game, position = GAMES[name], SIZES.index(level)
+    environment, player = partial(_environment, size), players().get(name)
+    return Task(
+        name=f"popgym/{size}",
+        environment=environment,
+        horizon=game.steps[position],
+        target_return=1.0,
+        score=_total_return,
+        metric="return",
+        description=f"POPGym, {level.lower()}: {game.description}",
+        expert=partial(PlayingAgent, player, environment) if player else None,
+        reference={"chance": game.chance[position], "expert": game.expert[position]},
+    )
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all 48 tasks without the part before the slash, game by game."""
+    return tuple(f"{name}{size}" for name in GAMES for size in SIZES)
+
+
+def _environment(name: str) -> gymnasium.Env[Any, Any]:
+    """Make the environment of a class of the package popgym."""
+    environment: gymnasium.Env[Any, Any] = getattr(importlib.import_module("popgym.envs"), name)()
+    return environment
+
+
+def _total_return(total_return: float, length: int) -> float:
+    return total_return
+
+
+TASKS: dict[str, Family] = {
+    "popgym": Family(
+        make,
+        "popgym/<Game><Size>",
+        "POPGym: 16 games, each Easy, Medium and Hard; puzzles of memory and control from partial observations",
+        "popgym/RepeatPreviousEasy",
+        extra="popgym",
+        modules=("popgym",),
+    )
+}

@@ -1,0 +1,161 @@
+"""Mines avoided on a hidden board: exact probabilities from the numbers on the squares that were opened."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+Square = tuple[int, int]
+
+HOPE = 0.5
+"""Chance given to opening all that is left after a guess that was right; the rest goes to waiting from then on."""
+TIE = 1e-9
+"""Risks that differ by less are equal."""
+
+
+class MineSweeperPlayer:
+    """Opens the square that is least likely to hold a mine, or an opened one again where a guess costs more.
+
+    An opened square has a small fixed cost per step, a mine a large one and ends the episode: late in a game a guess at
+    even odds is worth less than the waiting.
+    """
+
+    def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
+        fixed: Any = environment.unwrapped
+        self._rows, self._columns = (int(size) for size in fixed.dims)
+        self._mines = int(fixed.num_mines)
+        self._gain = float(fixed.success_reward_scale)
+        self._loss = float(fixed.fail_reward_scale)
+        self._waiting = float(fixed.bad_action_reward_scale)
+        self._steps = int(fixed.max_episode_length)
+        self._safe = self._rows * self._columns - self._mines
+        self._ended = False
+        self._opened: dict[Square, int] = {}
+        self._last: Square | None = None
+
+    def act(self, observation: Any, reward: float) -> np.ndarray:
+        """Return the square [row, column] to open."""
+        if self._last is not None:
+            self._ended |= reward < self._loss / 2 + self._waiting / 2
+            if not self._ended:
+                self._opened[self._last] = int(observation)
+            self._ended |= self._steps == 0 or len(self._opened) == self._safe
+            if self._ended:
+                return np.array(self._last)
+        risks = probabilities(self._rows, self._columns, self._mines, self._opened)
+        for square in self._opened:
+            risks[square] = np.inf
+        self._last = self._safest(risks)
+        if self._opened and self._prefers_waiting(float(risks[self._last])):
+            self._last = next(iter(self._opened))
+        self._steps -= 1
+        return np.array(self._last)
+
+    def _safest(self, risks: np.ndarray) -> Square:
+        """Return the square of least risk; among equals one with few neighbours, the likeliest to read zero."""
+        squares = [(int(row), int(column)) for row, column in np.argwhere(risks <= risks.min() + TIE)]
+        return min(squares, key=lambda square: len(neighbours(square, self._rows, self._columns)))
+
+    def _prefers_waiting(self, risk: float) -> bool:
+        """Compare the return of waiting to the end with that of one guess and what may follow it."""
+        left = self._safe - len(self._opened)
+        after = HOPE * self._gain * (left - 1) + (1 - HOPE) * self._waiting * (self._steps - 1)
+        guess = risk * self._loss + (1 - risk) * (self._gain + after)
+        return guess < self._waiting * self._steps
+
+
+def neighbours(square: Square, rows: int, columns: int) -> list[Square]:
+    """Return the squares that touch a square."""
+    row, column = square
+    return [
+        (row + i, column + j)
+        for i in (-1, 0, 1)
+        for j in (-1, 0, 1)
+        if (i or j) and 0 <= row + i < rows and 0 <= column + j < columns
+    ]
+
+
+def probabilities(rows: int, columns: int, mines: int, opened: Mapping[Square, int]) -> np.ndarray:
+    """Return the probability [rows, columns] of a mine on each square, exactly; 0 on opened squares.
+
+    ``opened`` holds the number of neighbouring mines of each opened square. All placements that agree with the numbers
+    are equally likely.
+
+    Raises:
+        ValueError: No placement of the mines agrees with the numbers.
+    """
+    regions: dict[tuple[Square, ...], list[Square]] = defaultdict(list)
+    for row, column in np.ndindex(rows, columns):
+        if (row, column) not in opened:
+            seen = tuple(near for near in neighbours((row, column), rows, columns) if near in opened)
+            regions[seen].append((row, column))
+    outside = regions.pop((), [])
+    numbered = {square: index for index, square in enumerate(opened)}
+    touching = [[numbered[square] for square in seen] for seen in regions]
+    placements = Placements([len(squares) for squares in regions.values()], touching, len(outside))
+    total, mean = placements.count(0, tuple(opened.values()), mines)
+    if total <= 0:
+        raise ValueError(f"no placement of {mines} mines agrees with the numbers {dict(opened)}")
+    result = np.zeros((rows, columns))
+    for squares, expected in zip([*regions.values(), outside], mean / total, strict=True):
+        for square in squares:
+            result[square] = expected / len(squares)
+    return result
+
+
+class Placements:
+    """Counts the placements of mines in regions: squares that the same numbers speak of are exchangeable.
+
+    Args:
+        sizes: Number of squares of each region, in the order in which the regions are filled.
+        touching: Indices of the numbers that each region touches.
+        outside: Number of squares that no number touches, filled last.
+    """
+
+    def __init__(self, sizes: Sequence[int], touching: Sequence[Sequence[int]], outside: int) -> None:
+        self._sizes = sizes
+        self._touching = touching
+        self._outside = outside
+        last = {number: index for index, numbers in enumerate(touching) for number in numbers}
+        self._closing = [[number for number in numbers if last[number] == i] for i, numbers in enumerate(touching)]
+        self._known: dict[tuple[int, tuple[int, ...], int], tuple[float, np.ndarray]] = {}
+
+    def count(self, index: int, numbers: tuple[int, ...], mines: int) -> tuple[float, np.ndarray]:
+        """Count the placements of mines in the regions from ``index`` on that satisfy what is left of the numbers.
+
+        Returns the count and the sums over all placements [regions + 1] of the mines in each region; the last entry
+        is for the squares outside.
+        """
+        key = (index, numbers, mines)
+        if key not in self._known:
+            self._known[key] = self._close(mines) if index == len(self._sizes) else self._fill(index, numbers, mines)
+        return self._known[key]
+
+    def _close(self, mines: int) -> tuple[float, np.ndarray]:
+        ways = float(math.comb(self._outside, mines))
+        sums = np.zeros(len(self._sizes) + 1)
+        sums[-1] = ways * mines
+        return ways, sums
+
+    def _fill(self, index: int, numbers: tuple[int, ...], mines: int) -> tuple[float, np.ndarray]:
+        size, touching = self._sizes[index], self._touching[index]
+        total, sums = 0.0, np.zeros(len(self._sizes) + 1)
+        for put in range(min([size, mines, *(numbers[number] for number in touching)]) + 1):
+            left = list(numbers)
+            for number in touching:
+                left[number] -= put
+            if any(left[number] for number in self._closing[index]):
+                continue
+            count, rest = self.count(index + 1, tuple(left), mines - put)
+            ways = math.comb(size, put)
+            total += ways * count
+            sums += ways * rest
+            sums[index] += ways * count * put
+        return total, sums
+
+
+PLAYERS: dict[str, type] = {"MineSweeper": MineSweeperPlayer}
+"""Player by the name of the environment's class without its size."""

@@ -1,0 +1,158 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rate
+from rate.acting.actor import Actor
+from rate.acting.evaluation import SCORES
+from rate.files import read_jsonl
+from rate.runs.checkpoint import CheckpointError, load_policy
+from rate.runs.folder import RunError
+from rate.tasks.lookup import find
+
+FIELDS = {
+    "experiment",
+    "variant",
+    "checkpoint",
+    "recipe",
+    "seed",
+    "task",
+    "metric",
+    "x",
+    "value",
+    "standard_error",
+    "episodes",
+    "scores",
+    "cues",
+    "steps",
+    "actions",
+    "update",
+    "commit",
+    "device",
+    "seconds",
+    "date",
+}
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns(SCORES)))
+
+
+@pytest.mark.parametrize("sample", [False, True])
+def test_scores_do_not_depend_on_how_many_episodes_run_side_by_side(sample, run):
+    scores = {
+        parallel: rate.evaluate(run, ["recall/30"], episodes=20, parallel=parallel, sample=sample)[0]["scores"]
+        for parallel in (1, 3, 8, 100)
+    }
+    assert scores[1] == scores[3] == scores[8] == scores[100]
+    assert 0 < np.mean(scores[1]) < 1
+
+
+def test_the_k_th_episode_has_the_k_th_seed(run):
+    everything = rate.evaluate(run, ["recall/12"], episodes=10, sample=True)[0]
+    rest = rate.evaluate(run, ["recall/12"], episodes=6, first_seed=4, sample=True)[0]
+    assert everything["scores"][4:] == rest["scores"]
+    assert everything["cues"][4:] == rest["cues"]
+
+
+def test_sampled_actions_are_those_of_their_seeds_and_differ_from_greedy_ones(run):
+    sampled, again = (rate.evaluate(run, ["recall/12"], episodes=40, sample=True)[0] for _ in range(2))
+    greedy = rate.evaluate(run, ["recall/12"], episodes=40)[0]
+    assert sampled["scores"] == again["scores"] != greedy["scores"]
+    assert (sampled["actions"], greedy["actions"]) == ("sampled", "greedy")
+
+
+def test_rows_have_the_documented_fields_and_are_appended(run):
+    rows = rate.evaluate(run, ["recall/12", "recall/24"], episodes=8, variant="mine", note="extra")
+    rows += rate.evaluate(run, ["recall/12"], episodes=1, checkpoint="best", first_seed=5)
+    assert read_jsonl(run / SCORES) == json.loads(json.dumps(rows))
+    assert [set(row) - {"note"} for row in rows] == [FIELDS] * 3
+    first, second, third = rows
+    assert (first["task"], first["x"], first["steps"], first["episodes"]) == ("recall/12", 12, 96, 8)
+    assert (second["x"], second["steps"], second["variant"], second["note"]) == (24, 192, "mine", "extra")
+    assert first["value"] == np.mean(first["scores"])
+    assert first["standard_error"] == pytest.approx(np.std(first["scores"], ddof=1) / np.sqrt(8))
+    assert (third["variant"], third["checkpoint"], third["standard_error"]) == ("run", "best", 0.0)
+    assert first["recipe"] == json.loads((run / "recipe.json").read_text())["hash"]
+    assert (first["metric"], first["seed"], first["update"], first["device"]) == ("success", 0, 6, "cpu")
+
+
+def test_the_threads_of_an_evaluation_can_be_measured(run):
+    assert rate.evaluate(run, ["recall/12"], episodes=2, thread_count=0)[0]["episodes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"tasks": ["tmaze/90"]}, ValueError, r"observation space Box.* but tmaze/90 has Box"),
+        ({"tasks": ["recall-multidiscrete/4"]}, ValueError, "but recall-multidiscrete/4 has MultiDiscrete"),
+        ({"tasks": ["recall/12", "recall-image/4"]}, ValueError, "but recall-image/4 has"),
+        ({"tasks": ["recal/12"]}, ValueError, "Did you mean 'recall/12'"),
+        ({"checkpoint": "first"}, CheckpointError, "there is no checkpoint .*first.safetensors"),
+        ({"episodes": 0}, ValueError, "episodes must be at least 1, but 0 was given"),
+        ({"parallel": 0}, ValueError, "parallel must be at least 1, but 0 was given"),
+        ({"device": "abacus"}, ValueError, "cannot compute on the device 'abacus'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said_and_writes_nothing(options, error, message, run):
+    with pytest.raises(error, match=message):
+        rate.evaluate(run, **{"tasks": ["recall/12"], "episodes": 2, **options})
+    assert not (run / SCORES).exists()
+
+
+def test_a_folder_without_a_run_is_said(tmp_path):
+    with pytest.raises(RunError, match=r"is not a run: it has no recipe.json"):
+        rate.evaluate(tmp_path, ["recall/12"])
+
+
+def test_a_damaged_recipe_is_said(run):
+    (run / "recipe.json").write_text("{")
+    with pytest.raises(RunError, match=r"unreadable recipe.json"):
+        rate.evaluate(run, ["recall/12"])
+
+
+def acts(actor: Actor, observations: np.ndarray) -> list[np.ndarray]:
+    """Outputs [n, outputs] for each of the observations [steps, n, ...]; rewards are zero but for step 2."""
+    outputs = []
+    for step, values in enumerate(observations):
+        outputs.append(actor.outputs(values, np.full(len(values), float(step == 2))).numpy())
+        actor.actions = np.full(len(values), step % 2)
+    return outputs
+
+
+@pytest.mark.parametrize("moment", [1, 4, 6])
+def test_a_row_reset_alone_begins_anew_and_leaves_the_others_alone(moment, trained):
+    policy, _ = load_policy(trained)
+    space = find("recall/12").observation_space
+    space.seed(0)
+    observations = np.array([[space.sample() for _ in range(3)] for _ in range(11)])
+
+    undisturbed, mixed, fresh = (Actor(policy, 1.0) for _ in range(3))
+    undisturbed.reset(3)
+    mixed.reset(3)
+    fresh.reset(1)
+    expected = acts(undisturbed, observations)
+    before = acts(mixed, observations[:moment])
+    mixed.reset(rows=np.array([1]))
+    for step in range(moment, 11):
+        rewards = np.array([step == 2, 0.0, step == 2], float)
+        outputs = mixed.outputs(observations[step], rewards).numpy()
+        alone = fresh.outputs(observations[step, 1:2], np.zeros(1)).numpy()
+        mixed.actions, fresh.actions = np.full(3, step % 2), np.full(1, step % 2)
+        np.testing.assert_allclose(outputs[[0, 2]], expected[step][[0, 2]], atol=1e-5)
+        np.testing.assert_allclose(outputs[1], alone[0], atol=1e-5)
+    np.testing.assert_allclose(before, expected[:moment])
+
+
+def test_the_return_asked_for_is_lowered_by_what_was_received(trained):
+    actor = rate.load_agent(trained)
+    space = find("recall/12").observation_space
+    actor.reset(2)
+    for step in range(6):
+        actor.act(np.stack([space.sample()] * 2), np.array([0.25 * step, 0.0]))
+    # The reward of a row's first step belongs to nothing and is left out.
+    np.testing.assert_allclose(actor.returns_to_go, [1 - 0.25 * sum(range(1, 6)), 1.0])

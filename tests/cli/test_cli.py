@@ -1,0 +1,229 @@
+"""The command line as people meet it: what it answers, and its exit status (0 done, 2 bad input, 130 interrupted)."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from itertools import pairwise
+
+import pytest
+
+import rate
+from rate import experiments
+from rate.cli import VERBS, main
+from rate.files import read_jsonl
+from rate.models import config_class, names
+from rate.recipe import ObjectiveConfig, OptimiserConfig, Recipe, SelectionConfig
+
+SIZES = ["--model.segment-length", 4, "--model.width", 16, "--updates", 3, "--batch-size", 8, "--threads", 1]
+SIZES += ["--optimiser.warmup", 1]
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+def answer(capsys, *arguments) -> tuple[int | str | None, str]:
+    """Exit status of a command, and everything it said in one line."""
+    try:
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        code = end.code
+    captured = capsys.readouterr()
+    return code, " ".join((captured.out + captured.err).split())
+
+
+def rate_process(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "rate", *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+def test_without_a_verb_the_usage_names_every_verb(arguments, capsys):
+    code, text = answer(capsys, *arguments)
+    assert code == 0
+    assert all(f"rate {verb}" in text for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags"),
+    [
+        ("list", ["what", "all", "models", "tasks", "experiments"]),
+        ("collect", ["TASK", "--output", "--episodes", "--seed", "--parallel"]),
+        ("train", ["MODEL", "--dataset", "--run", "[options]", "--resume", "rate", "dt", "mlp"]),
+        ("evaluate", ["RUN", "--tasks", "--checkpoint", "--episodes", "--first-seed", "--parallel", "--sample"]),
+        ("evaluate", ["--target-return", "--device", "--threads"]),
+        ("reproduce", ["EXPERIMENT", "--output", "--seeds", "--variants", "--jobs", "--threads", "--smoke"]),
+        ("report", ["FOLDER"]),
+        ("inspect", ["RUN", "--task", "--checkpoint", "--episodes"]),
+    ],
+)
+def test_the_help_of_every_verb_mentions_every_field(verb, flags, capsys):
+    code, text = answer(capsys, verb, "--help")
+    assert code == 0
+    assert [flag for flag in flags if flag.lower() not in text.lower()] == []
+
+
+def flags_of(config: type, prefix: str = "") -> set[str]:
+    """Flags of a configuration class, without the parts that are classes themselves."""
+    names = {field.name for field in fields(config)} - {"model", "objective", "optimiser", "selection"}
+    return {f"--{prefix}{name.replace('_', '-')}" for name in names}
+
+
+@pytest.mark.parametrize("model", names())
+def test_the_help_of_every_model_explains_every_field(model, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")  # narrow, so that one column of flags is printed and not several
+    with pytest.raises(SystemExit):
+        main(["train", model, "--help"])
+    lines = [line.strip("│ ") for line in capsys.readouterr().out.splitlines()]
+    explained = {
+        flag
+        for line, following in pairwise(lines)
+        for flag in re.findall(r"^(--[a-z][a-z.-]*)", line)
+        if re.search(r" {2,}[^( ].{10}", line) or re.match(r"[^(-].{10}", following)
+    }
+    wanted = flags_of(config_class(model), "model.") | flags_of(Recipe)
+    wanted |= flags_of(OptimiserConfig, "optimiser.") | flags_of(SelectionConfig, "selection.")
+    wanted |= flags_of(ObjectiveConfig, "objective.")
+    wanted |= {"--run", "--seed", "--devices", "--accelerator", "--threads", "--loggers"}
+    assert wanted - explained == set()
+
+
+@pytest.mark.parametrize(
+    ("command", "parts"),
+    [
+        ("trian", ["unknown verb 'trian'", "did you mean 'train'", "list, collect, data, train"]),
+        ("train rat --dataset d --run r", ["unknown model 'rat'", "did you mean 'rate'", "dt-xl"]),
+        ("train rate --dataset d --run r --model.widht 3", ["--model.widht", "--model.width"]),
+        ("train rate --dataset d --run r --model.width 0", ["width must be at least 1, but 0 was given"]),
+        ("train rate --dataset d --run r --updates many", ["--updates", "many"]),
+        ("train rate --dataset d --run r --sampling last", ["last", "first", "stride", "random"]),
+        ("train rate --dataset d --run r --loggers telegram", ["telegram", "tensorboard", "wandb"]),
+        ("train rate --run r", ["--dataset"]),
+        ("train rate --dataset nowhere --run r", ["nowhere", "is not a dataset", "rate collect"]),
+        ("train --resume nowhere", ["nowhere is not a run", "recipe.json"]),
+        ("collect tmaz/90 --output o", ["no task 'tmaz/90'", "Did you mean 'tmaze/90'", "recall/<T>"]),
+        ("collect tmaze/abc --output o", ["'tmaze/abc' is not a task", "tmaze/"]),
+        ("collect recall/4 --output o --episodes 0", ["episodes must be at least 1"]),
+        ("evaluate nowhere --tasks recall/4", ["nowhere is not a run"]),
+        ("evaluate nowhere", ["--tasks"]),
+        ("reproduce dem", ["unknown experiment 'dem'", "did you mean 'demo'", "aar"]),
+        ("reproduce demo --smoke --variants rat --output o", ["unknown variants ['rat']", "rate, dt"]),
+        ("report nowhere", ["nowhere does not exist"]),
+        ("list models please", ["please"]),
+        ("list things", ["things", "'models'", "'tasks'", "'experiments'"]),
+    ],
+)
+def test_a_wrong_word_is_answered_with_what_is_allowed(command, parts, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, text = answer(capsys, *command.split())
+    assert code == 2
+    assert [part for part in parts if part not in text] == [], text
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_word_ends_a_process_with_status_2_and_no_traceback():
+    done = rate_process("evaluate", "nowhere", "--tasks", "recall/4")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("rate evaluate: nowhere is not a run")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("what", ["", "models", "tasks", "experiments"])
+def test_list_names_everything(what, capsys):
+    code, text = answer(capsys, *filter(None, ("list", what)))
+    assert code == 0
+    found = {"models": names(), "tasks": rate.list_tasks(), "experiments": experiments.names()}
+    for title, entries in found.items():
+        assert all(name in text for name in entries) == (what in ("", title))
+
+
+def test_list_and_report_do_not_import_torch(trained, tmp_path):
+    rate.evaluate(trained, ["recall/12"], episodes=4)
+    script = (
+        "import sys; from rate.cli import main; from rate.reporting import report; "
+        f"codes = [main(['list']), main([])]; report({str(trained)!r}, {str(tmp_path)!r}); "
+        "assert codes == [0, 0]; assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_from_data_to_report(capsys, tmp_path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    assert answer(capsys, "collect", "recall/12", "--output", data, "--episodes", 40)[0] == 0
+    code, text = answer(capsys, "train", "rate", "--dataset", data, "--run", run, "--seed", 7, *SIZES)
+    assert (code, f"rate evaluate {run}" in text) == (0, True)
+    code, text = answer(capsys, "evaluate", run, "--tasks", "recall/12", "recall/24", "--episodes", 4, "--threads", 1)
+    assert (code, "recall/24" in text) == (0, True)
+    assert [row["task"] for row in read_jsonl(run / "scores.jsonl")] == ["recall/12", "recall/24"]
+    code, text = answer(capsys, "report", run)
+    assert (code, "report.html" in text) == (0, True)
+    assert (run / "report.html").is_file()
+    facts = json.loads((run / "recipe.json").read_text())
+    assert (facts["model"]["width"], facts["updates"]) == (16, 3)
+    code, text = answer(capsys, "train", "rate", "--dataset", data, "--run", run, *SIZES)
+    assert (code, "holds a run already" in text) == (2, True)
+    code, text = answer(capsys, "collect", "recall/12", "--output", data, "--episodes", 4)
+    assert (code, str(data) in text) == (2, True)
+    assert len(rate.open_dataset(data)) == 40
+
+
+SUITES = [name for name in experiments.names() if isinstance(experiments.find(name), experiments.Suite)]
+MEMBERS = {member for suite in SUITES for member in experiments.find(suite).members}
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_suite_runs_from_end_to_end_and_shares_what_it_can(suite, capsys, tmp_path):
+    code, text = answer(capsys, "reproduce", suite, "--smoke", "--output", tmp_path, "--jobs", 2)
+    assert code == 0, text
+    for member in experiments.find(suite).members:
+        found = experiments.find(member).smoke()
+        rows = read_jsonl(tmp_path / member / "rows.jsonl")
+        assert len(rows) == len(found.conditions) * len(found.seeds) * len(found.evaluations)
+        assert {row["experiment"] for row in rows} == {member}
+        assert {row["variant"] for row in rows} == set(found.conditions)
+        assert (tmp_path / member / "report.html").stat().st_size > 1000
+        assert (tmp_path / member / "heat-map.png").exists() == bool(found.grid)
+        assert f"{member}/report.html" in (tmp_path / "report.html").read_text()
+    wanted = sum(len(experiments.find(member).smoke().variants) for member in experiments.find(suite).members)
+    runs = sorted((tmp_path / "runs").iterdir())
+    assert len(runs) < wanted  # shared policies are trained once
+    before = {run: (run / "scores.jsonl").read_text() for run in runs}
+    assert answer(capsys, "reproduce", suite, "--smoke", "--output", tmp_path, "--jobs", 2)[0] == 0
+    assert {run: (run / "scores.jsonl").read_text() for run in runs} == before  # nothing is done twice
+
+
+@pytest.mark.parametrize("experiment", sorted(experiments.names().keys() - MEMBERS - set(SUITES)))
+def test_every_experiment_runs_from_end_to_end_and_goes_on_where_it_stopped(experiment, capsys, tmp_path):
+    command = ("reproduce", experiment, "--smoke", "--output", tmp_path, "--threads", 1)
+    code, text = answer(capsys, *command)
+    assert code == 0, text
+    rows = read_jsonl(tmp_path / "rows.jsonl")
+    found = experiments.find(experiment).smoke()
+    runs = len(found.variants) * len(found.seeds)
+    assert len(rows) == runs * (1 if found.single else len(found.evaluations))
+    assert {row["experiment"] for row in rows} == {experiment}
+    assert {row["variant"] for row in rows} == set(found.order)
+    assert json.loads((tmp_path / "summary.json").read_text())
+    figure = "success.png" if any(row["x"] for row in rows) else "training.png"
+    for name in ("report.html", "report.md", figure):
+        assert (tmp_path / name).stat().st_size > 1000, name
+    assert answer(capsys, *command)[0] == 0
+    assert read_jsonl(tmp_path / "rows.jsonl") == rows
+
+
+def test_an_experiment_can_be_narrowed_and_run_side_by_side(tmp_path, capsys):
+    command = ("reproduce", "demo", "--smoke", "--output", tmp_path, "--seeds", 1, 2, "--variants", "dt", "--jobs", 2)
+    code, text = answer(capsys, *command)
+    assert code == 0, text
+    rows = read_jsonl(tmp_path / "rows.jsonl")
+    assert {(row["variant"], row["seed"]) for row in rows} == {("dt", 1), ("dt", 2)}
+    code, text = answer(capsys, *(word for word in command if word != "--smoke"))
+    assert code == 2, text  # the scores of another recipe would pass for those of this one
+    assert "made with another recipe" in text
+    assert read_jsonl(tmp_path / "rows.jsonl") == rows

@@ -1,0 +1,112 @@
+import json
+import time
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import rate
+from rate.files import read_jsonl
+from rate.runs import loggers
+from rate.runs.loggers import wandb_key
+from rate.runs.metrics import RunLog
+
+
+@pytest.fixture
+def no_service(tmp_path, monkeypatch):
+    """A home without settings of Weights & Biases, and no way to its service."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.chdir(tmp_path)
+
+
+def train(recipe, run, **options):
+    return rate.train(recipe, run, thread_count=1, accelerator="cpu", **options)
+
+
+def test_every_update_is_a_row_with_all_that_was_measured(trained):
+    rows = read_jsonl(trained / "metrics.jsonl")
+    assert [row["update"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    names = {"update", "loss", "accuracy", "gradient_norm", "learning_rate", "steps", "seconds"}
+    validated = names | {"validation_loss", "validation_accuracy", "selection_score", "selection_seconds"}
+    assert [set(row) for row in rows] == [names, names, validated] * 2
+    assert all(row["steps"] == 8 * 12 and row["gradient_norm"] > 0 and 0 <= row["accuracy"] <= 1 for row in rows)
+
+
+def test_rows_behind_the_checkpoint_and_torn_rows_are_dropped(tmp_path):
+    with RunLog(tmp_path, (), after=0) as log:
+        for update in (1, 2, 3):
+            log.write({"update": update, "loss": 0.5})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"update": 4, "lo')
+    with RunLog(tmp_path, (), after=2) as log:
+        log.write({"update": 3, "loss": 0.25})
+    rows = read_jsonl(tmp_path / "metrics.jsonl")
+    assert [(row["update"], row["loss"]) for row in rows] == [(1, 0.5), (2, 0.5), (3, 0.25)]
+
+
+def test_an_unknown_logger_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="unknown logger 'telegram': loggers are tensorboard, wandb"):
+        RunLog(tmp_path, ["telegram"], after=0)
+
+
+def test_tensorboard_shows_the_metrics(tiny, tmp_path):
+    run = train(tiny(), tmp_path / "run", loggers=["tensorboard"])
+    events = EventAccumulator(str(run)).Reload()
+    drawn = [(event.step, event.value) for event in events.Scalars("loss")]
+    rows = read_jsonl(run / "metrics.jsonl")
+    np.testing.assert_allclose(drawn, [(row["update"], row["loss"]) for row in rows], rtol=1e-6)
+    assert len(events.Scalars("validation_loss")) == 2
+
+
+def test_weights_and_biases_without_key_and_network_logs_offline(no_service, tiny, tmp_path):
+    run = train(tiny(updates=2), tmp_path / "run", loggers=["wandb"])
+    assert len(read_jsonl(run / "metrics.jsonl")) == 2
+    assert list((run / "wandb").glob("offline-run-*/run-*.wandb"))
+
+
+def test_two_runs_of_one_name_have_their_own_identity(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name / "run").mkdir(parents=True)
+    first, second = (loggers._identity(tmp_path / name / "run") for name in ("a", "b"))
+    assert first != second
+    assert loggers._identity(tmp_path / "a" / "run") == first
+
+
+def test_a_key_without_a_service_falls_back_to_offline(no_service, tiny, tmp_path, monkeypatch):
+    (tmp_path / "wandb_config.yaml").write_text(f"wandb_api: {'0123456789' * 4}\n")
+    monkeypatch.setattr(loggers, "WANDB_TIMEOUT", 3.0)
+    started = time.monotonic()
+    with pytest.warns(UserWarning, match="Weights & Biases") as caught:
+        run = train(tiny(updates=2), tmp_path / "run", loggers=["wandb"])
+    assert time.monotonic() - started < 60
+    assert [str(warning.message)[:30] for warning in caught] == ["Weights & Biases failed online"]
+    assert len(read_jsonl(run / "metrics.jsonl")) == 2
+    assert list((run / "wandb").glob("offline-run-*/run-*.wandb"))
+
+
+def test_the_key_comes_from_the_environment_or_from_the_file(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    assert wandb_key(tmp_path) == ""
+    (tmp_path / "wandb_config.yaml").write_text("wandb_api: secret\n")
+    assert wandb_key(tmp_path) == "secret"
+    monkeypatch.setenv("WANDB_API_KEY", "stronger")
+    assert wandb_key(tmp_path) == "stronger"
+
+
+@pytest.mark.parametrize("text", ["", "secret", "wandb_api:", "wandb_api: [1]", "key: secret", "a: b: c", "{"])
+def test_a_key_file_of_another_form_is_refused(text, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    (tmp_path / "wandb_config.yaml").write_text(text)
+    with pytest.raises(ValueError, match="must hold one line `wandb_api: <key>`"):
+        wandb_key(tmp_path)
+
+
+def test_provenance_says_where_a_run_comes_from(trained, recall):
+    facts = json.loads((trained / "provenance.json").read_text())
+    assert facts["dataset"] == rate.open_dataset(recall).content_hash
+    assert (facts["seed"], facts["thread_count"], facts["devices"], facts["accelerator"]) == (0, 1, 1, "cpu")
+    assert {"commit", "date", "python", "machine", "packages"} <= facts.keys()
+    assert facts["packages"]["torch"]
