@@ -23,13 +23,20 @@ def main() -> None:
         prog="python -m benchmarks", description="Speed and memory beside a textbook baseline."
     )
     parser.add_argument(
-        "suite", nargs="?", choices=[*SUITES, popgym_experts.NAME], help="one suite; all of speed if left out"
+        "suite",
+        nargs="?",
+        choices=[*SUITES, popgym_experts.NAME],
+        help="one suite; all of speed if left out",
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes only, about a minute in all")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes only, about a minute in all"
+    )
     arguments = parser.parse_args()
     if arguments.suite == popgym_experts.NAME:
         for row in popgym_experts.measure(arguments.quick):
-            print(f"{row['task']:40} {row['variant']:8} {row['value']:7.3f} ± {row['standard_error']:.3f}")
+            print(
+                f"{row['task']:40} {row['variant']:8} {row['value']:7.3f} ± {row['standard_error']:.3f}"
+            )
         return
     for name in [arguments.suite] if arguments.suite else SUITES:
         for measurement in SUITES[name](arguments.quick):

@@ -58,7 +58,9 @@ def far_into_an_episode(
             # Who goes first alternates, too, and each place in the segment sees both orders.
             for actor in (0, 1) if (index + index // length) % 2 else (1, 0):
                 observation = observations[(step + index) % POOL]
-                seconds[actor, index] = timed(partial((old, young)[actor].act, observation, rewards))
+                seconds[actor, index] = timed(
+                    partial((old, young)[actor].act, observation, rewards)
+                )
         step += segments * length
         typical = np.median(seconds.reshape(2, segments, length), 1).mean(-1)
         yield Measurement(
@@ -71,7 +73,9 @@ def far_into_an_episode(
         )
 
 
-def against_recomputing(name: str, config: Config, batch: int, repeats: int = 3) -> Iterator[Measurement]:
+def against_recomputing(
+    name: str, config: Config, batch: int, repeats: int = 3
+) -> Iterator[Measurement]:
     """Mean milliseconds of a step over a whole segment, by appending to the cache and by a forward pass of the segment so far."""
     policy, observations, rewards = fresh_policy(config), pool(batch), np.zeros(batch, np.float32)
     actor, length = Actor(policy, 1.0), config.segment_length
@@ -94,7 +98,9 @@ def against_recomputing(name: str, config: Config, batch: int, repeats: int = 3)
     cached, recomputed = np.median(seconds, 1).mean(-1).tolist()
     configuration = f"{name}, batch {batch}"
     yield Measurement("stepping", "recomputing", configuration, 1e3 * recomputed, "ms/step")
-    yield Measurement("stepping", "cached", configuration, 1e3 * cached, "ms/step", recomputed / cached)
+    yield Measurement(
+        "stepping", "cached", configuration, 1e3 * cached, "ms/step", recomputed / cached
+    )
 
 
 def fresh_policy(config: ModelConfig) -> Policy:

@@ -32,12 +32,25 @@ class Configuration:
 
     def recipe(self, dataset: Dataset) -> Recipe:
         """The recipe that is timed; the gradient crosses all segments of the window."""
-        return Recipe(dataset=str(dataset.path), model=self.model, batch_size=self.batch_size, optimiser=self.optimiser)
+        return Recipe(
+            dataset=str(dataset.path),
+            model=self.model,
+            batch_size=self.batch_size,
+            optimiser=self.optimiser,
+        )
 
 
 RELEASED = Configuration(
     "released",
-    Config(layers=10, heads=4, memory_tokens=15, dropout=0.2, attention_dropout=0.0, segment_length=50, segments=3),
+    Config(
+        layers=10,
+        heads=4,
+        memory_tokens=15,
+        dropout=0.2,
+        attention_dropout=0.0,
+        segment_length=50,
+        segments=3,
+    ),
     batch_size=128,
     optimiser=OptimiserConfig(learning_rate=3e-4, betas=(0.9, 0.999), warmup=1000),
 )

@@ -41,15 +41,37 @@ def stages(gigabytes: float) -> Iterator[Measurement]:
     configuration = f"{gigabytes:g} GB of images, {ROOM / 2**30:g} GiB of memory allowed"
     with tempfile.TemporaryDirectory() as folder:
         for stage in STAGES:
-            command = [sys.executable, "-m", "benchmarks.large_dataset", stage, folder, str(gigabytes)]
-            here, alone = Path(__file__).parents[1], {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.large_dataset",
+                stage,
+                folder,
+                str(gigabytes),
+            ]
+            here, alone = (
+                Path(__file__).parents[1],
+                {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
             done = subprocess.run(
-                command, cwd=here, env={**os.environ, **alone}, check=True, capture_output=True, text=True
+                command,
+                cwd=here,
+                env={**os.environ, **alone},
+                check=True,
+                capture_output=True,
+                text=True,
             )
             own, resident, seconds, size = json.loads(done.stdout.splitlines()[-1])
-            yield Measurement("large", f"{stage}: own memory", configuration, own, "MiB", own / size)
             yield Measurement(
-                "large", f"{stage}: resident, mapped files included", configuration, resident, "MiB", resident / size
+                "large", f"{stage}: own memory", configuration, own, "MiB", own / size
+            )
+            yield Measurement(
+                "large",
+                f"{stage}: resident, mapped files included",
+                configuration,
+                resident,
+                "MiB",
+                resident / size,
             )
             yield Measurement("large", f"{stage}: time", configuration, seconds, "s")
             if stage == "generate":
@@ -66,7 +88,9 @@ def generate(folder: Path, gigabytes: float) -> None:
         for _ in range(count):
             frames = np.frombuffer(random.bytes((STEPS + 1) * int(np.prod(SPACE.shape))), np.uint8)
             seen = {"observation": frames.reshape(STEPS + 1, *SPACE.shape)}
-            yield Episode(seen, random.integers(0, 5, STEPS), random.random(STEPS), last & False, last)
+            yield Episode(
+                seen, random.integers(0, 5, STEPS), random.random(STEPS), last & False, last
+            )
 
     write_dataset(folder / "data", episodes(), SPACE, ACTIONS)
 
@@ -90,7 +114,14 @@ def train(folder: Path, gigabytes: float) -> None:
     from rate.training import train
 
     model = Config(
-        width=32, layers=1, heads=2, head_width=16, memory_tokens=2, valve_heads=2, segment_length=30, segments=3
+        width=32,
+        layers=1,
+        heads=2,
+        head_width=16,
+        memory_tokens=2,
+        valve_heads=2,
+        segment_length=30,
+        segments=3,
     )
     recipe = Recipe(str(folder / "data"), model, updates=5, batch_size=16, micro_batch=4)
     train(recipe, folder / "run", accelerator="cpu", thread_count=1)

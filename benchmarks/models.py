@@ -67,12 +67,18 @@ def throughput(models: dict[str, ModelConfig], dataset: Dataset, turns: int) -> 
 
 def acting(config: ModelConfig, batch: int, segments: int) -> float:
     """Mean milliseconds of a step for `batch` environments at once, over whole segments from the fourth on."""
-    actor, observations, rewards = Actor(fresh_policy(config), 1.0), pool(batch), np.zeros(batch, np.float32)
+    actor, observations, rewards = (
+        Actor(fresh_policy(config), 1.0),
+        pool(batch),
+        np.zeros(batch, np.float32),
+    )
     actor.reset(batch)
     length = config.segment_length
     for index in range(3 * length):
         actor.act(observations[index % len(observations)], rewards)
     steps = range(3 * length, (3 + segments) * length)
-    seconds = [timed(partial(actor.act, observations[step % len(observations)], rewards)) for step in steps]
+    seconds = [
+        timed(partial(actor.act, observations[step % len(observations)], rewards)) for step in steps
+    ]
     typical = np.median(np.reshape(seconds, (segments, length)), 0)
     return 1e3 * float(typical.mean())

@@ -48,11 +48,14 @@ class Attention(nn.Module):
         self.output = nn.Linear(inner, config.width, bias=False)
         self.dropout = nn.Dropout(config.attention_dropout)
 
-    def forward(self, hidden: Tensor, distances: Tensor, u: Tensor, v: Tensor, hidden_from: Tensor) -> Tensor:
+    def forward(
+        self, hidden: Tensor, distances: Tensor, u: Tensor, v: Tensor, hidden_from: Tensor
+    ) -> Tensor:
         """Attention output [i, b, d]; distances: R [p, d]; hidden_from: True where i must not see j, [i, j]."""
         length, batch, _ = hidden.shape
         q, k, v_ = (
-            part.view(length, batch, self.heads, self.head_width) for part in self.query_key_value(hidden).chunk(3, -1)
+            part.view(length, batch, self.heads, self.head_width)
+            for part in self.query_key_value(hidden).chunk(3, -1)
         )
         r = self.position(distances).view(-1, self.heads, self.head_width)
         content = torch.einsum("ibnd,jbnd->ijbn", q + u, k)
@@ -82,7 +85,12 @@ class Backbone(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        if config.feed_forward or config.retained or config.layer != "trxl" or not config.memory_tokens:
+        if (
+            config.feed_forward
+            or config.retained
+            or config.layer != "trxl"
+            or not config.memory_tokens
+        ):
             raise ValueError(
                 "the baseline has post-norm layers with memory tokens, without feed-forward block or cached states: "
                 f"choose such a configuration, not {config}"
@@ -141,7 +149,9 @@ class NaivePolicy(nn.Module):
         return self.head(hidden[1::3].transpose(0, 1)), memory
 
 
-def update(policy: NaivePolicy, optimiser: torch.optim.Optimizer, window: Segment, clip: float) -> None:
+def update(
+    policy: NaivePolicy, optimiser: torch.optim.Optimizer, window: Segment, clip: float
+) -> None:
     """One batch of padded windows: an optimiser step after each segment, memory detached in between."""
     memory = policy.initial_memory(len(window))
     for segment in window.split(policy.backbone.config.segment_length):
@@ -167,5 +177,8 @@ def padded(window: Segment, steps: int) -> Segment:
 def adamw(policy: NaivePolicy, config: OptimiserConfig) -> torch.optim.AdamW:
     """AdamW as PyTorch has it by default."""
     return torch.optim.AdamW(
-        policy.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+        policy.parameters(),
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
     )

@@ -31,9 +31,15 @@ class RandomAgent:
         """Begin the draws anew."""
         self._space.seed(0)
 
-    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return one draw per row."""
-        return np.stack([np.asarray(self._space.sample()) for _ in rewards]) if forced is None else forced
+        return (
+            np.stack([np.asarray(self._space.sample()) for _ in rewards])
+            if forced is None
+            else forced
+        )
 
 
 def measure(quick: bool, path: Path = RESULTS) -> list[dict[str, Any]]:

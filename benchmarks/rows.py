@@ -52,7 +52,9 @@ def cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), ""
+    )
 
 
 def record(measurement: Measurement, path: Path = RESULTS) -> dict[str, Any]:
@@ -74,11 +76,14 @@ def render(path: Path = RESULTS, page: Path = PAGE) -> None:
     for row in read_jsonl(path):
         latest[row["benchmark"], row["configuration"], row["variant"], row["unit"]] = row
     tables = [
-        _table(benchmark, [row for row in latest.values() if row["benchmark"] == benchmark]) for benchmark in TITLES
+        _table(benchmark, [row for row in latest.values() if row["benchmark"] == benchmark])
+        for benchmark in TITLES
     ]
     text = page.read_text()
     if BEGIN not in text or END not in text:
-        raise ValueError(f"{page} has lost its markers: put the lines {BEGIN!r} and {END!r} where the tables belong")
+        raise ValueError(
+            f"{page} has lost its markers: put the lines {BEGIN!r} and {END!r} where the tables belong"
+        )
     head, _, rest = text.partition(BEGIN)
     tail = rest.partition(END)[2]
     atomic_write(page, f"{head}{BEGIN}\n\n{''.join(tables)}{END}{tail}")
@@ -108,9 +113,15 @@ def _side_by_side(benchmark: str, rows: list[dict[str, Any]]) -> str:
     rows = [row for row in rows if row["commit"] == rows[-1]["commit"]]
     units = list(dict.fromkeys(row["unit"] for row in rows))
     values = {(row["variant"], row["unit"]): _number(row["value"]) for row in rows}
-    lines = [f"### {TITLES[benchmark]}\n", f"| model | {' | '.join(units)} |", f"|---|{'---:|' * len(units)}"]
+    lines = [
+        f"### {TITLES[benchmark]}\n",
+        f"| model | {' | '.join(units)} |",
+        f"|---|{'---:|' * len(units)}",
+    ]
     for variant in dict.fromkeys(row["variant"] for row in rows):
-        lines.append(f"| {variant} | {' | '.join(values.get((variant, unit), '—') for unit in units)} |")
+        lines.append(
+            f"| {variant} | {' | '.join(values.get((variant, unit), '—') for unit in units)} |"
+        )
     return "\n".join([*lines, _origin(rows)]) + "\n"
 
 

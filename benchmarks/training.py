@@ -35,20 +35,31 @@ def measure(quick: bool) -> Iterator[Measurement]:
             yield from throughput(configuration, dataset)
 
 
-def throughput(configuration: Configuration, dataset: Dataset, repeats: int = 3) -> Iterator[Measurement]:
+def throughput(
+    configuration: Configuration, dataset: Dataset, repeats: int = 3
+) -> Iterator[Measurement]:
     """Median real steps per second of every variant with the thread count that suits it best.
 
     The variants train on the same batches by turns, so that whatever else the machine does slows down all of them; a
     ratio is the median of the ratios within a turn. Two turns warm up and choose the thread counts: one, or all.
     """
     updates = {name: variant(configuration, dataset) for name, variant in VARIANTS.items()}
-    trials = {threads: _turn(updates, dict.fromkeys(updates, threads), 0) for threads in {1, os.cpu_count() or 1}}
+    trials = {
+        threads: _turn(updates, dict.fromkeys(updates, threads), 0)
+        for threads in {1, os.cpu_count() or 1}
+    }
     threads = {name: max(trials, key=lambda count: trials[count][name]) for name in updates}
     turns = [_turn(updates, threads, 1 + repeat) for repeat in range(repeats)]
     for name in updates:
-        ratio = None if name == "naive" else float(np.median([turn[name] / turn["naive"] for turn in turns]))
+        ratio = (
+            None
+            if name == "naive"
+            else float(np.median([turn[name] / turn["naive"] for turn in turns]))
+        )
         value = float(np.median([turn[name] for turn in turns]))
-        yield Measurement("training", name, configuration.name, value, "real steps/s", ratio, threads[name])
+        yield Measurement(
+            "training", name, configuration.name, value, "real steps/s", ratio, threads[name]
+        )
 
 
 def _turn(updates: dict[str, Update], threads: dict[str, int], index: int) -> dict[str, float]:
@@ -62,7 +73,9 @@ def _turn(updates: dict[str, Update], threads: dict[str, int], index: int) -> di
     return speeds
 
 
-def peak_memory(configuration: Configuration, dataset: Dataset, updates: int = 2) -> Iterator[Measurement]:
+def peak_memory(
+    configuration: Configuration, dataset: Dataset, updates: int = 2
+) -> Iterator[Measurement]:
     """Largest resident memory of a fresh process after a few updates: in all, and what training added to the imports."""
     peaks = {}
     for name in VARIANTS:
@@ -75,13 +88,17 @@ def peak_memory(configuration: Configuration, dataset: Dataset, updates: int = 2
             str(dataset.path),
             str(updates),
         ]
-        done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True
+        )
         peaks[name] = json.loads(done.stdout.splitlines()[-1])
     for name, (before, after) in peaks.items():
         naive_before, naive_after = peaks["naive"]
         grown, total = (after - before) / (naive_after - naive_before), after / naive_after
         ratios = (None, None) if name == "naive" else (grown, total)
-        yield Measurement("memory", name, configuration.name, after - before, "MiB added", ratios[0])
+        yield Measurement(
+            "memory", name, configuration.name, after - before, "MiB added", ratios[0]
+        )
         yield Measurement("memory", name, configuration.name, after, "MiB in all", ratios[1])
 
 

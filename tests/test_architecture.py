@@ -35,7 +35,16 @@ APART = [
 ]
 """Packages that never import one another."""
 
-TORCH_FREE = {"files", "spaces", "episode", "tasks", "reporting", "progress", "provenance", "acting/rollout.py"}
+TORCH_FREE = {
+    "files",
+    "spaces",
+    "episode",
+    "tasks",
+    "reporting",
+    "progress",
+    "provenance",
+    "acting/rollout.py",
+}
 """Packages and modules for reports and simulators, which need no torch."""
 
 
@@ -52,7 +61,9 @@ def modules(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"relative import of {node.module}"
             module = node.module or ""
-            found |= {f"rate.{alias.name}" for alias in node.names} if module == "rate" else {module}
+            found |= (
+                {f"rate.{alias.name}" for alias in node.names} if module == "rate" else {module}
+            )
     return found
 
 
@@ -68,7 +79,9 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.re
 
 
 def test_every_room_has_its_place():
-    assert sorted(name for layer in LAYERS for name in layer) == sorted({room(path) for path in FILES})
+    assert sorted(name for layer in LAYERS for name in layer) == sorted(
+        {room(path) for path in FILES}
+    )
 
 
 @every_file
@@ -79,7 +92,9 @@ def test_imports_point_one_way(path):
         return  # the public names, imported when first used
     for other in rooms_imported(FILES[path]) - {here}:
         assert height[other] <= height[here], f"{here} must not import {other}"
-        assert not any({here, other} <= group for group in APART), f"{here} and {other} are independent"
+        assert not any({here, other} <= group for group in APART), (
+            f"{here} and {other} are independent"
+        )
 
 
 def test_no_rooms_import_one_another():
@@ -97,19 +112,38 @@ def test_no_rooms_import_one_another():
 @every_file
 def test_reports_and_simulators_need_no_torch(path):
     if {room(path), path.relative_to(SOURCE).as_posix()} & TORCH_FREE:
-        assert not [name for name in modules(FILES[path]) if name.partition(".")[0] in ("torch", "safetensors")]
+        assert not [
+            name
+            for name in modules(FILES[path])
+            if name.partition(".")[0] in ("torch", "safetensors")
+        ]
         assert not rooms_imported(FILES[path]) & {"models", "segment", "training"}
 
 
 @every_file
 def test_nothing_is_unpickled_and_nothing_is_evaluated(path):
-    assert not modules(FILES[path]) & {"pickle", "dill", "joblib", "marshal", "shelve", "cloudpickle"}
+    assert not modules(FILES[path]) & {
+        "pickle",
+        "dill",
+        "joblib",
+        "marshal",
+        "shelve",
+        "cloudpickle",
+    }
     for call in calls(FILES[path]):
         name = ast.unparse(call.func)
-        assert name not in ("torch.load", "eval", "exec", "pickle.load", "yaml.load", "yaml.unsafe_load"), name
+        assert name not in (
+            "torch.load",
+            "eval",
+            "exec",
+            "pickle.load",
+            "yaml.load",
+            "yaml.unsafe_load",
+        ), name
         if name in ("np.load", "numpy.load", "np.lib.format.open_memmap"):
             assert any(
-                keyword.arg == "allow_pickle" and not ast.literal_eval(keyword.value) for keyword in call.keywords
+                keyword.arg == "allow_pickle" and not ast.literal_eval(keyword.value)
+                for keyword in call.keywords
             )
         for keyword in call.keywords:
             if keyword.arg == "allow_pickle":
@@ -135,7 +169,8 @@ def test_classes_and_modules_are_named_for_what_they_are(path):
     for node in ast.walk(FILES[path]):
         if isinstance(node, ast.ClassDef):
             assert not re.search(
-                r"(Trainer|Runner|Manager|Handler|Factory|Builder|Registry|Callback|Mixin)$", node.name
+                r"(Trainer|Runner|Manager|Handler|Factory|Builder|Registry|Callback|Mixin)$",
+                node.name,
             )
 
 
@@ -149,8 +184,19 @@ def test_no_model_or_task_is_known_by_its_name(path):
     """No comparison with a name that a model, task family or experiment bears; data and spaces decide instead."""
     if room(path) == "experiments" or path.name == "released.py":
         return  # names of variants; the authors' own names of their weights
-    known = {*models.names(), *lookup.discover(), *experiments.names(), "minigrid", "vizdoom", "atari", "mujoco"}
-    known -= {*get_args(LayerKind), *get_args(ValveKind)}  # a part may be called like the model it comes from
+    known = {
+        *models.names(),
+        *lookup.discover(),
+        *experiments.names(),
+        "minigrid",
+        "vizdoom",
+        "atari",
+        "mujoco",
+    }
+    known -= {
+        *get_args(LayerKind),
+        *get_args(ValveKind),
+    }  # a part may be called like the model it comes from
     for node in ast.walk(FILES[path]):
         compared: list[ast.expr] = []
         if isinstance(node, ast.Compare):
@@ -160,6 +206,8 @@ def test_no_model_or_task_is_known_by_its_name(path):
         for part in compared:
             values = part.elts if isinstance(part, ast.Tuple | ast.List | ast.Set) else [part]
             texts = {
-                value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)
+                value.value
+                for value in values
+                if isinstance(value, ast.Constant) and isinstance(value.value, str)
             }
             assert not texts & known, ast.unparse(node)

@@ -13,7 +13,9 @@ from rate.objectives import behaviour_cloning
 from rate.recipe import OptimiserConfig
 from rate.segment import Segment
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not part of the installed package
+sys.path.insert(
+    0, str(Path(__file__).parents[1])
+)  # the benchmarks are not part of the installed package
 
 from benchmarks import acting, large_dataset, naive, rows
 
@@ -26,7 +28,9 @@ SIZES = [
 
 def policy_of(config: Config) -> Policy:
     torch.manual_seed(0)
-    return Policy(gymnasium.spaces.Box(-1, 1, (4,), np.float32), gymnasium.spaces.Discrete(4), config)
+    return Policy(
+        gymnasium.spaces.Box(-1, 1, (4,), np.float32), gymnasium.spaces.Discrete(4), config
+    )
 
 
 def window_of(batch: int, steps: int) -> Segment:
@@ -61,7 +65,9 @@ def test_the_naive_baseline_has_the_same_gradients() -> None:
     baseline = naive.NaivePolicy(policy).eval()
     segment = window_of(3, config.segment_length)
     weights = torch.full(segment.mask.shape, 1 / segment.mask.numel())
-    behaviour_cloning(policy, policy(segment, policy.initial_memory(3))[0], segment, weights)[0].backward()
+    behaviour_cloning(policy, policy(segment, policy.initial_memory(3))[0], segment, weights)[
+        0
+    ].backward()
     logits, _ = baseline(segment, baseline.initial_memory(3))
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), segment.actions.flatten()).backward()
     expected = dict(baseline.named_parameters())
@@ -104,7 +110,10 @@ def test_the_benchmark_of_large_data_goes_through_its_stages_and_cleans_up(
     values = {measurement.variant: measurement.value for measurement in measurements}
     assert {variant.partition(":")[0] for variant in values} == {*large_dataset.STAGES, "dataset"}
     assert 45 < values["dataset"] < 50
-    assert all(0 < values[f"{stage}: own memory"] < large_dataset.ROOM / 2**20 for stage in large_dataset.STAGES)
+    assert all(
+        0 < values[f"{stage}: own memory"] < large_dataset.ROOM / 2**20
+        for stage in large_dataset.STAGES
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -112,7 +121,9 @@ def test_the_page_shows_the_latest_row_of_each_measurement(tmp_path: Path) -> No
     path, page = tmp_path / "results.jsonl", tmp_path / "README.md"
     page.write_text(f"before\n{rows.BEGIN}\nold\n{rows.END}\nafter\n")
     for value in (1.0, 2.0):
-        rows.record(rows.Measurement("training", "ours", "demo", value, "real steps/s", ratio=7.5), path)
+        rows.record(
+            rows.Measurement("training", "ours", "demo", value, "real steps/s", ratio=7.5), path
+        )
     rows.render(path, page)
     text = page.read_text()
     assert text.startswith("before\n")

@@ -28,7 +28,9 @@ def test_an_episode_knows_its_length_and_return() -> None:
 
 
 def test_the_return_is_summed_in_double_precision() -> None:
-    episode = Episode(**{**fields(100_001), "rewards": np.r_[np.float32(1e8), np.full(100_000, 0.01, np.float32)]})
+    episode = Episode(
+        **{**fields(100_001), "rewards": np.r_[np.float32(1e8), np.full(100_000, 0.01, np.float32)]}
+    )
     assert episode.total_return == pytest.approx(1e8 + 1000, abs=1e-3)
 
 
@@ -45,16 +47,28 @@ def test_a_cut_recording_ends_in_neither_way() -> None:
         ({"actions": np.arange(4)}, "actions: 4 entries, but 3 rewards need 3"),
         ({"actions": np.array(1)}, "actions: a single value"),
         ({"observations": {}}, "no leaf"),
-        ({"observations": {"camera": np.zeros((3, 2))}}, r"'camera'.*need 4; the observation after the last action"),
-        ({"observations": {"camera": [[1.0], [1.0, 2.0], [1.0], [1.0]]}}, "'camera'.*different shapes"),
+        (
+            {"observations": {"camera": np.zeros((3, 2))}},
+            r"'camera'.*need 4; the observation after the last action",
+        ),
+        (
+            {"observations": {"camera": [[1.0], [1.0, 2.0], [1.0], [1.0]]}},
+            "'camera'.*different shapes",
+        ),
         ({"observations": {"a": np.full((4, 2), np.nan)}}, r"observations\['a'\]: 8 of 8"),
         ({"rewards": np.array([0, np.inf, 0])}, "rewards: 1 of 3"),
         ({"rewards": np.array([0, 1e300, 0])}, "too large for float32"),
         ({"actions": np.array([0, np.nan, 0])}, "actions: 1 of 3"),
         ({"actions": np.array(["a", "b", "c"])}, "actions: dtype"),
         ({"actions": np.array([None, {}, 1], object)}, "actions: dtype is object"),
-        ({"terminations": np.array([False, True, False])}, "terminations: the episode ends at step 1"),
-        ({"truncations": np.array([True, False, False])}, "truncations: the episode ends at step 0"),
+        (
+            {"terminations": np.array([False, True, False])},
+            "terminations: the episode ends at step 1",
+        ),
+        (
+            {"truncations": np.array([True, False, False])},
+            "truncations: the episode ends at step 0",
+        ),
         ({"terminations": np.array([0, 0, 1])}, r"allowed is bool; convert"),
         ({"terminations": np.zeros(2, bool)}, "terminations: 2 entries"),
         ({"truncations": np.zeros((3, 1), bool)}, "truncations: shape"),
@@ -73,7 +87,10 @@ REWARDS = arrays.arrays(np.float32, st.integers(1, 30), elements=st.floats(-100,
 @given(rewards=REWARDS, discount=st.sampled_from([0.0, 0.5, 0.99, 1.0]))
 def test_returns_to_go_equal_the_brute_force_sum(rewards: np.ndarray, discount: float) -> None:
     sums = [
-        sum(discount ** (later - step) * float(rewards[later]) for later in range(step, len(rewards)))
+        sum(
+            discount ** (later - step) * float(rewards[later])
+            for later in range(step, len(rewards))
+        )
         for step in range(len(rewards))
     ]
     result = returns_to_go(rewards, discount)

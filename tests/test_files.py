@@ -63,7 +63,9 @@ def test_read_only_folder_is_named(read_only_folder: Path) -> None:
 def test_full_disk_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "file"
     atomic_write(path, "old")
-    script = "import sys; from rate.files import atomic_write; atomic_write(sys.argv[1], b'x' * 10**6)"
+    script = (
+        "import sys; from rate.files import atomic_write; atomic_write(sys.argv[1], b'x' * 10**6)"
+    )
     result = with_small_disk(script, path)
     assert "OSError" in result.stderr
     assert "cannot write" in result.stderr
@@ -80,7 +82,9 @@ def test_full_disk_takes_back_the_row(tmp_path: Path) -> None:
     assert path.read_bytes() == b'{"a": 1}\n'
 
 
-def test_interrupted_replacement_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_replacement_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "file"
     atomic_write(path, "old")
 
@@ -95,11 +99,16 @@ def test_interrupted_replacement_leaves_the_old_file(tmp_path: Path, monkeypatch
 
 
 ROWS = st.lists(
-    st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.floats(allow_nan=False)), max_size=4
+    st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.floats(allow_nan=False)),
+    max_size=4,
 )
 
 
-@given(rows=ROWS.map(lambda rows: [row for row in rows if float("inf") not in map(abs_number, row.values())]))
+@given(
+    rows=ROWS.map(
+        lambda rows: [row for row in rows if float("inf") not in map(abs_number, row.values())]
+    )
+)
 def test_rows_are_read_back(rows: list[dict[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
@@ -159,7 +168,10 @@ def test_processes_append_side_by_side(tmp_path: Path) -> None:
         "import sys; from rate.files import append_jsonl\n"
         "for i in range(50): append_jsonl(sys.argv[1], {'writer': int(sys.argv[2]), 'row': i})"
     )
-    writers = [subprocess.Popen([sys.executable, "-c", script, str(path), str(index)]) for index in range(3)]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(path), str(index)])
+        for index in range(3)
+    ]
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]
     rows = read_jsonl(path)
     assert len(rows) == 150

@@ -8,7 +8,17 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rate.spaces import LARGEST_LEAF, as_leaf, check_leaf, flatten, from_json, is_image, leaves, to_json, unflatten
+from rate.spaces import (
+    LARGEST_LEAF,
+    as_leaf,
+    check_leaf,
+    flatten,
+    from_json,
+    is_image,
+    leaves,
+    to_json,
+    unflatten,
+)
 
 VECTOR = spaces.Box(-1.0, 1.0, (3,))
 IMAGE = spaces.Box(0, 255, (4, 5, 3), np.uint8)
@@ -24,13 +34,17 @@ SPACES: dict[str, gymnasium.Space[Any]] = {
     "float64": spaces.Box(-np.pi, np.pi, (2,), np.float64),
     "scalar": spaces.Box(0.0, 1.0, ()),
     "unbounded": spaces.Box(-np.inf, np.inf, (2,)),
-    "half-bounded": spaces.Box(np.array([0.1, -np.inf], np.float32), np.array([np.inf, 0.3], np.float32)),
+    "half-bounded": spaces.Box(
+        np.array([0.1, -np.inf], np.float32), np.array([np.inf, 0.3], np.float32)
+    ),
     "large integers": spaces.Box(-(2**62), 2**62, (1,), np.int64),
     "image": IMAGE,
     "discrete": spaces.Discrete(4),
     "discrete from -1": spaces.Discrete(3, start=-1),
     "multi-discrete": spaces.MultiDiscrete([2, 3]),
-    "multi-discrete matrix": spaces.MultiDiscrete(np.array([[2, 3], [4, 5]]), start=np.array([[1, 2], [3, 4]])),
+    "multi-discrete matrix": spaces.MultiDiscrete(
+        np.array([[2, 3], [4, 5]]), start=np.array([[1, 2], [3, 4]])
+    ),
     "multi-binary": spaces.MultiBinary(4),
     "multi-binary list": spaces.MultiBinary([4]),
     "multi-binary matrix": spaces.MultiBinary([2, 3]),
@@ -105,7 +119,9 @@ def test_a_space_without_leaves_is_an_error(space: gymnasium.Space[Any]) -> None
         leaves(space)
 
 
-@pytest.mark.parametrize("space", [spaces.Text(4), spaces.Sequence(VECTOR), spaces.Box(0, 1, (2, 0))])
+@pytest.mark.parametrize(
+    "space", [spaces.Text(4), spaces.Sequence(VECTOR), spaces.Box(0, 1, (2, 0))]
+)
 def test_unsupported_spaces_are_an_error(space: gymnasium.Space[Any]) -> None:
     for function in (to_json, leaves):
         with pytest.raises(ValueError, match=r"supported are|holds 1 to"):
@@ -116,7 +132,14 @@ def test_unsupported_spaces_are_an_error(space: gymnasium.Space[Any]) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [{}, {"camera": 1}, [1], None, {**NESTED.sample(), "more": 1}, {**NESTED.sample(), "joints": (1,)}],
+    [
+        {},
+        {"camera": 1},
+        [1],
+        None,
+        {**NESTED.sample(), "more": 1},
+        {**NESTED.sample(), "joints": (1,)},
+    ],
     ids=["empty", "missing", "list", "none", "extra", "short tuple"],
 )
 def test_values_of_another_structure_are_an_error(value: Any) -> None:
@@ -161,7 +184,11 @@ def test_as_leaf_casts_without_loss(space: gymnasium.Space[Any], value: Any, dty
         (VECTOR, np.zeros((5, 2), np.float32), r"shape is \(5, 2\)"),
         (VECTOR, np.zeros((), np.float32), r"shape is \(\)"),
         (VECTOR, np.array([0, np.nan, 0], np.float32), "1 of 3 numbers are NaN"),
-        (SPACES["unbounded"], np.array([0, np.inf], np.float32), "1 of 2 numbers are NaN or infinite"),
+        (
+            SPACES["unbounded"],
+            np.array([0, np.inf], np.float32),
+            "1 of 2 numbers are NaN or infinite",
+        ),
         (VECTOR, np.array([0, 1.5, 0], np.float32), "outside the space"),
         (spaces.Discrete(3, start=-1), np.array([-1, 2]), "for example 2"),
         (spaces.MultiDiscrete([2, 3]), np.array([[1, 2], [2, 0]]), "1 of 4"),
@@ -169,7 +196,9 @@ def test_as_leaf_casts_without_loss(space: gymnasium.Space[Any], value: Any, dty
         (IMAGE, np.zeros((4, 5), np.uint8), "ends in"),
     ],
 )
-def test_check_leaf_says_what_is_wrong(space: gymnasium.Space[Any], array: np.ndarray, message: str) -> None:
+def test_check_leaf_says_what_is_wrong(
+    space: gymnasium.Space[Any], array: np.ndarray, message: str
+) -> None:
     with pytest.raises(ValueError, match=f"^the thing: .*{message}"):
         check_leaf(space, array, "the thing")
 
@@ -216,7 +245,11 @@ def test_other_descriptions_are_an_error(data: Any) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["inf", "-inf", "int8", "float32"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["inf", "-inf", "int8", "float32"]),
     lambda inner: st.lists(inner, max_size=3),
     max_leaves=6,
 )
@@ -224,8 +257,14 @@ JSON = st.recursive(
 
 @given(
     data=st.fixed_dictionaries(
-        {"type": st.sampled_from(["Box", "Discrete", "MultiDiscrete", "MultiBinary", "Dict", "Tuple"])},
-        optional=dict.fromkeys(("dtype", "shape", "low", "high", "n", "start", "nvec", "spaces"), JSON),
+        {
+            "type": st.sampled_from(
+                ["Box", "Discrete", "MultiDiscrete", "MultiBinary", "Dict", "Tuple"]
+            )
+        },
+        optional=dict.fromkeys(
+            ("dtype", "shape", "low", "high", "n", "start", "nvec", "spaces"), JSON
+        ),
     )
 )
 def test_any_description_is_a_space_or_a_value_error(data: dict[str, Any]) -> None:

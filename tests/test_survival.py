@@ -25,17 +25,28 @@ from rate.runs.folder import RunError
 UPDATES = 200
 # Processes are forked from a server that has imported everything, so that starting one costs almost nothing.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["rate.training", "rate.cli", "rate.models.rate", "torch.optim", "torch._dynamo"])
+SERVER.set_forkserver_preload(
+    ["rate.training", "rate.cli", "rate.models.rate", "torch.optim", "torch._dynamo"]
+)
 
 
 def options(recall: Path, run: Path) -> list[str]:
-    sizes = {"segment-length": 4, "segments": 3, "width": 16, "layers": 1, "head-width": 8, "memory-tokens": 2}
+    sizes = {
+        "segment-length": 4,
+        "segments": 3,
+        "width": 16,
+        "layers": 1,
+        "head-width": 8,
+        "memory-tokens": 2,
+    }
     text = f"train rate --dataset {recall} --run {run} --seed 3 --threads 1 --updates {UPDATES} --batch-size 8 "
     text += "--checkpoint-every 4 --selection.every 10 --optimiser.warmup 10 "
     return (text + " ".join(f"--model.{name} {value}" for name, value in sizes.items())).split()
 
 
-def command(arguments: list[str], output: Path, largest_file: int | None = None, user: int | None = None) -> None:
+def command(
+    arguments: list[str], output: Path, largest_file: int | None = None, user: int | None = None
+) -> None:
     """Body of a process: the command line, its output in a file."""
     torch.set_num_threads(1)
     with open(output, "w") as file:
@@ -49,7 +60,9 @@ def command(arguments: list[str], output: Path, largest_file: int | None = None,
     sys.exit(main(arguments))
 
 
-def start(arguments: list[str], output: Path, **limits: int | None) -> multiprocessing.process.BaseProcess:
+def start(
+    arguments: list[str], output: Path, **limits: int | None
+) -> multiprocessing.process.BaseProcess:
     process = SERVER.Process(target=command, args=(arguments, output), kwargs=limits)
     process.start()
     return process
@@ -64,12 +77,16 @@ def finish(arguments: list[str], output: Path, **limits: int | None) -> tuple[in
 
 def arguments_for(recall: Path, run: Path) -> list[str]:
     """Resume a run if it has begun, else begin it."""
-    return ["train", "--resume", str(run)] if (run / "recipe.json").exists() else options(recall, run)
+    return (
+        ["train", "--resume", str(run)] if (run / "recipe.json").exists() else options(recall, run)
+    )
 
 
 def metrics(run: Path) -> list[dict]:
     rows = read_jsonl(run / "metrics.jsonl")
-    return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in rows]
+    return [
+        {name: value for name, value in row.items() if not name.endswith("seconds")} for row in rows
+    ]
 
 
 def require_equal(run: Path, reference: Path) -> None:
@@ -83,7 +100,11 @@ def require_equal(run: Path, reference: Path) -> None:
     assert not list(run.glob(".*.partial"))
 
 
-def wait_for(path: Path, process: multiprocessing.process.BaseProcess | subprocess.Popen, seconds: float = 120) -> None:
+def wait_for(
+    path: Path,
+    process: multiprocessing.process.BaseProcess | subprocess.Popen,
+    seconds: float = 120,
+) -> None:
     until = time.monotonic() + seconds
     while not path.exists():
         code = process.poll() if isinstance(process, subprocess.Popen) else process.exitcode
@@ -113,7 +134,9 @@ def half_way(recall, tmp_path):
     return tmp_path / "run"
 
 
-def test_a_run_killed_at_random_moments_ends_like_one_never_interrupted(recall, uninterrupted, tmp_path):
+def test_a_run_killed_at_random_moments_ends_like_one_never_interrupted(
+    recall, uninterrupted, tmp_path
+):
     duration = read_jsonl(uninterrupted / "metrics.jsonl")[-1]["seconds"]
     run, seed = tmp_path / "run", random.SystemRandom().randrange(2**32)
     moments = random.Random(seed)
@@ -130,7 +153,9 @@ def test_a_run_killed_at_random_moments_ends_like_one_never_interrupted(recall, 
     require_equal(run, uninterrupted)
 
 
-def test_a_run_killed_while_it_writes_a_checkpoint_keeps_a_whole_one(recall, uninterrupted, tmp_path):
+def test_a_run_killed_while_it_writes_a_checkpoint_keeps_a_whole_one(
+    recall, uninterrupted, tmp_path
+):
     run = tmp_path / "run"
     torn = 0
     for _ in range(6):
@@ -152,10 +177,14 @@ def test_a_run_killed_while_it_writes_a_checkpoint_keeps_a_whole_one(recall, uni
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_asked_to_stop_saves_says_how_to_go_on_and_goes_on(number, recall, uninterrupted, tmp_path):
+def test_a_run_asked_to_stop_saves_says_how_to_go_on_and_goes_on(
+    number, recall, uninterrupted, tmp_path
+):
     run = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "rate", *options(recall, run)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, "-m", "rate", *options(recall, run)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     wait_for(run / "training.safetensors", process)
     process.send_signal(number)
@@ -190,7 +219,9 @@ def test_two_processes_asked_to_stop_save_and_go_on(recall, tiny, tmp_path):
     run = tmp_path / "run"
     text = f"train rate --dataset {recall} --run {run} --threads 1 --devices 2 --accelerator cpu --updates 4000 "
     text += "--batch-size 8 --checkpoint-every 5 --model.segment-length 4 --model.width 16 --model.layers 1"
-    process = subprocess.Popen([sys.executable, "-m", "rate", *text.split()], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rate", *text.split()], stderr=subprocess.PIPE
+    )
     wait_for(run / "training.safetensors", process)
     process.terminate()  # the first process alone is told
     output = process.communicate(timeout=120)[1].decode()
@@ -213,7 +244,9 @@ def test_a_full_disk_is_said_and_spares_the_last_checkpoint(half_way, uninterrup
     before = {path.name: path.read_bytes() for path in half_way.glob("*.safetensors")}
     size = (half_way / "training.safetensors").stat().st_size
     assert (half_way / "metrics.jsonl").stat().st_size < size - 1000
-    code, text = finish(["train", "--resume", str(half_way)], tmp_path / "output.txt", largest_file=size - 1000)
+    code, text = finish(
+        ["train", "--resume", str(half_way)], tmp_path / "output.txt", largest_file=size - 1000
+    )
     assert code == 2
     assert "exceeds the largest size allowed" in " ".join(text.split())
     assert "Traceback" not in text
@@ -231,7 +264,9 @@ def test_a_read_only_folder_is_said(recall, half_way):
         data = shutil.copytree(recall, Path(folder) / "data")
         run = Path(folder) / "run"
         shutil.copytree(half_way, run)
-        (run / "recipe.json").write_text((run / "recipe.json").read_text().replace(str(recall), str(data)))
+        (run / "recipe.json").write_text(
+            (run / "recipe.json").read_text().replace(str(recall), str(data))
+        )
         before = {path.name: path.read_bytes() for path in run.iterdir()}
         output = Path(folder) / "output.txt"
         os.chmod(run, 0o555)
@@ -258,15 +293,22 @@ def children(parent: int) -> set[int]:
 def test_no_worker_outlives_a_reproduction_that_is_killed(tmp_path):
     arguments = ["reproduce", "demo", "--output", str(tmp_path / "demo"), "--jobs", "2"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "rate", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "rate", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while len(list((tmp_path / "demo" / "runs").glob("*/recipe.json"))) != 2 and time.monotonic() < deadline:
+    while (
+        len(list((tmp_path / "demo" / "runs").glob("*/recipe.json"))) != 2
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.2)
     workers = children(process.pid)
     process.kill()
     process.wait()
     assert len(workers) >= 2
-    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+    while (
+        any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline
+    ):
         time.sleep(0.2)
     assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]

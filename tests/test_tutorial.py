@@ -14,7 +14,8 @@ from rate.files import read_jsonl
 
 DOCS = Path(__file__).parents[1] / "docs"
 TUTORIAL, YOUR_DATA = (
-    (DOCS / name).read_text(encoding="utf-8") for name in ("tutorial-own-environment.md", "your-data.md")
+    (DOCS / name).read_text(encoding="utf-8")
+    for name in ("tutorial-own-environment.md", "your-data.md")
 )
 
 
@@ -35,7 +36,9 @@ def run(section: str, tutorial: str = TUTORIAL) -> None:
                     assert arguments[0] == "install"
                     assert all(importlib.util.find_spec(package) for package in arguments[1:])
                 else:
-                    assert (program, main([*arguments, *one_thread(arguments)])) == ("rate", 0), line
+                    assert (program, main([*arguments, *one_thread(arguments)])) == ("rate", 0), (
+                        line
+                    )
 
 
 def one_thread(arguments: list[str]) -> list[str]:
@@ -84,7 +87,15 @@ def test_data_of_ones_own_from_files_to_a_policy(folder, capsys):
     capsys.readouterr()
     run("4", YOUR_DATA)
     assert "0 errors" in capsys.readouterr().out
-    assert rate.open_dataset(folder / "data" / "hopper").lengths.tolist() == [700, 300, 400, 600, 100, 700, 200]
+    assert rate.open_dataset(folder / "data" / "hopper").lengths.tolist() == [
+        700,
+        300,
+        400,
+        600,
+        100,
+        700,
+        200,
+    ]
     run("5", YOUR_DATA)
     assert rate.open_dataset(folder / "data" / "minigrid").observation_space.dtype == "uint8"
     assert rate.open_dataset(folder / "data" / "tmaze").returns.tolist() == [1, 1]

@@ -74,7 +74,9 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'rate' has no attribute {name!r}; public names are {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'rate' has no attribute {name!r}; public names are {', '.join(__all__)}"
+        )
     module, attribute = _HOMES[name]
     return getattr(import_module(module), attribute)
 

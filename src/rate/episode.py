@@ -26,15 +26,23 @@ class Episode:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        leaves = {path: _array(f"observations[{path!r}]", leaf) for path, leaf in self.observations.items()}
+        leaves = {
+            path: _array(f"observations[{path!r}]", leaf)
+            for path, leaf in self.observations.items()
+        }
         arrays = {name: _array(name, getattr(self, name)) for name in ("actions", "rewards")}
-        flags = {name: _flags(name, getattr(self, name)) for name in ("terminations", "truncations")}
+        flags = {
+            name: _flags(name, getattr(self, name)) for name in ("terminations", "truncations")
+        }
         with np.errstate(over="ignore"):
             arrays["rewards"] = arrays["rewards"].astype(np.float32, copy=False)
         for name, value in {"observations": leaves, **arrays, **flags}.items():
             object.__setattr__(self, name, value)
         self._check_lengths()
-        for name, array in {**{f"observations[{path!r}]": leaf for path, leaf in leaves.items()}, **arrays}.items():
+        for name, array in {
+            **{f"observations[{path!r}]": leaf for path, leaf in leaves.items()},
+            **arrays,
+        }.items():
             _check_finite(name, array)
         for name, array in flags.items():
             if array[:-1].any():
@@ -43,7 +51,9 @@ class Episode:
                     "split the recording where episodes end"
                 )
         if self.seed is not None and not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed: {self.seed} is not a whole number from 0 to 2**63 - 1; leave it out if unknown")
+            raise ValueError(
+                f"seed: {self.seed} is not a whole number from 0 to 2**63 - 1; leave it out if unknown"
+            )
 
     def __len__(self) -> int:
         """Number of steps T."""
@@ -56,20 +66,35 @@ class Episode:
 
     def _check_lengths(self) -> None:
         if not self.observations:
-            raise ValueError("observations: no leaf was given; flatten the observations with rate.spaces.flatten")
+            raise ValueError(
+                "observations: no leaf was given; flatten the observations with rate.spaces.flatten"
+            )
         if self.rewards.ndim != 1 or not len(self.rewards):
-            raise ValueError(f"rewards: shape is {self.rewards.shape}, allowed is [T] with at least one step")
+            raise ValueError(
+                f"rewards: shape is {self.rewards.shape}, allowed is [T] with at least one step"
+            )
         steps = len(self.rewards)
-        lengths = {name: (getattr(self, name), steps) for name in ("actions", "terminations", "truncations")}
-        lengths |= {f"observations[{path!r}]": (leaf, steps + 1) for path, leaf in self.observations.items()}
+        lengths = {
+            name: (getattr(self, name), steps)
+            for name in ("actions", "terminations", "truncations")
+        }
+        lengths |= {
+            f"observations[{path!r}]": (leaf, steps + 1) for path, leaf in self.observations.items()
+        }
         for name, (array, length) in lengths.items():
             if array.ndim == 0 or len(array) != length:
                 given = "a single value" if array.ndim == 0 else f"{len(array)} entries"
-                hint = "; the observation after the last action belongs to them" if length > steps else ""
+                hint = (
+                    "; the observation after the last action belongs to them"
+                    if length > steps
+                    else ""
+                )
                 raise ValueError(f"{name}: {given}, but {steps} rewards need {length}{hint}")
         for name in ("terminations", "truncations"):
             if getattr(self, name).ndim != 1:
-                raise ValueError(f"{name}: shape is {getattr(self, name).shape}, allowed is [{steps}]")
+                raise ValueError(
+                    f"{name}: shape is {getattr(self, name).shape}, allowed is [{steps}]"
+                )
 
 
 def returns_to_go(rewards: np.ndarray, discount: float = 1.0) -> np.ndarray:
@@ -103,20 +128,28 @@ def _array(name: str, value: object) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name}: entries have different shapes; every step needs the same shape") from error
+        raise ValueError(
+            f"{name}: entries have different shapes; every step needs the same shape"
+        ) from error
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: dtype is {array.dtype}, allowed are booleans, integers and floating-point numbers")
+        raise ValueError(
+            f"{name}: dtype is {array.dtype}, allowed are booleans, integers and floating-point numbers"
+        )
     return array
 
 
 def _flags(name: str, value: object) -> np.ndarray:
     array = _array(name, value)
     if array.dtype != bool and array.size:
-        raise ValueError(f"{name}: dtype is {array.dtype}, allowed is bool; convert with astype(bool)")
+        raise ValueError(
+            f"{name}: dtype is {array.dtype}, allowed is bool; convert with astype(bool)"
+        )
     return array
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
-        raise ValueError(f"{name}: {bad} of {array.size} numbers are NaN, infinite or too large for {array.dtype}")
+        raise ValueError(
+            f"{name}: {bad} of {array.size} numbers are NaN, infinite or too large for {array.dtype}"
+        )

@@ -5,7 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 Advance = Callable[..., None]
@@ -20,7 +28,9 @@ class _Rate(ProgressColumn):
 @contextmanager
 def progress_bar(title: str, total: int, done: int = 0, show: bool = True) -> Iterator[Advance]:
     """Shows how far some work is; `show` off makes it silent."""
-    console = Console(stderr=True, markup=False, emoji=False)  # titles hold names such as gym:package:Id-v0
+    console = Console(
+        stderr=True, markup=False, emoji=False
+    )  # titles hold names such as gym:package:Id-v0
     if not show:
         yield lambda count, **values: None
     elif console.is_terminal:
@@ -49,7 +59,9 @@ def _lines(console: Console, title: str, total: int, done: int, every: float = 1
         if now - state["shown"] < every and state["done"] < total:
             return
         speed = (state["done"] - state["before"]) / max(1e-9, now - state["shown"])
-        pace = f", {_rate(speed)}, {_duration((total - state['done']) / speed)} left" if speed else ""
+        pace = (
+            f", {_rate(speed)}, {_duration((total - state['done']) / speed)} left" if speed else ""
+        )
         console.print(
             f"{title}: {state['done']}/{total}{pace} {_text(values)}",
             highlight=False,
@@ -61,7 +73,10 @@ def _lines(console: Console, title: str, total: int, done: int, every: float = 1
 
 
 def _text(values: dict[str, float]) -> str:
-    return " ".join(f"{name} {value if isinstance(value, int) else f'{value:.4g}'}" for name, value in values.items())
+    return " ".join(
+        f"{name} {value if isinstance(value, int) else f'{value:.4g}'}"
+        for name, value in values.items()
+    )
 
 
 def _rate(speed: float) -> str:

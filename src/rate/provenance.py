@@ -29,8 +29,12 @@ def commit() -> str:
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", here, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", here, *arguments], capture_output=True, text=True, check=False
+        )
         return done.stdout.strip() if done.returncode == 0 else ""
 
     head = git("rev-parse", "--short=12", "HEAD")
-    return head + ("+" if head and git("status", "--porcelain", "--untracked-files=no", "--", ".") else "")
+    return head + (
+        "+" if head and git("status", "--porcelain", "--untracked-files=no", "--", ".") else ""
+    )

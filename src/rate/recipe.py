@@ -82,10 +82,14 @@ class ObjectiveConfig:
             ("target_rate", 0.0, 1.0),
         ):
             if not low < getattr(self, name) <= high:
-                raise ValueError(f"{name} must lie in ({low:g}, {high:g}], but {getattr(self, name)} was given")
+                raise ValueError(
+                    f"{name} must lie in ({low:g}, {high:g}], but {getattr(self, name)} was given"
+                )
         for name in ("conservative_weight", "inverse_temperature"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, but {getattr(self, name)} was given")
+                raise ValueError(
+                    f"{name} must not be negative, but {getattr(self, name)} was given"
+                )
 
 
 @dataclass(frozen=True)
@@ -143,24 +147,37 @@ class Recipe:
             ("checkpoint_every", 1),
         ):
             if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, but {getattr(self, name)} was given")
+                raise ValueError(
+                    f"{name} must be at least {least}, but {getattr(self, name)} was given"
+                )
         if self.update_per_segment and not self.bptt_segments:
             raise ValueError(
                 "update_per_segment needs bptt_segments of at least 1: an update cannot wait for later segments"
             )
         if not 0 <= self.shorter_segments <= 1:
-            raise ValueError(f"shorter_segments must lie in [0, 1], but {self.shorter_segments} was given")
+            raise ValueError(
+                f"shorter_segments must lie in [0, 1], but {self.shorter_segments} was given"
+            )
         for name in ("shorter_segments", "growing_segments"):
-            if getattr(self, name) and self.model.training_segment_length != self.model.segment_length:
-                raise ValueError(f"{name} goes with models that are trained segment by segment: leave it at 0")
+            if (
+                getattr(self, name)
+                and self.model.training_segment_length != self.model.segment_length
+            ):
+                raise ValueError(
+                    f"{name} goes with models that are trained segment by segment: leave it at 0"
+                )
         if self.shorter_segments and self.growing_segments:
             raise ValueError(
                 "shorter_segments and growing_segments both say how windows are cut: leave one of them at 0"
             )
         if not 0 <= self.selection.fraction < 1:
-            raise ValueError(f"selection.fraction must lie in [0, 1), but {self.selection.fraction} was given")
+            raise ValueError(
+                f"selection.fraction must lie in [0, 1), but {self.selection.fraction} was given"
+            )
         if self.optimiser.warmup < 1:
-            raise ValueError(f"optimiser.warmup must be at least 1, but {self.optimiser.warmup} was given")
+            raise ValueError(
+                f"optimiser.warmup must be at least 1, but {self.optimiser.warmup} was given"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON data; `from_json` reads it back."""
@@ -177,10 +194,6 @@ class Recipe:
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 
-
-
-
-
 def from_json(data: dict[str, Any]) -> Recipe:
     """The recipe that `Recipe.to_json` wrote; unknown or missing fields are a ValueError that names them."""
     data = dict(data)
@@ -189,5 +202,3 @@ def from_json(data: dict[str, Any]) -> Recipe:
     data["optimiser"] = _build(OptimiserConfig, data["optimiser"])
     data["selection"] = _build(SelectionConfig, data["selection"])
     return _build(Recipe, data)
-
-

@@ -88,7 +88,9 @@ def reproduce(
     for member, experiment in members.items():
         _begin(member, experiment, work, output / member if shared else output)
     distinct = list({item.run: item for item in work.values()}.values())
-    left = {member: {item.run for key, item in work.items() if key[0] == member} for member in members}
+    left = {
+        member: {item.run for key, item in work.items() if key[0] == member} for member in members
+    }
 
     def finish(item: Work) -> None:
         """Report the experiments that have waited for this run alone: a suite that is stopped later keeps their reports."""
@@ -125,7 +127,9 @@ def _narrow(
 ) -> Experiment:
     kept = experiment.narrowed(variants or (), tasks or ())
     if not kept.variants or not kept.evaluations:
-        raise ValueError("nothing is left to run: none of the variants that were asked for is scored on these tasks")
+        raise ValueError(
+            "nothing is left to run: none of the variants that were asked for is scored on these tasks"
+        )
     kept = kept.smoke() if smoke else kept
     return replace(kept, seeds=tuple(seeds) if seeds else kept.seeds)
 
@@ -137,7 +141,11 @@ def _collect(
     folders = {}
     for position, experiment in enumerate(experiments):
         for key, collection in experiment.data.items():
-            name = f"{collection.task.replace('/', '-')}-{collection.episodes}-{collection.seed}" if shared else key
+            name = (
+                f"{collection.task.replace('/', '-')}-{collection.episodes}-{collection.seed}"
+                if shared
+                else key
+            )
             folder = folders[position, key] = output / "data" / name
             if not (folder / "card.json").exists():
                 collect(
@@ -154,7 +162,9 @@ def _collect(
 Plan = dict[tuple[str, str, int], Work]
 
 
-def _plan(members: dict[str, Experiment], data: dict[tuple[int, str], Path], output: Path, shared: bool) -> Plan:
+def _plan(
+    members: dict[str, Experiment], data: dict[tuple[int, str], Path], output: Path, shared: bool
+) -> Plan:
     """All work by experiment, variant and seed; what experiments share is one object under several keys."""
     plan: Plan = {}
     by_run: dict[Path, Work] = {}
@@ -180,11 +190,17 @@ def _scores(experiment: Experiment, variant: str, seed: int) -> dict[str, list[S
     if variant in experiment.single:
         name, task = experiment.single[variant]
         return {name: [Score(task, experiment.checkpoint, experiment.episodes)]}
-    tasks = {task: experiment.fewer_episodes.get(task, experiment.episodes) for task in experiment.evaluations}
+    tasks = {
+        task: experiment.fewer_episodes.get(task, experiment.episodes)
+        for task in experiment.evaluations
+    }
     if seed == experiment.seeds[0]:
         tasks |= experiment.long_evaluations
     return {
-        condition: [Score(task, experiment.checkpoint, episodes, corruption) for task, episodes in tasks.items()]
+        condition: [
+            Score(task, experiment.checkpoint, episodes, corruption)
+            for task, episodes in tasks.items()
+        ]
         for condition, (of, corruption) in experiment.conditions.items()
         if of == variant
     }
@@ -286,11 +302,20 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _report(name: str, experiment: Experiment, plan: Plan, folder: Path, inspecting: bool, show_progress: bool) -> None:
+def _report(
+    name: str,
+    experiment: Experiment,
+    plan: Plan,
+    folder: Path,
+    inspecting: bool,
+    show_progress: bool,
+) -> None:
     """Gather the rows of an experiment whose runs are all done, inspect what it wants inspected, and write its report."""
     _gather(name, experiment, plan, folder)
     for variant in experiment.inspected if inspecting else ():
-        run = plan[name, variant, experiment.seeds[0]].run if variant in experiment.variants else None
+        run = (
+            plan[name, variant, experiment.seeds[0]].run if variant in experiment.variants else None
+        )
         if run and not (run / INSPECTION).exists():
             inspect(run, show_progress=show_progress)
     report(folder)

@@ -50,7 +50,11 @@ class Segment:
                 found[item.name] = value
                 continue
             leaves = isinstance(value, dict)
-            found[item.name] = {path: function(leaf) for path, leaf in value.items()} if leaves else function(value)
+            found[item.name] = (
+                {path: function(leaf) for path, leaf in value.items()}
+                if leaves
+                else function(value)
+            )
         return Segment(**found)
 
     def rows(self, index: Tensor | slice) -> "Segment":

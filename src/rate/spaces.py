@@ -36,7 +36,10 @@ def to_json(space: gymnasium.Space[Any]) -> dict[str, Any]:
         for key in space.spaces:
             if not isinstance(key, str):
                 raise ValueError(f"keys of a Dict space must be text, got {key!r}; rename the key")
-        return {"type": "Dict", "spaces": {key: to_json(part) for key, part in space.spaces.items()}}
+        return {
+            "type": "Dict",
+            "spaces": {key: to_json(part) for key, part in space.spaces.items()},
+        }
     if isinstance(space, spaces.Tuple):
         return {"type": "Tuple", "spaces": [to_json(part) for part in space.spaces]}
     _check_leaf_space(space)
@@ -44,12 +47,20 @@ def to_json(space: gymnasium.Space[Any]) -> dict[str, Any]:
         bounds = {"low": _bounds_to_json(space.low), "high": _bounds_to_json(space.high)}
         return {"type": "Box", "dtype": str(space.dtype), "shape": list(space.shape), **bounds}
     if isinstance(space, spaces.Discrete):
-        return {"type": "Discrete", "dtype": str(np.dtype(space.dtype)), "n": int(space.n), "start": int(space.start)}
+        return {
+            "type": "Discrete",
+            "dtype": str(np.dtype(space.dtype)),
+            "n": int(space.n),
+            "start": int(space.start),
+        }
     if isinstance(space, spaces.MultiDiscrete):
         numbers = {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
         return {"type": "MultiDiscrete", "dtype": str(np.dtype(space.dtype)), **numbers}
     assert isinstance(space, spaces.MultiBinary)
-    return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(_shape(space))}
+    return {
+        "type": "MultiBinary",
+        "n": space.n if isinstance(space.n, int) else list(_shape(space)),
+    }
 
 
 def from_json(data: Mapping[str, Any]) -> gymnasium.Space[Any]:
@@ -60,7 +71,14 @@ def from_json(data: Mapping[str, Any]) -> gymnasium.Space[Any]:
     """
     try:
         return _parse(data)
-    except (LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, RecursionError) as error:
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise ValueError(
             f"not the description of a space: {_brief(data)} ({type(error).__name__}: {error}); "
             "write the description with rate.spaces.to_json"
@@ -79,10 +97,14 @@ def leaves(space: gymnasium.Space[Any]) -> dict[str, gymnasium.Space[Any]]:
     for keys, leaf in _walk(space):
         path = "/".join(str(key) for key in keys) if keys else PLAIN
         if path in found:
-            raise ValueError(f"two leaves of the space have the path {path!r}; rename a key so that paths differ")
+            raise ValueError(
+                f"two leaves of the space have the path {path!r}; rename a key so that paths differ"
+            )
         found[path] = leaf
     if not found:
-        raise ValueError(f"the space {space} has no leaf; give it at least one {_SUPPORTED.partition(', Dict')[0]}")
+        raise ValueError(
+            f"the space {space} has no leaf; give it at least one {_SUPPORTED.partition(', Dict')[0]}"
+        )
     return found
 
 
@@ -125,7 +147,9 @@ def as_leaf(space: gymnasium.Space[Any], value: Any) -> np.ndarray:
     """
     array, dtype = np.asarray(value), np.dtype(space.dtype)
     whole, real = array.dtype.kind in "biu", array.dtype.kind == "f"
-    if array.dtype == dtype or not ((whole and dtype.kind in "iuf") or (real and dtype.kind == "f")):
+    if array.dtype == dtype or not (
+        (whole and dtype.kind in "iuf") or (real and dtype.kind == "f")
+    ):
         return array
     with np.errstate(over="ignore"):
         cast = array.astype(dtype)
@@ -143,15 +167,23 @@ def check_leaf(space: gymnasium.Space[Any], array: np.ndarray, what: str) -> Non
     """
     dtype, shape = np.dtype(space.dtype), _shape(space)
     if array.dtype != dtype:
-        raise ValueError(f"{what}: dtype is {array.dtype}, the space {_brief(space)} needs {dtype}; convert the array")
+        raise ValueError(
+            f"{what}: dtype is {array.dtype}, the space {_brief(space)} needs {dtype}; convert the array"
+        )
     if array.shape[max(array.ndim - len(shape), 0) :] != shape:
-        raise ValueError(f"{what}: shape is {array.shape}, the space {_brief(space)} needs one that ends in {shape}")
+        raise ValueError(
+            f"{what}: shape is {array.shape}, the space {_brief(space)} needs one that ends in {shape}"
+        )
     if dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"{what}: {_count(~np.isfinite(array))} NaN or infinite; repair or leave them out")
+        raise ValueError(
+            f"{what}: {_count(~np.isfinite(array))} NaN or infinite; repair or leave them out"
+        )
     low, high = _bounds(space)
     if low is None and high is None:
         return
-    outside = (array < (array if low is None else low)) | (array > (array if high is None else high))
+    outside = (array < (array if low is None else low)) | (
+        array > (array if high is None else high)
+    )
     if outside.any():
         raise ValueError(
             f"{what}: {_count(outside)} outside the space {_brief(space)}, for example {array[outside][0]}; "
@@ -159,11 +191,15 @@ def check_leaf(space: gymnasium.Space[Any], array: np.ndarray, what: str) -> Non
         )
 
 
-def _walk(space: gymnasium.Space[Any], keys: _Keys = ()) -> list[tuple[_Keys, gymnasium.Space[Any]]]:
+def _walk(
+    space: gymnasium.Space[Any], keys: _Keys = ()
+) -> list[tuple[_Keys, gymnasium.Space[Any]]]:
     if isinstance(space, spaces.Dict):
         return [leaf for key, part in space.spaces.items() for leaf in _walk(part, (*keys, key))]
     if isinstance(space, spaces.Tuple):
-        return [leaf for index, part in enumerate(space.spaces) for leaf in _walk(part, (*keys, index))]
+        return [
+            leaf for index, part in enumerate(space.spaces) for leaf in _walk(part, (*keys, index))
+        ]
     try:
         _check_leaf_space(space)
     except ValueError as error:
@@ -177,13 +213,19 @@ def _collect(space: gymnasium.Space[Any], value: Any) -> list[np.ndarray]:
     if isinstance(space, spaces.Dict):
         if not isinstance(value, Mapping) or set(value) != set(space.spaces):
             given = list(value) if isinstance(value, Mapping) else type(value).__name__
-            raise ValueError(f"expected a dictionary with the keys {list(space.spaces)}, got {given}")
+            raise ValueError(
+                f"expected a dictionary with the keys {list(space.spaces)}, got {given}"
+            )
         return [array for key, part in space.spaces.items() for array in _collect(part, value[key])]
     if isinstance(space, spaces.Tuple):
         if not isinstance(value, Sequence) or len(value) != len(space.spaces):
             given = f"{len(value)} parts" if isinstance(value, Sequence) else type(value).__name__
             raise ValueError(f"expected a tuple of {len(space.spaces)} parts, got {given}")
-        return [array for part, entry in zip(space.spaces, value, strict=True) for array in _collect(part, entry)]
+        return [
+            array
+            for part, entry in zip(space.spaces, value, strict=True)
+            for array in _collect(part, entry)
+        ]
     return [as_leaf(space, value)]
 
 
@@ -204,7 +246,10 @@ def _parse(data: Mapping[str, Any]) -> gymnasium.Space[Any]:
         return spaces.Tuple([_parse(part) for part in data["spaces"]])
     if kind == "Box":
         dtype, shape = _parse_dtype(data["dtype"]), _parse_shape(data["shape"])
-        low, high = _bounds_from_json(data["low"], shape, dtype), _bounds_from_json(data["high"], shape, dtype)
+        low, high = (
+            _bounds_from_json(data["low"], shape, dtype),
+            _bounds_from_json(data["high"], shape, dtype),
+        )
         space = spaces.Box(low, high, shape, dtype.type)
     elif kind == "Discrete":
         # Releases of Gymnasium before 1.2 know no dtype here: it is passed only where it is not their int64.
@@ -227,14 +272,18 @@ def _parse(data: Mapping[str, Any]) -> gymnasium.Space[Any]:
 def _parse_dtype(name: Any) -> np.dtype[Any]:
     dtype = np.dtype(str(name))
     if dtype.kind not in "biuf" or str(dtype) != name:
-        raise ValueError(f"a space holds booleans, whole numbers or floating-point numbers, got dtype {_brief(name)}")
+        raise ValueError(
+            f"a space holds booleans, whole numbers or floating-point numbers, got dtype {_brief(name)}"
+        )
     return dtype
 
 
 def _parse_shape(shape: Any) -> tuple[int, ...]:
     sizes = tuple(_whole(size) for size in shape)
     if min(sizes, default=1) < 1 or math.prod(sizes) > LARGEST_LEAF:
-        raise ValueError(f"a leaf of a space holds 1 to {LARGEST_LEAF} numbers, got the shape {_brief(shape)}")
+        raise ValueError(
+            f"a leaf of a space holds 1 to {LARGEST_LEAF} numbers, got the shape {_brief(shape)}"
+        )
     return sizes
 
 
@@ -245,10 +294,16 @@ def _whole(number: Any) -> int:
 
 
 def _check_leaf_space(space: gymnasium.Space[Any]) -> None:
-    if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
-        raise ValueError(f"{_brief(space)} is not supported, supported are {_SUPPORTED}; convert it with a wrapper")
+    if not isinstance(
+        space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
+    ):
+        raise ValueError(
+            f"{_brief(space)} is not supported, supported are {_SUPPORTED}; convert it with a wrapper"
+        )
     if np.dtype(space.dtype).kind not in "biuf":
-        raise ValueError(f"{_brief(space)}: a space holds booleans or real numbers, not {space.dtype}")
+        raise ValueError(
+            f"{_brief(space)}: a space holds booleans or real numbers, not {space.dtype}"
+        )
     _parse_shape(_shape(space))
 
 
@@ -284,7 +339,11 @@ def _bounds_from_json(bound: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
 
 
 def _map_nested(function: Any, entry: Any) -> Any:
-    return [_map_nested(function, part) for part in entry] if isinstance(entry, list) else function(entry)
+    return (
+        [_map_nested(function, part) for part in entry]
+        if isinstance(entry, list)
+        else function(entry)
+    )
 
 
 def _number_from_json(number: Any) -> Any:

@@ -9,8 +9,12 @@ import torch
 
 def fastest(work: Callable[[], object], limit: int | None = None, repeats: int = 2) -> int:
     """The number of threads, among 1, 2, 4, ... up to the cores at hand, with which `work` took the least time."""
-    limit = limit or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
-    candidates = sorted({limit, *(2**power for power in range(limit.bit_length()) if 2**power <= limit)})
+    limit = limit or len(
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
+    candidates = sorted(
+        {limit, *(2**power for power in range(limit.bit_length()) if 2**power <= limit)}
+    )
     before = torch.get_num_threads()
     times = {}
     try:

@@ -56,7 +56,9 @@ def run(trained, tmp_path) -> Path:
 def test_strength_zero_changes_nothing(policy):
     seeds = [3, 1, 4]
     plain = outputs_of(Actor(policy, 1.0), seeds)
-    np.testing.assert_array_equal(outputs_of(Corrupted(policy, 1.0, Corruption(strength=0.0)), seeds), plain)
+    np.testing.assert_array_equal(
+        outputs_of(Corrupted(policy, 1.0, Corruption(strength=0.0)), seeds), plain
+    )
 
 
 @pytest.mark.parametrize("what", ["memory", "cache", "all"])
@@ -66,7 +68,9 @@ def test_outputs_change_from_the_first_segment_at_or_after_the_step_on(what, ste
     plain = outputs_of(Actor(policy, 1.0), [5, 6])
     noisy = outputs_of(Corrupted(policy, 1.0, Corruption(what, step=step)), [5, 6])
     np.testing.assert_array_equal(noisy[:first], plain[:first])
-    first = max(first, SEGMENT) if what == "cache" else first  # The first segment has nothing cached to corrupt.
+    first = (
+        max(first, SEGMENT) if what == "cache" else first
+    )  # The first segment has nothing cached to corrupt.
     assert (np.abs(noisy[first:] - plain[first:]).max((1, 2)) > 1e-4).all()
 
 
@@ -76,7 +80,10 @@ def test_until_ends_the_noise(policy):
     plain = outputs_of(Actor(policy, 1.0), seeds)
     between = Corruption(step=5, until=8)
     np.testing.assert_array_equal(outputs_of(Corrupted(policy, 1.0, between), seeds), plain)
-    once, twice = (outputs_of(Corrupted(policy, 1.0, Corruption(step=4, until=until)), seeds) for until in (8, 12))
+    once, twice = (
+        outputs_of(Corrupted(policy, 1.0, Corruption(step=4, until=until)), seeds)
+        for until in (8, 12)
+    )
     np.testing.assert_array_equal(once[:8], twice[:8])
     assert np.abs(once[8:] - twice[8:]).max() > 1e-4
 
@@ -106,7 +113,9 @@ def test_noise_is_white_of_unit_variance_and_is_mixed_in():
     memory = (torch.full((3, 40, 50), 2.0), torch.full((3, 4), 3.0), torch.tensor([1, 2, 3]))
     before = [tensor.clone() for tensor in memory]
     noisy = Corruption(step=4).apply(memory, (0,), [1, 2, 3], [4, 0, 8])
-    assert all(torch.equal(a, b) for a, b in zip(memory, before, strict=True))  # memory is never changed in place
+    assert all(
+        torch.equal(a, b) for a, b in zip(memory, before, strict=True)
+    )  # memory is never changed in place
     assert torch.equal(noisy[0][1], memory[0][1])
     assert noisy[1] is memory[1]
     assert noisy[2] is memory[2]
@@ -132,13 +141,20 @@ def test_every_model_names_the_floating_point_entries_of_its_memory(model):
     policy = Policy(TASK.observation_space, TASK.action_space, config_class(model)())
     memory = policy.initial_memory(2)
     named = [index for part in policy.backbone.memory_parts(memory).values() for index in part]
-    held = [index for index, tensor in enumerate(memory) if tensor.is_floating_point() and tensor.numel()]
+    held = [
+        index
+        for index, tensor in enumerate(memory)
+        if tensor.is_floating_point() and tensor.numel()
+    ]
     assert sorted(named) == held
 
 
 def test_what_a_model_lacks_cannot_be_corrupted(policy):
     memoryless = Policy(TASK.observation_space, TASK.action_space, config_class("mlp")())
-    with pytest.raises(ValueError, match="cache was to be corrupted, but this policy has no such thing: it has memory"):
+    with pytest.raises(
+        ValueError,
+        match="cache was to be corrupted, but this policy has no such thing: it has memory",
+    ):
         Corrupted(policy, 1.0, Corruption("cache"))
     with pytest.raises(ValueError, match="it carries nothing from segment to segment"):
         Corrupted(memoryless, 1.0, Corruption("all"))
@@ -174,14 +190,22 @@ def test_a_corruption_says_what_it_does(corruption, text):
 
 def test_corrupted_rows_say_so_and_do_not_depend_on_the_number_side_by_side(run):
     plain = rate.evaluate(run, ["recall/12"], episodes=12)[0]
-    nothing = rate.evaluate(run, ["recall/12"], episodes=12, corruption=rate.Corruption(strength=0.0))[0]
+    nothing = rate.evaluate(
+        run, ["recall/12"], episodes=12, corruption=rate.Corruption(strength=0.0)
+    )[0]
     noise = rate.Corruption(step=4)
-    rows = [rate.evaluate(run, ["recall/12"], episodes=12, parallel=n, corruption=noise)[0] for n in (1, 5, 100)]
+    rows = [
+        rate.evaluate(run, ["recall/12"], episodes=12, parallel=n, corruption=noise)[0]
+        for n in (1, 5, 100)
+    ]
     assert "corruption" not in plain
     assert nothing["scores"] == plain["scores"]
     assert rows[0]["scores"] == rows[1]["scores"] == rows[2]["scores"]
     assert rows[0]["corruption"] == asdict(noise)
-    assert (plain["variant"], rows[0]["variant"]) == ("run", "run, 1 noise in memory from step 4 on")
+    assert (plain["variant"], rows[0]["variant"]) == (
+        "run",
+        "run, 1 noise in memory from step 4 on",
+    )
     assert read_jsonl(run / SCORES) == json.loads(json.dumps([plain, nothing, *rows]))
     named = rate.evaluate(run, ["recall/12"], episodes=2, corruption=noise, variant="noisy")[0]
     assert named["variant"] == "noisy"

@@ -45,7 +45,9 @@ def run(trained, tmp_path) -> Path:
 @pytest.mark.parametrize("sample", [False, True])
 def test_scores_do_not_depend_on_how_many_episodes_run_side_by_side(sample, run):
     scores = {
-        parallel: rate.evaluate(run, ["recall/30"], episodes=20, parallel=parallel, sample=sample)[0]["scores"]
+        parallel: rate.evaluate(run, ["recall/30"], episodes=20, parallel=parallel, sample=sample)[
+            0
+        ]["scores"]
         for parallel in (1, 3, 8, 100)
     }
     assert scores[1] == scores[3] == scores[8] == scores[100]
@@ -60,7 +62,9 @@ def test_the_k_th_episode_has_the_k_th_seed(run):
 
 
 def test_sampled_actions_are_those_of_their_seeds_and_differ_from_greedy_ones(run):
-    sampled, again = (rate.evaluate(run, ["recall/12"], episodes=40, sample=True)[0] for _ in range(2))
+    sampled, again = (
+        rate.evaluate(run, ["recall/12"], episodes=40, sample=True)[0] for _ in range(2)
+    )
     greedy = rate.evaluate(run, ["recall/12"], episodes=40)[0]
     assert sampled["scores"] == again["scores"] != greedy["scores"]
     assert (sampled["actions"], greedy["actions"]) == ("sampled", "greedy")
@@ -72,13 +76,28 @@ def test_rows_have_the_documented_fields_and_are_appended(run):
     assert read_jsonl(run / SCORES) == json.loads(json.dumps(rows))
     assert [set(row) - {"note"} for row in rows] == [FIELDS] * 3
     first, second, third = rows
-    assert (first["task"], first["x"], first["steps"], first["episodes"]) == ("recall/12", 12, 96, 8)
-    assert (second["x"], second["steps"], second["variant"], second["note"]) == (24, 192, "mine", "extra")
+    assert (first["task"], first["x"], first["steps"], first["episodes"]) == (
+        "recall/12",
+        12,
+        96,
+        8,
+    )
+    assert (second["x"], second["steps"], second["variant"], second["note"]) == (
+        24,
+        192,
+        "mine",
+        "extra",
+    )
     assert first["value"] == np.mean(first["scores"])
     assert first["standard_error"] == pytest.approx(np.std(first["scores"], ddof=1) / np.sqrt(8))
     assert (third["variant"], third["checkpoint"], third["standard_error"]) == ("run", "best", 0.0)
     assert first["recipe"] == json.loads((run / "recipe.json").read_text())["hash"]
-    assert (first["metric"], first["seed"], first["update"], first["device"]) == ("success", 0, 6, "cpu")
+    assert (first["metric"], first["seed"], first["update"], first["device"]) == (
+        "success",
+        0,
+        6,
+        "cpu",
+    )
 
 
 def test_the_threads_of_an_evaluation_can_be_measured(run):
@@ -89,7 +108,11 @@ def test_the_threads_of_an_evaluation_can_be_measured(run):
     ("options", "error", "message"),
     [
         ({"tasks": ["tmaze/90"]}, ValueError, r"observation space Box.* but tmaze/90 has Box"),
-        ({"tasks": ["recall-multidiscrete/4"]}, ValueError, "but recall-multidiscrete/4 has MultiDiscrete"),
+        (
+            {"tasks": ["recall-multidiscrete/4"]},
+            ValueError,
+            "but recall-multidiscrete/4 has MultiDiscrete",
+        ),
         ({"tasks": ["recall/12", "recall-image/4"]}, ValueError, "but recall-image/4 has"),
         ({"tasks": ["recal/12"]}, ValueError, "Did you mean 'recall/12'"),
         ({"checkpoint": "first"}, CheckpointError, "there is no checkpoint .*first.safetensors"),

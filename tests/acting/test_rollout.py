@@ -25,7 +25,9 @@ class Wanderer:
         self.rewards: list[np.ndarray] = []
         self.forced: list[np.ndarray | None] = []
 
-    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         self.rewards.append(rewards)
         self.forced.append(forced)
         chosen = np.array([generator.integers(self.actions) for generator in self.generators])
@@ -36,7 +38,10 @@ class Countdown(gymnasium.Env[Any, Any]):
     """Counts its steps and never ends by itself before `seed` steps; ends once and refuses to be stepped further."""
 
     observation_space = gymnasium.spaces.Dict(
-        {"count": gymnasium.spaces.Box(0, 1000, (1,), np.float32), "side": gymnasium.spaces.Discrete(2)}
+        {
+            "count": gymnasium.spaces.Box(0, 1000, (1,), np.float32),
+            "side": gymnasium.spaces.Discrete(2),
+        }
     )
     action_space = gymnasium.spaces.Discrete(3)
     closed = 0
@@ -45,7 +50,9 @@ class Countdown(gymnasium.Env[Any, Any]):
     def __init__(self) -> None:
         type(self).made += 1
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         assert seed is not None
         self.limit, self.count = seed, 0
@@ -77,7 +84,9 @@ def assert_same(first: Episode, second: Episode) -> None:
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
 
-@pytest.mark.parametrize("name", ["tmaze/8", "tmaze-uniform/9", "aar-segments/15x3", "recall-dict/4"])
+@pytest.mark.parametrize(
+    "name", ["tmaze/8", "tmaze-uniform/9", "aar-segments/15x3", "recall-dict/4"]
+)
 def test_episodes_do_not_depend_on_how_many_are_played_at_once(name: str) -> None:
     task = find(name)
     agent = Wanderer(int(task.action_space.n))  # type: ignore[attr-defined]
@@ -85,7 +94,9 @@ def test_episodes_do_not_depend_on_how_many_are_played_at_once(name: str) -> Non
     alone = list(rollout(agent, task, seeds, parallel=1))
     assert [episode.seed for episode in alone] == seeds
     for parallel in (3, 8, 100):
-        for first, second in zip(alone, rollout(agent, task, seeds, parallel=parallel), strict=True):
+        for first, second in zip(
+            alone, rollout(agent, task, seeds, parallel=parallel), strict=True
+        ):
             assert_same(first, second)
 
 
@@ -94,7 +105,11 @@ def test_the_batch_form_gives_the_episodes_of_the_environment(name: str) -> None
     task = find(name)
     assert task.batch is not None
     agent = Wanderer(int(task.action_space.n))  # type: ignore[attr-defined]
-    pairs = zip(rollout(agent, task, range(20)), rollout(agent, replace(task, batch=None), range(20)), strict=True)
+    pairs = zip(
+        rollout(agent, task, range(20)),
+        rollout(agent, replace(task, batch=None), range(20)),
+        strict=True,
+    )
     for batched, serial in pairs:
         assert_same(batched, serial)
 
@@ -124,8 +139,16 @@ def test_episodes_keep_their_final_observation_and_end_once(countdown: Task) -> 
 def test_the_horizon_truncates(countdown: Task) -> None:
     shorter, equal, longer = rollout(Wanderer(3), countdown, [5, 6, 50])
     assert [len(episode) for episode in (shorter, equal, longer)] == [5, 6, 6]
-    assert [bool(episode.truncations[-1]) for episode in (shorter, equal, longer)] == [False, False, True]
-    assert [bool(episode.terminations[-1]) for episode in (shorter, equal, longer)] == [True, True, False]
+    assert [bool(episode.truncations[-1]) for episode in (shorter, equal, longer)] == [
+        False,
+        False,
+        True,
+    ]
+    assert [bool(episode.terminations[-1]) for episode in (shorter, equal, longer)] == [
+        True,
+        True,
+        False,
+    ]
     assert [result.length for result in outcomes(Wanderer(3), countdown, [5, 6, 50])] == [5, 6, 6]
 
 
@@ -152,13 +175,20 @@ def test_the_prompt_is_imposed_and_then_the_agent_is_free(countdown: Task) -> No
     task = replace(countdown, prompt=lambda seeds: np.array([[seed % 3, 2] for seed in seeds]))
     agent = Wanderer(3)
     episodes = list(rollout(agent, task, [3, 4, 5, 6]))
-    assert [episode.actions[:2].tolist() for episode in episodes] == [[0, 2], [1, 2], [2, 2], [0, 2]]
+    assert [episode.actions[:2].tolist() for episode in episodes] == [
+        [0, 2],
+        [1, 2],
+        [2, 2],
+        [0, 2],
+    ]
     assert [forced is None for forced in agent.forced] == [False, False] + [True] * 4
 
 
 def test_an_agent_that_ignores_the_prompt_is_refused() -> None:
     class Stubborn(Wanderer):
-        def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+        def act(
+            self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+        ) -> np.ndarray:
             return np.full(len(rewards), 2)
 
     with pytest.raises(ValueError, match="imposes the actions"):
@@ -167,7 +197,9 @@ def test_an_agent_that_ignores_the_prompt_is_refused() -> None:
 
 def test_an_agent_must_act_in_every_row() -> None:
     class Short(Wanderer):
-        def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+        def act(
+            self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+        ) -> np.ndarray:
             return np.zeros(1, np.int64)
 
     with pytest.raises(ValueError, match="each of 3 rows"):
@@ -179,11 +211,16 @@ def test_an_agent_may_use_its_array_again(countdown: Task) -> None:
         def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
             self.buffer = np.full(batch, -1)
 
-        def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+        def act(
+            self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+        ) -> np.ndarray:
             self.buffer += 1
             return self.buffer
 
-    assert [episode.actions.tolist() for episode in rollout(Counter(3), countdown, [2, 3])] == [[0, 1], [0, 1, 2]]
+    assert [episode.actions.tolist() for episode in rollout(Counter(3), countdown, [2, 3])] == [
+        [0, 1],
+        [0, 1, 2],
+    ]
 
 
 def test_progress_counts_the_steps_of_waves(countdown: Task) -> None:

@@ -24,7 +24,9 @@ def test_scores_do_not_depend_on_the_number_of_workers(run):
         alone, shared = (
             [
                 row["scores"]
-                for row in rate.evaluate(run, ["recall/12", "recall/24"], episodes=9, workers=workers, **options)
+                for row in rate.evaluate(
+                    run, ["recall/12", "recall/24"], episodes=9, workers=workers, **options
+                )
             ]
             for workers in (1, 2)
         )
@@ -44,7 +46,9 @@ def test_the_best_checkpoint_is_chosen_by_the_same_scores_in_several_processes(t
     recipe = tiny(updates=4, selection=selection)
     chosen = []
     for workers in (1, 2):
-        run = rate.train(recipe, tmp_path / str(workers), thread_count=1, workers=workers, accelerator="cpu")
+        run = rate.train(
+            recipe, tmp_path / str(workers), thread_count=1, workers=workers, accelerator="cpu"
+        )
         rows = [row for row in read_jsonl(run / "metrics.jsonl") if "selection_score" in row]
         assert all(0 < row["selection_seconds"] <= rows[-1]["seconds"] for row in rows)
         assert not list(run.glob(".*"))

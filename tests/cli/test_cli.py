@@ -16,7 +16,18 @@ from rate.files import read_jsonl
 from rate.models import config_class, names
 from rate.recipe import ObjectiveConfig, OptimiserConfig, Recipe, SelectionConfig
 
-SIZES = ["--model.segment-length", 4, "--model.width", 16, "--updates", 3, "--batch-size", 8, "--threads", 1]
+SIZES = [
+    "--model.segment-length",
+    4,
+    "--model.width",
+    16,
+    "--updates",
+    3,
+    "--batch-size",
+    8,
+    "--threads",
+    1,
+]
 SIZES += ["--optimiser.warmup", 1]
 
 
@@ -37,7 +48,9 @@ def answer(capsys, *arguments) -> tuple[int | str | None, str]:
 
 
 def rate_process(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "rate", *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "rate", *map(str, arguments)], capture_output=True, text=True
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
@@ -53,9 +66,23 @@ def test_without_a_verb_the_usage_names_every_verb(arguments, capsys):
         ("list", ["what", "all", "models", "tasks", "experiments"]),
         ("collect", ["TASK", "--output", "--episodes", "--seed", "--parallel"]),
         ("train", ["MODEL", "--dataset", "--run", "[options]", "--resume", "rate", "dt", "mlp"]),
-        ("evaluate", ["RUN", "--tasks", "--checkpoint", "--episodes", "--first-seed", "--parallel", "--sample"]),
+        (
+            "evaluate",
+            [
+                "RUN",
+                "--tasks",
+                "--checkpoint",
+                "--episodes",
+                "--first-seed",
+                "--parallel",
+                "--sample",
+            ],
+        ),
         ("evaluate", ["--target-return", "--device", "--threads"]),
-        ("reproduce", ["EXPERIMENT", "--output", "--seeds", "--variants", "--jobs", "--threads", "--smoke"]),
+        (
+            "reproduce",
+            ["EXPERIMENT", "--output", "--seeds", "--variants", "--jobs", "--threads", "--smoke"],
+        ),
         ("report", ["FOLDER"]),
         ("inspect", ["RUN", "--task", "--checkpoint", "--episodes"]),
     ],
@@ -68,13 +95,20 @@ def test_the_help_of_every_verb_mentions_every_field(verb, flags, capsys):
 
 def flags_of(config: type, prefix: str = "") -> set[str]:
     """Flags of a configuration class, without the parts that are classes themselves."""
-    names = {field.name for field in fields(config)} - {"model", "objective", "optimiser", "selection"}
+    names = {field.name for field in fields(config)} - {
+        "model",
+        "objective",
+        "optimiser",
+        "selection",
+    }
     return {f"--{prefix}{name.replace('_', '-')}" for name in names}
 
 
 @pytest.mark.parametrize("model", names())
 def test_the_help_of_every_model_explains_every_field(model, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")  # narrow, so that one column of flags is printed and not several
+    monkeypatch.setenv(
+        "COLUMNS", "80"
+    )  # narrow, so that one column of flags is printed and not several
     with pytest.raises(SystemExit):
         main(["train", model, "--help"])
     lines = [line.strip("│ ") for line in capsys.readouterr().out.splitlines()]
@@ -97,26 +131,37 @@ def test_the_help_of_every_model_explains_every_field(model, capsys, monkeypatch
         ("trian", ["unknown verb 'trian'", "did you mean 'train'", "list, collect, data, train"]),
         ("train rat --dataset d --run r", ["unknown model 'rat'", "did you mean 'rate'", "dt-xl"]),
         ("train rate --dataset d --run r --model.widht 3", ["--model.widht", "--model.width"]),
-        ("train rate --dataset d --run r --model.width 0", ["width must be at least 1, but 0 was given"]),
+        (
+            "train rate --dataset d --run r --model.width 0",
+            ["width must be at least 1, but 0 was given"],
+        ),
         ("train rate --dataset d --run r --updates many", ["--updates", "many"]),
         ("train rate --dataset d --run r --sampling last", ["last", "first", "stride", "random"]),
         ("train rate --dataset d --run r --loggers telegram", ["telegram", "tensorboard", "wandb"]),
         ("train rate --run r", ["--dataset"]),
         ("train rate --dataset nowhere --run r", ["nowhere", "is not a dataset", "rate collect"]),
         ("train --resume nowhere", ["nowhere is not a run", "recipe.json"]),
-        ("collect tmaz/90 --output o", ["no task 'tmaz/90'", "Did you mean 'tmaze/90'", "recall/<T>"]),
+        (
+            "collect tmaz/90 --output o",
+            ["no task 'tmaz/90'", "Did you mean 'tmaze/90'", "recall/<T>"],
+        ),
         ("collect tmaze/abc --output o", ["'tmaze/abc' is not a task", "tmaze/"]),
         ("collect recall/4 --output o --episodes 0", ["episodes must be at least 1"]),
         ("evaluate nowhere --tasks recall/4", ["nowhere is not a run"]),
         ("evaluate nowhere", ["--tasks"]),
         ("reproduce dem", ["unknown experiment 'dem'", "did you mean 'demo'", "aar"]),
-        ("reproduce demo --smoke --variants rat --output o", ["unknown variants ['rat']", "rate, dt"]),
+        (
+            "reproduce demo --smoke --variants rat --output o",
+            ["unknown variants ['rat']", "rate, dt"],
+        ),
         ("report nowhere", ["nowhere does not exist"]),
         ("list models please", ["please"]),
         ("list things", ["things", "'models'", "'tasks'", "'experiments'"]),
     ],
 )
-def test_a_wrong_word_is_answered_with_what_is_allowed(command, parts, capsys, tmp_path, monkeypatch):
+def test_a_wrong_word_is_answered_with_what_is_allowed(
+    command, parts, capsys, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     code, text = answer(capsys, *command.split())
     assert code == 2
@@ -156,9 +201,22 @@ def test_list_and_report_do_not_import_torch(trained, tmp_path):
 def test_from_data_to_report(capsys, tmp_path):
     data, run = tmp_path / "data", tmp_path / "run"
     assert answer(capsys, "collect", "recall/12", "--output", data, "--episodes", 40)[0] == 0
-    code, text = answer(capsys, "train", "rate", "--dataset", data, "--run", run, "--seed", 7, *SIZES)
+    code, text = answer(
+        capsys, "train", "rate", "--dataset", data, "--run", run, "--seed", 7, *SIZES
+    )
     assert (code, f"rate evaluate {run}" in text) == (0, True)
-    code, text = answer(capsys, "evaluate", run, "--tasks", "recall/12", "recall/24", "--episodes", 4, "--threads", 1)
+    code, text = answer(
+        capsys,
+        "evaluate",
+        run,
+        "--tasks",
+        "recall/12",
+        "recall/24",
+        "--episodes",
+        4,
+        "--threads",
+        1,
+    )
     assert (code, "recall/24" in text) == (0, True)
     assert [row["task"] for row in read_jsonl(run / "scores.jsonl")] == ["recall/12", "recall/24"]
     code, text = answer(capsys, "report", run)
@@ -173,7 +231,9 @@ def test_from_data_to_report(capsys, tmp_path):
     assert len(rate.open_dataset(data)) == 40
 
 
-SUITES = [name for name in experiments.names() if isinstance(experiments.find(name), experiments.Suite)]
+SUITES = [
+    name for name in experiments.names() if isinstance(experiments.find(name), experiments.Suite)
+]
 MEMBERS = {member for suite in SUITES for member in experiments.find(suite).members}
 
 
@@ -190,16 +250,22 @@ def test_every_suite_runs_from_end_to_end_and_shares_what_it_can(suite, capsys, 
         assert (tmp_path / member / "report.html").stat().st_size > 1000
         assert (tmp_path / member / "heat-map.png").exists() == bool(found.grid)
         assert f"{member}/report.html" in (tmp_path / "report.html").read_text()
-    wanted = sum(len(experiments.find(member).smoke().variants) for member in experiments.find(suite).members)
+    wanted = sum(
+        len(experiments.find(member).smoke().variants) for member in experiments.find(suite).members
+    )
     runs = sorted((tmp_path / "runs").iterdir())
     assert len(runs) < wanted  # shared policies are trained once
     before = {run: (run / "scores.jsonl").read_text() for run in runs}
     assert answer(capsys, "reproduce", suite, "--smoke", "--output", tmp_path, "--jobs", 2)[0] == 0
-    assert {run: (run / "scores.jsonl").read_text() for run in runs} == before  # nothing is done twice
+    assert {
+        run: (run / "scores.jsonl").read_text() for run in runs
+    } == before  # nothing is done twice
 
 
 @pytest.mark.parametrize("experiment", sorted(experiments.names().keys() - MEMBERS - set(SUITES)))
-def test_every_experiment_runs_from_end_to_end_and_goes_on_where_it_stopped(experiment, capsys, tmp_path):
+def test_every_experiment_runs_from_end_to_end_and_goes_on_where_it_stopped(
+    experiment, capsys, tmp_path
+):
     command = ("reproduce", experiment, "--smoke", "--output", tmp_path, "--threads", 1)
     code, text = answer(capsys, *command)
     assert code == 0, text
@@ -218,7 +284,20 @@ def test_every_experiment_runs_from_end_to_end_and_goes_on_where_it_stopped(expe
 
 
 def test_an_experiment_can_be_narrowed_and_run_side_by_side(tmp_path, capsys):
-    command = ("reproduce", "demo", "--smoke", "--output", tmp_path, "--seeds", 1, 2, "--variants", "dt", "--jobs", 2)
+    command = (
+        "reproduce",
+        "demo",
+        "--smoke",
+        "--output",
+        tmp_path,
+        "--seeds",
+        1,
+        2,
+        "--variants",
+        "dt",
+        "--jobs",
+        2,
+    )
     code, text = answer(capsys, *command)
     assert code == 0, text
     rows = read_jsonl(tmp_path / "rows.jsonl")

@@ -16,7 +16,17 @@ from rate.dataset import open_dataset, write_dataset
 from rate.dataset.export_minari import export_minari
 from rate.episode import Episode
 
-SIMULATORS = ("minigrid", "popgym", "vizdoom", "dm_control", "mujoco", "ale_py", "memory_maze", "coggrid", "gym")
+SIMULATORS = (
+    "minigrid",
+    "popgym",
+    "vizdoom",
+    "dm_control",
+    "mujoco",
+    "ale_py",
+    "memory_maze",
+    "coggrid",
+    "gym",
+)
 READERS = ("minari", "h5py", "pyarrow")
 
 ABSENT = """
@@ -45,7 +55,9 @@ def rate(absent, *arguments):
 
 def minari_dataset(folder):
     rng = np.random.default_rng(0)
-    space = spaces.Dict({"camera": spaces.Box(0, 255, (32, 32, 3), np.uint8), "speed": spaces.Box(-1, 1, (2,))})
+    space = spaces.Dict(
+        {"camera": spaces.Box(0, 255, (32, 32, 3), np.uint8), "speed": spaces.Box(-1, 1, (2,))}
+    )
 
     def episodes():
         for seed in range(12):
@@ -55,7 +67,9 @@ def minari_dataset(folder):
                 "speed": rng.uniform(-1, 1, (steps + 1, 2)).astype(np.float32),
             }
             last = np.arange(steps) == steps - 1
-            yield Episode(seen, rng.integers(0, 3, steps), rng.random(steps), last, last & False, seed)
+            yield Episode(
+                seen, rng.integers(0, 3, steps), rng.random(steps), last, last & False, seed
+            )
 
     ours = write_dataset(folder / "ours", episodes(), space, spaces.Discrete(3))
     return export_minari(ours, folder / "minari", "made/camera-v0")
@@ -83,7 +97,13 @@ def npz_folder(folder):
         images = rng.integers(0, 256, (steps, 3, 84, 84), np.uint8)
         done = (np.arange(steps) == steps - 1).astype(np.int64)
         obs = images.astype(np.float32) / 255
-        np.savez(path / f"train_data_{index}.npz", obs=obs, action=np.arange(steps) % 3, reward=done * 0.9, done=done)
+        np.savez(
+            path / f"train_data_{index}.npz",
+            obs=obs,
+            action=np.arange(steps) % 3,
+            reward=done * 0.9,
+            done=done,
+        )
     return path
 
 
@@ -99,10 +119,33 @@ def tmaze_pickle(folder):
     return folder / "tmaze.pickle"
 
 
-RECORDINGS = {"minari": minari_dataset, "d4rl": d4rl_file, "npz folder": npz_folder, "pickle": tmaze_pickle}
+RECORDINGS = {
+    "minari": minari_dataset,
+    "d4rl": d4rl_file,
+    "npz folder": npz_folder,
+    "pickle": tmaze_pickle,
+}
 SMALL = (
-    *("--model.segment-length", "4", "--model.segments", "2", "--model.width", "16", "--model.layers", "1"),
-    *("--model.heads", "2", "--model.head-width", "8", "--model.memory-tokens", "2", "--model.valve-heads", "2"),
+    *(
+        "--model.segment-length",
+        "4",
+        "--model.segments",
+        "2",
+        "--model.width",
+        "16",
+        "--model.layers",
+        "1",
+    ),
+    *(
+        "--model.heads",
+        "2",
+        "--model.head-width",
+        "8",
+        "--model.memory-tokens",
+        "2",
+        "--model.valve-heads",
+        "2",
+    ),
     *("--updates", "3", "--batch-size", "4", "--accelerator", "cpu", "--threads", "1"),
 )
 
@@ -119,7 +162,14 @@ def test_training_on_other_peoples_data_needs_no_simulator(tmp_path, kind):
     assert done.returncode in (0, 1), done.stderr
     assert " errors, " in done.stdout
     done = rate(
-        [*SIMULATORS, *READERS], "train", "rate", "--dataset", tmp_path / "data", "--run", tmp_path / "run", *SMALL
+        [*SIMULATORS, *READERS],
+        "train",
+        "rate",
+        "--dataset",
+        tmp_path / "data",
+        "--run",
+        tmp_path / "run",
+        *SMALL,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "last.safetensors").is_file()
@@ -138,7 +188,10 @@ def test_what_is_not_installed_is_named_with_its_extra(tmp_path, kind, module):
 
 def test_import_export_and_import_again(tmp_path, capsys, monkeypatch):
     path = minari_dataset(tmp_path)
-    assert main(["data", "import", str(path), "--output", str(tmp_path / "first"), "--task", "mine"]) == 0
+    assert (
+        main(["data", "import", str(path), "--output", str(tmp_path / "first"), "--task", "mine"])
+        == 0
+    )
     arguments = [
         "data",
         "export",
@@ -160,14 +213,23 @@ def test_import_export_and_import_again(tmp_path, capsys, monkeypatch):
 
 
 def test_info_is_a_card_with_statistics_and_a_histogram(tmp_path, capsys):
-    space, action = spaces.Dict({"a": spaces.Box(-9, 9, (2,)), "b": spaces.Discrete(3)}), spaces.Box(-1, 1, (1,))
+    space, action = (
+        spaces.Dict({"a": spaces.Box(-9, 9, (2,)), "b": spaces.Discrete(3)}),
+        spaces.Box(-1, 1, (1,)),
+    )
     last = np.arange(4) == 3
 
     def episodes():
         for index in range(10):
             seen = {"a": np.full((5, 2), [1.0, 3.0], np.float32), "b": np.arange(5) % 3}
             rewards = np.array([0, 0, 0, 7.0 if index == 9 else 0.5])
-            yield Episode(seen, np.linspace(-1, 1, 4)[:, None], rewards, last & (index < 5), last & (4 < index < 8))
+            yield Episode(
+                seen,
+                np.linspace(-1, 1, 4)[:, None],
+                rewards,
+                last & (index < 5),
+                last & (4 < index < 8),
+            )
 
     write_dataset(tmp_path / "data", episodes(), space, action, task="mine")
     assert main(["data", "info", str(tmp_path / "data")]) == 0
@@ -186,11 +248,22 @@ def test_info_is_a_card_with_statistics_and_a_histogram(tmp_path, capsys):
     ("text", "space"),
     [
         ("Box(-1, 1, (3,))", spaces.Box(-1, 1, (3,))),
-        ('{"type": "Box", "dtype": "float32", "shape": [3], "low": -2, "high": 1}', spaces.Box(-2, 1, (3,))),
+        (
+            '{"type": "Box", "dtype": "float32", "shape": [3], "low": -2, "high": 1}',
+            spaces.Box(-2, 1, (3,)),
+        ),
     ],
 )
 def test_spaces_are_written_as_in_gymnasium_or_as_in_cards(tmp_path, text, space):
-    arguments = ["data", "import", str(d4rl_file(tmp_path)), "--output", str(tmp_path / "data"), "--action-space", text]
+    arguments = [
+        "data",
+        "import",
+        str(d4rl_file(tmp_path)),
+        "--output",
+        str(tmp_path / "data"),
+        "--action-space",
+        text,
+    ]
     assert main(arguments) == 0
     assert open_dataset(tmp_path / "data").action_space == space
 
@@ -208,7 +281,15 @@ def test_spaces_are_written_as_in_gymnasium_or_as_in_cards(tmp_path, text, space
     ],
 )
 def test_what_is_no_space_is_refused_and_not_evaluated(tmp_path, capsys, text):
-    arguments = ["data", "import", str(d4rl_file(tmp_path)), "--output", str(tmp_path / "data"), "--action-space", text]
+    arguments = [
+        "data",
+        "import",
+        str(d4rl_file(tmp_path)),
+        "--output",
+        str(tmp_path / "data"),
+        "--action-space",
+        text,
+    ]
     assert main(arguments) == 2
     assert "write Discrete(4), MultiDiscrete([8, 8]) or Box(-1, 1, (3,))" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
@@ -216,8 +297,16 @@ def test_what_is_no_space_is_refused_and_not_evaluated(tmp_path, capsys, text):
 
 def test_errors_say_what_is_allowed(tmp_path, capsys):
     assert main(["data", "inport"]) == 2
-    assert "did you mean 'import'? Verbs are: import, export, info, validate" in capsys.readouterr().err
-    assert main(["data", "import", str(tmp_path), "--output", str(tmp_path / "out"), "--format", "csv"]) == 2
+    assert (
+        "did you mean 'import'? Verbs are: import, export, info, validate"
+        in capsys.readouterr().err
+    )
+    assert (
+        main(
+            ["data", "import", str(tmp_path), "--output", str(tmp_path / "out"), "--format", "csv"]
+        )
+        == 2
+    )
     text = capsys.readouterr().err
     assert "there is no format 'csv'. Formats are arrays: " in text
     assert "d4rl: D4RL's HDF5" in text
@@ -231,6 +320,10 @@ def test_a_hostile_pickle_is_refused_from_the_command_line(tmp_path, capsys):
             return os.mkdir, (str(tmp_path / "ran"),)
 
     (tmp_path / "data.pkl").write_bytes(pickle.dumps([{"observations": Hostile()}]))
-    assert main(["data", "import", str(tmp_path / "data.pkl"), "--output", str(tmp_path / "out")]) == 2
-    assert "data.pkl is refused: it names posix.mkdir, which would be run" in capsys.readouterr().err
+    assert (
+        main(["data", "import", str(tmp_path / "data.pkl"), "--output", str(tmp_path / "out")]) == 2
+    )
+    assert (
+        "data.pkl is refused: it names posix.mkdir, which would be run" in capsys.readouterr().err
+    )
     assert [Path(name).name for name in os.listdir(tmp_path)] == ["data.pkl"]

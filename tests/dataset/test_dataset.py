@@ -37,7 +37,10 @@ OBSERVATIONS: dict[str, gymnasium.Space[Any]] = {
     "discrete": spaces.Discrete(4, start=-1),
     "multi-discrete": spaces.MultiDiscrete([2, 3]),
     "nested": spaces.Dict(
-        {"camera/left": spaces.Box(0, 255, (2, 2, 3), np.uint8), "body": spaces.Dict({"arm": VECTOR, "on": ACTIONS})}
+        {
+            "camera/left": spaces.Box(0, 255, (2, 2, 3), np.uint8),
+            "body": spaces.Dict({"arm": VECTOR, "on": ACTIONS}),
+        }
     ),
     "tuple": spaces.Tuple([VECTOR, spaces.MultiBinary(2)]),
 }
@@ -80,14 +83,18 @@ def repeating(frames: int, steps: int) -> Episode:
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (frames, 4, 5, 3), np.uint8)
     (template,) = recorded([steps], IMAGE)
-    return replace(template, observations={"observation": pictures[random.integers(frames, size=steps + 1)]})
+    return replace(
+        template, observations={"observation": pictures[random.integers(frames, size=steps + 1)]}
+    )
 
 
 def assert_equal(left: Episode, right: Episode) -> None:
     assert list(left.observations) == list(right.observations)
     pairs = [(leaf, right.observations[path]) for path, leaf in left.observations.items()]
     pairs += [(getattr(left, name), getattr(right, name)) for name in ("actions", "rewards")]
-    pairs += [(getattr(left, name), getattr(right, name)) for name in ("terminations", "truncations")]
+    pairs += [
+        (getattr(left, name), getattr(right, name)) for name in ("terminations", "truncations")
+    ]
     for one, other in pairs:
         assert one.dtype == other.dtype
         assert np.array_equal(one, other)
@@ -127,17 +134,27 @@ def test_what_is_written_is_read(
     episodes = recorded([3, 1, 5], observation_space, action_space)
     provenance = {"expert": "random", "seeds": [1, 2]}
     given_back = write_dataset(
-        tmp_path / "data", iter(episodes), observation_space, action_space, task="toy/3", provenance=provenance
+        tmp_path / "data",
+        iter(episodes),
+        observation_space,
+        action_space,
+        task="toy/3",
+        provenance=provenance,
     )
     for dataset in (given_back, open_dataset(tmp_path / "data")):
-        assert (dataset.observation_space, dataset.action_space) == (observation_space, action_space)
+        assert (dataset.observation_space, dataset.action_space) == (
+            observation_space,
+            action_space,
+        )
         assert (dataset.card["task"], dataset.card["provenance"]) == ("toy/3", provenance)
         assert (len(dataset), dataset.steps, dataset.path) == (3, 9, tmp_path / "data")
         for index, episode in enumerate(episodes):
             assert_equal(dataset.episode(index), episode)
         assert_equal(dataset.episode(-1), episodes[-1])
         np.testing.assert_array_equal(dataset.lengths, [3, 1, 5])
-        np.testing.assert_allclose(dataset.returns, [episode.total_return for episode in episodes], rtol=1e-6)
+        np.testing.assert_allclose(
+            dataset.returns, [episode.total_return for episode in episodes], rtol=1e-6
+        )
         sums = np.concatenate([returns_to_go(episode.rewards) for episode in episodes])
         np.testing.assert_array_equal(dataset.arrays["returns_to_go"], sums)
     assert os.listdir(tmp_path) == ["data"]
@@ -178,7 +195,9 @@ def test_statistics_are_those_of_all_observations(tmp_path: Path) -> None:
     assert [float(number[0]) for number in dataset.normalisation["constant"]] == [7, 1]
     returns = [episode.total_return for episode in episodes]
     assert dataset.card["returns"]["mean"] == pytest.approx(np.mean(returns), abs=1e-6)
-    assert dataset.card["returns"]["quantiles"]["0.5"] == pytest.approx(np.median(returns), abs=1e-6)
+    assert dataset.card["returns"]["quantiles"]["0.5"] == pytest.approx(
+        np.median(returns), abs=1e-6
+    )
     assert dataset.card["lengths"] == {"min": 2, "max": 9, "mean": 5}
     assert dataset.return_scale == pytest.approx(np.abs(returns).max(), rel=1e-6)
 
@@ -190,7 +209,9 @@ def test_statistics_keep_small_spreads_around_large_means(tmp_path: Path) -> Non
         episode.observations["observation"][:] = 1e9 + np.sin(number * 51 + np.arange(51))[:, None]
     dataset = write_dataset(tmp_path / "data", episodes, space, ACTIONS)
     expected = np.sin(np.arange(20 * 51)).std()
-    assert dataset.card["normalisation"]["observation"]["std"][0] == pytest.approx(expected, rel=1e-6)
+    assert dataset.card["normalisation"]["observation"]["std"][0] == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_returns_of_zero_have_scale_one(tmp_path: Path) -> None:
@@ -200,8 +221,12 @@ def test_returns_of_zero_have_scale_one(tmp_path: Path) -> None:
 
 
 def test_the_content_hash_is_that_of_the_data(tmp_path: Path) -> None:
-    one = write_dataset(tmp_path / "one", recorded([3, 4]), VECTOR, ACTIONS, provenance={"date": "today"})
-    two = write_dataset(tmp_path / "two", recorded([3, 4]), VECTOR, ACTIONS, provenance={"date": "tomorrow"})
+    one = write_dataset(
+        tmp_path / "one", recorded([3, 4]), VECTOR, ACTIONS, provenance={"date": "today"}
+    )
+    two = write_dataset(
+        tmp_path / "two", recorded([3, 4]), VECTOR, ACTIONS, provenance={"date": "tomorrow"}
+    )
     other = write_dataset(tmp_path / "other", recorded([3, 4], seed=1), VECTOR, ACTIONS)
     assert one.content_hash == two.content_hash != other.content_hash
 
@@ -232,7 +257,9 @@ def test_a_read_only_dataset_can_be_read(dataset: Dataset) -> None:
 @pytest.mark.parametrize("dtype", ["|b1", "|u1", "<i8", "<f4"])
 def test_headers_are_those_of_numpy(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
     with open(tmp_path / "header", "w+b") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": dtype, "fortran_order": False, "shape": shape}
+        )
         file.seek(0)
         assert array_header(np.dtype(dtype), shape) == file.read()
 
@@ -276,8 +303,14 @@ def changed(index: int, **changes: Any) -> list[Episode]:
     [
         ([], "no episode"),
         (changed(1, observations={"camera": np.zeros((4, 3))}), r"episode 1: it has the arrays"),
-        (changed(2, observations={"observation": np.zeros((4, 2), np.float32)}), "episode 2: .*shape"),
-        (changed(0, observations={"observation": np.full((4, 3), 11.0)}), "episode 0: .*outside the space"),
+        (
+            changed(2, observations={"observation": np.zeros((4, 2), np.float32)}),
+            "episode 2: .*shape",
+        ),
+        (
+            changed(0, observations={"observation": np.full((4, 3), 11.0)}),
+            "episode 0: .*outside the space",
+        ),
         (changed(1, observations={"observation": np.full((4, 3), np.nan)}), "episode 1: .*NaN"),
         (changed(1, actions=np.array([0, 1, 3])), "episode 1: actions: 1 of 3 numbers are outside"),
         (changed(1, actions=np.array([0.5, 1, 2])), "episode 1: actions: dtype is float64"),
@@ -285,7 +318,9 @@ def changed(index: int, **changes: Any) -> list[Episode]:
         (changed(1, rewards=np.full(3, 3e38, np.float32)), "episode 1: returns-to-go"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path: Path, episodes: list[Episode], message: str) -> None:
+def test_what_does_not_fit_is_refused_and_leaves_nothing(
+    tmp_path: Path, episodes: list[Episode], message: str
+) -> None:
     with pytest.raises(DatasetError, match=message):
         write_dataset(tmp_path / "new" / "data", episodes, VECTOR, ACTIONS)
     assert os.listdir(tmp_path) == []
@@ -309,7 +344,10 @@ def test_numbers_too_large_to_normalise_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_spaces_that_cannot_be_stored_are_refused(
-    tmp_path: Path, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any], message: str
+    tmp_path: Path,
+    observation_space: gymnasium.Space[Any],
+    action_space: gymnasium.Space[Any],
+    message: str,
 ) -> None:
     with pytest.raises(DatasetError, match=message):
         write_dataset(tmp_path / "data", recorded([2]), observation_space, action_space)
@@ -353,7 +391,9 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path: Path, error: type[BaseEx
 
 def test_a_killed_writer_leaves_no_dataset(tmp_path: Path) -> None:
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path / "data"), str(10**9)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, str(tmp_path / "data"), str(10**9)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert writer.stdout is not None
     for line in writer.stdout:
@@ -407,7 +447,14 @@ def sound() -> Path:
     """A small dataset that tests copy and damage."""
     folder = Path(tempfile.mkdtemp())
     space = spaces.Dict({"camera": spaces.Box(0, 255, (2, 2, 1), np.uint8), "state": VECTOR})
-    write_dataset(folder / "data", recorded([2, 3], space), space, ACTIONS, task="toy", provenance={"by": "test"})
+    write_dataset(
+        folder / "data",
+        recorded([2, 3], space),
+        space,
+        ACTIONS,
+        task="toy",
+        provenance={"by": "test"},
+    )
     return folder / "data"
 
 
@@ -470,7 +517,9 @@ def test_a_file_with_more_at_its_end_is_named(copy: Path, file: str) -> None:
         open_dataset(copy)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data(), file=st.sampled_from(FILES))
 def test_any_changed_byte_is_an_error_or_changes_nothing(data: st.DataObject, file: str) -> None:
     """Only bytes without meaning may change unnoticed, such as the last digit of a number that reads the same."""
@@ -496,7 +545,9 @@ def test_any_changed_byte_is_an_error_or_changes_nothing(data: st.DataObject, fi
 def test_every_flipped_bit_of_the_data_is_found(copy: Path, file: str) -> None:
     whole = (copy / file).read_bytes()
     for offset in range(128 if file.endswith("npy") else 0, len(whole), 11):
-        (copy / file).write_bytes(whole[:offset] + bytes([whole[offset] ^ 1 << offset % 8]) + whole[offset + 1 :])
+        (copy / file).write_bytes(
+            whole[:offset] + bytes([whole[offset] ^ 1 << offset % 8]) + whole[offset + 1 :]
+        )
         with pytest.raises(DatasetError, match=file):
             open_dataset(copy)
 
@@ -514,7 +565,9 @@ class Hostile:
 @every_file
 @pytest.mark.parametrize("verify", [True, False])
 @pytest.mark.parametrize("form", ["bare pickle", "object array", "zip of arrays"])
-def test_a_pickle_is_never_run(copy: Path, tmp_path: Path, file: str, verify: bool, form: str) -> None:
+def test_a_pickle_is_never_run(
+    copy: Path, tmp_path: Path, file: str, verify: bool, form: str
+) -> None:
     bait = tmp_path / "executed"
     objects = np.array([Hostile(bait)] * len(np.load(sound() / "actions.npy")), dtype=object)
     with open(copy / file, "wb") as stream:
@@ -542,7 +595,9 @@ def test_a_pickle_is_never_run(copy: Path, tmp_path: Path, file: str, verify: bo
     ],
 )
 @pytest.mark.parametrize("verify", [True, False])
-def test_another_array_is_refused(copy: Path, file: str, array: np.ndarray, message: str, verify: bool) -> None:
+def test_another_array_is_refused(
+    copy: Path, file: str, array: np.ndarray, message: str, verify: bool
+) -> None:
     np.save(copy / file, array)
     with pytest.raises(DatasetError, match=rf"{file}.*{message}"):
         open_dataset(copy, verify)
@@ -560,7 +615,9 @@ def test_another_array_is_refused(copy: Path, file: str, array: np.ndarray, mess
         ("truncations.npy", 2, True, "before its last step"),
     ],
 )
-def test_wrong_values_under_right_hashes_are_found(copy: Path, file: str, row: int, value: Any, message: str) -> None:
+def test_wrong_values_under_right_hashes_are_found(
+    copy: Path, file: str, row: int, value: Any, message: str
+) -> None:
     array = np.load(copy / file)
     array[row] = value
     np.save(copy / file, array)
@@ -570,7 +627,9 @@ def test_wrong_values_under_right_hashes_are_found(copy: Path, file: str, row: i
 
 
 @pytest.mark.parametrize("offsets", [[0, 0, 5], [0, 5, 2], [1, 2, 5], [0, 2, 6], [0, -1, 5]])
-def test_offsets_that_do_not_rise_to_the_end_are_found_without_hashes(copy: Path, offsets: list[int]) -> None:
+def test_offsets_that_do_not_rise_to_the_end_are_found_without_hashes(
+    copy: Path, offsets: list[int]
+) -> None:
     np.save(copy / "episode_offsets.npy", np.array(offsets))
     with pytest.raises(DatasetError, match=r"episode_offsets.npy must rise"):
         open_dataset(copy, verify=False)
@@ -589,11 +648,17 @@ def test_images_are_stored_once_each(tmp_path: Path) -> None:
     assert len(segment.frames["observation"]) == 5
     assert all(part.frames is segment.frames for part in segment.split(8))
     for row, (episode, start, length) in enumerate(zip(*plan, strict=True)):
-        seen = segment.frames["observation"][segment.observations["observation"][row, :length]].numpy()
-        assert np.array_equal(seen, episodes[episode].observations["observation"][start : start + length])
+        seen = segment.frames["observation"][
+            segment.observations["observation"][row, :length]
+        ].numpy()
+        assert np.array_equal(
+            seen, episodes[episode].observations["observation"][start : start + length]
+        )
 
 
-def test_a_writer_that_has_forgotten_a_frame_stores_it_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_writer_that_has_forgotten_a_frame_stores_it_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("rate.dataset.frames.REMEMBERED", 2)
     episode = repeating(5, 60)
     dataset = write_dataset(tmp_path / "data", [episode], IMAGE, ACTIONS)
@@ -611,7 +676,9 @@ def test_numbers_of_frames_that_do_not_exist_are_damage(tmp_path: Path) -> None:
     header = array_header(numbers.dtype, numbers.shape)
     (path / "observations" / "observation.npy").write_bytes(header + numbers.tobytes())
     record["sha256"] = hashlib.sha256(numbers.tobytes()).hexdigest()
-    (path / "card.json").write_text(seal({key: card[key] for key in card if "hash" not in key and "format" not in key}))
+    (path / "card.json").write_text(
+        seal({key: card[key] for key in card if "hash" not in key and "format" not in key})
+    )
     with pytest.raises(DatasetError, match="names frames that do not exist"):
         open_dataset(path)
 
@@ -626,8 +693,13 @@ def test_a_dataset_of_the_first_format_is_read(tmp_path: Path) -> None:
     card = json.loads((path / "card.json").read_text())
     del card["arrays"]["frames/observation"]
     facts = {"file": layout.file, "dtype": layout.dtype.str, "shape": list(images.shape)}
-    card["arrays"]["observations/observation"] = facts | {"sha256": hashlib.sha256(images.tobytes()).hexdigest()}
-    old = {"format_version": 1, **{key: card[key] for key in card if "hash" not in key and "format" not in key}}
+    card["arrays"]["observations/observation"] = facts | {
+        "sha256": hashlib.sha256(images.tobytes()).hexdigest()
+    }
+    old = {
+        "format_version": 1,
+        **{key: card[key] for key in card if "hash" not in key and "format" not in key},
+    }
     (path / "card.json").write_text(seal(old))
     assert_equal(open_dataset(path).episode(0), episode)
 
@@ -639,17 +711,26 @@ CAMERA = {"type": "Box", "dtype": "uint8", "shape": [2, 2, 1], "low": 0, "high":
     ("changes", "message"),
     [
         ({"observation_space": CAMERA}, "lists the arrays"),
-        ({"observation_space": {"type": "Dict", "spaces": {"camera": CAMERA, "state": CAMERA}}}, "lists the arrays"),
+        (
+            {"observation_space": {"type": "Dict", "spaces": {"camera": CAMERA, "state": CAMERA}}},
+            "lists the arrays",
+        ),
         ({"observation_space": {"type": "Magic"}}, "unknown kind of space"),
         ({"action_space": {"type": "Tuple", "spaces": [CAMERA]}}, "actions must be one array"),
-        ({"action_space": {"type": "Discrete", "n": 3, "start": 0, "dtype": "int32"}}, "need 'actions'"),
+        (
+            {"action_space": {"type": "Discrete", "n": 3, "start": 0, "dtype": "int32"}},
+            "need 'actions'",
+        ),
         ({"steps": 6}, "need 'observations/camera'"),
         ({"steps": 10**30}, "need 'observations/camera'"),
         ({"episodes": 0, "steps": 0}, "counts 0 episodes"),
         ({"episodes": "2"}, "'episodes' is missing or of the wrong type"),
         ({"normalisation": {}}, "'normalisation' needs"),
         ({"normalisation": {"state": {"mean": [0, 0], "std": [1, 1]}}}, "'normalisation' needs"),
-        ({"normalisation": {"state": {"mean": [0, 0, 0], "std": [1, 1, -1]}}}, "'normalisation' needs"),
+        (
+            {"normalisation": {"state": {"mean": [0, 0, 0], "std": [1, 1, -1]}}},
+            "'normalisation' needs",
+        ),
         ({"normalisation": {"state": [1]}}, "'normalisation' is damaged"),
     ],
 )
@@ -699,7 +780,9 @@ def test_file_names_of_strange_leaves_stay_inside(tmp_path: Path) -> None:
     space = spaces.Dict(dict.fromkeys(("..", "../up", "", "a b", "ü", "CON:", "x" * 100), VECTOR))
     layouts = array_layouts(space, ACTIONS)
     folder = tmp_path / "data"
-    assert all((folder / layout.file).resolve().is_relative_to(folder) for layout in layouts.values())
+    assert all(
+        (folder / layout.file).resolve().is_relative_to(folder) for layout in layouts.values()
+    )
     dataset = write_dataset(folder, recorded([2], space), space, ACTIONS)
     assert list(dataset.episode(0).observations) == list(leaves(space))
 
@@ -713,9 +796,19 @@ def memory_dataset(lengths: tuple[int, ...]) -> Dataset:
     space = spaces.Box(-np.inf, np.inf, (2,))
     episodes = []
     for index, steps in enumerate(lengths):
-        where = np.stack([np.full(steps + 1, index + 1), np.arange(steps + 1)], 1).astype(np.float32)
+        where = np.stack([np.full(steps + 1, index + 1), np.arange(steps + 1)], 1).astype(
+            np.float32
+        )
         ends = np.arange(steps) == steps - 1
-        episodes.append(Episode({"observation": where}, where[:-1, 1] + 1, where[:-1, 1], ends, np.zeros(steps, bool)))
+        episodes.append(
+            Episode(
+                {"observation": where},
+                where[:-1, 1] + 1,
+                where[:-1, 1],
+                ends,
+                np.zeros(steps, bool),
+            )
+        )
     with tempfile.TemporaryDirectory() as folder:
         actions = spaces.Box(0.0, np.inf, ())
         return write_dataset(Path(folder) / "data", episodes, space, actions)
@@ -726,7 +819,9 @@ relaxed = settings(max_examples=60, deadline=None)
 
 
 @relaxed
-@given(lengths=LENGTHS, window=st.integers(1, 8), batch_size=st.integers(1, 9), seed=st.integers(0, 5))
+@given(
+    lengths=LENGTHS, window=st.integers(1, 8), batch_size=st.integers(1, 9), seed=st.integers(0, 5)
+)
 def test_strides_cover_each_step_once_in_order(
     lengths: tuple[int, ...], window: int, batch_size: int, seed: int
 ) -> None:
@@ -735,7 +830,9 @@ def test_strides_cover_each_step_once_in_order(
     windows = sum(-(-length // window) for length in lengths)
     assert batches.batches_per_epoch == -(-windows // batch_size)
     plans = [batches.plan(step) for step in range(batches.batches_per_epoch)]
-    episodes, starts, sizes = (np.concatenate(parts)[:windows] for parts in zip(*plans, strict=True))
+    episodes, starts, sizes = (
+        np.concatenate(parts)[:windows] for parts in zip(*plans, strict=True)
+    )
     for index, length in enumerate(lengths):
         mine = np.flatnonzero(episodes == index)
         mine = mine[np.argsort(starts[mine])]
@@ -769,7 +866,12 @@ def test_batches_depend_on_seed_and_step_alone(
 
 
 @relaxed
-@given(lengths=LENGTHS, window=st.integers(1, 8), batch_size=st.integers(1, 9), epochs=st.integers(1, 4))
+@given(
+    lengths=LENGTHS,
+    window=st.integers(1, 8),
+    batch_size=st.integers(1, 9),
+    epochs=st.integers(1, 4),
+)
 def test_each_epoch_visits_each_window_once(
     lengths: tuple[int, ...], window: int, batch_size: int, epochs: int
 ) -> None:
@@ -777,14 +879,22 @@ def test_each_epoch_visits_each_window_once(
     for sampling in ("first", "random"):
         batches = Batches(dataset, batch_size, window, sampling, 0)
         steps = -(-len(lengths) * epochs // batch_size)
-        visited = np.concatenate([batches.plan(step)[0] for step in range(steps)])[: len(lengths) * epochs]
+        visited = np.concatenate([batches.plan(step)[0] for step in range(steps)])[
+            : len(lengths) * epochs
+        ]
         for epoch in visited.reshape(epochs, len(lengths)):
             assert sorted(epoch) == list(range(len(lengths)))
 
 
 @relaxed
-@given(lengths=LENGTHS, window=st.integers(1, 8), sampling=st.sampled_from(["first", "stride", "random"]))
-def test_segments_hold_their_windows_and_padding_is_zero(lengths: tuple[int, ...], window: int, sampling: Any) -> None:
+@given(
+    lengths=LENGTHS,
+    window=st.integers(1, 8),
+    sampling=st.sampled_from(["first", "stride", "random"]),
+)
+def test_segments_hold_their_windows_and_padding_is_zero(
+    lengths: tuple[int, ...], window: int, sampling: Any
+) -> None:
     dataset = memory_dataset(lengths)
     batches = Batches(dataset, 8, window, sampling, 3)
     for step in range(3):
@@ -803,7 +913,9 @@ def test_segments_hold_their_windows_and_padding_is_zero(lengths: tuple[int, ...
                 "mask": np.ones(size, bool),
             }
             pairs = [(getattr(segment, name), value) for name, value in expected.items()]
-            pairs.append((segment.observations["observation"], episode.observations["observation"][here]))
+            pairs.append(
+                (segment.observations["observation"], episode.observations["observation"][here])
+            )
             for tensor, value in pairs:
                 assert tensor[row, :size].numpy().dtype == value.dtype
                 np.testing.assert_array_equal(tensor[row, :size].numpy(), value)
@@ -814,7 +926,9 @@ def test_segments_hold_their_windows_and_padding_is_zero(lengths: tuple[int, ...
 def test_segments_of_every_space(tmp_path: Path, observation_space: gymnasium.Space[Any]) -> None:
     episodes = recorded([3, 1, 5], observation_space)
     dataset = write_dataset(tmp_path / "data", episodes, observation_space, ACTIONS)
-    segment = Batches(dataset, 3, 4, "first", 0).load(np.array([2, 0, 1]), np.array([1, 0, 0]), np.array([4, 3, 1]))
+    segment = Batches(dataset, 3, 4, "first", 0).load(
+        np.array([2, 0, 1]), np.array([1, 0, 0]), np.array([4, 3, 1])
+    )
     for path, leaf in segment.observations.items():
         np.testing.assert_array_equal(leaf[0].numpy(), episodes[2].observations[path][1:5])
         np.testing.assert_array_equal(leaf[1, :3].numpy(), episodes[0].observations[path][:3])
@@ -862,7 +976,15 @@ def test_batches_refuse(change: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "windows", [([0], [0], [4]), ([0], [-1], [1]), ([0], [0], [0]), ([2], [0], [1]), ([], [], []), ([0], [0, 0], [1])]
+    "windows",
+    [
+        ([0], [0], [4]),
+        ([0], [-1], [1]),
+        ([0], [0], [0]),
+        ([2], [0], [1]),
+        ([], [], []),
+        ([0], [0, 0], [1]),
+    ],
 )
 def test_windows_outside_their_episode_are_refused(windows: tuple[list[int], ...]) -> None:
     batches = Batches(memory_dataset((3, 4)), 2, 2, "first", 0)

@@ -17,7 +17,11 @@ from rate.dataset.card import array_header, seal
 from rate.dataset.validate import blockiness, quietness
 from rate.episode import Episode
 
-VECTOR, IMAGE, ARM = spaces.Box(-5, 5, (3,)), spaces.Box(0, 255, (64, 96, 3), np.uint8), spaces.Box(-1, 1, (2,))
+VECTOR, IMAGE, ARM = (
+    spaces.Box(-5, 5, (3,)),
+    spaces.Box(0, 255, (64, 96, 3), np.uint8),
+    spaces.Box(-1, 1, (2,)),
+)
 LENGTHS = (9, 12, 7, 10, 11, 8)
 
 
@@ -26,10 +30,16 @@ def recorded(index, steps, space=VECTOR, action=ARM, **changes):
     rng = np.random.default_rng(index)
     ends = np.arange(steps) == steps - 1
     image = space.dtype == np.uint8
-    seen = scenery(rng, steps + 1) if image else rng.uniform(-4, 4, (steps + 1, *space.shape)).astype(np.float32)
+    seen = (
+        scenery(rng, steps + 1)
+        if image
+        else rng.uniform(-4, 4, (steps + 1, *space.shape)).astype(np.float32)
+    )
     fields = {
         "observations": {"observation": seen},
-        "actions": rng.integers(0, 3, steps) if isinstance(action, spaces.Discrete) else rng.uniform(-1, 1, (steps, 2)),
+        "actions": rng.integers(0, 3, steps)
+        if isinstance(action, spaces.Discrete)
+        else rng.uniform(-1, 1, (steps, 2)),
         "rewards": rng.normal(size=steps),
         "terminations": ends & (index % 2 == 0),
         "truncations": ends & (index % 2 == 1),
@@ -78,7 +88,10 @@ def episodes(space=VECTOR, action=ARM, lengths=LENGTHS, **changes):
 )
 def test_sound_data_give_nothing(tmp_path, capsys, space, action):
     write_dataset(tmp_path / "data", episodes(space, action), space, action)
-    assert validated(capsys, tmp_path / "data") == (0, f"{tmp_path / 'data'}: 0 errors, 0 warnings\n")
+    assert validated(capsys, tmp_path / "data") == (
+        0,
+        f"{tmp_path / 'data'}: 0 errors, 0 warnings\n",
+    )
 
 
 def test_pixel_art_is_not_taken_for_jpeg(tmp_path, capsys):
@@ -89,7 +102,8 @@ def test_pixel_art_is_not_taken_for_jpeg(tmp_path, capsys):
         tiles = np.kron(rng.integers(0, 6, (steps + 1, 8, 12)), np.ones((1, 8, 8), int)) * 40
         tiles[:, ::8], tiles[:, :, ::8] = 100, 100
         return {
-            "observation": np.repeat(tiles[..., None], 3, -1).astype(np.uint8) + rng.integers(0, 3, 3).astype(np.uint8)
+            "observation": np.repeat(tiles[..., None], 3, -1).astype(np.uint8)
+            + rng.integers(0, 3, 3).astype(np.uint8)
         }
 
     write_dataset(tmp_path / "data", episodes(IMAGE, observations=seen), IMAGE, ARM)
@@ -129,16 +143,25 @@ TERMINATED = {"terminations": at_the_end, "truncations": never}
 TRUNCATED = {"terminations": never, "truncations": at_the_end}
 BAD = {
     "constant": ({"observations": constant}, r"1 of 3 channels \(1\) never changes"),
-    "constant colour": ({"space": IMAGE, "observations": without_red}, r"1 of 3 channels \(0\) never changes"),
+    "constant colour": (
+        {"space": IMAGE, "observations": without_red},
+        r"1 of 3 channels \(0\) never changes",
+    ),
     "no reward": ({"rewards": lambda index, steps: np.zeros(steps)}, "rewards: all are 0"),
     "narrow": (
         {"actions": lambda index, steps: np.linspace(0, 0.01, 2 * steps).reshape(steps, 2)},
         "less than a tenth",
     ),
-    "unbounded": ({"action": spaces.Box(-np.inf, np.inf, (2,))}, "no bounds; those recorded reach from -0.9"),
+    "unbounded": (
+        {"action": spaces.Box(-np.inf, np.inf, (2,))},
+        "no bounds; those recorded reach from -0.9",
+    ),
     "never taken": ({"action": spaces.Discrete(5)}, r"2 of 5 are never taken: \[3, 4\]"),
     "lossy": ({"space": IMAGE, "observations": lossy}, "as JPEG leaves images"),
-    "ragged": ({"lengths": (9, 9, 9, 4, 9, 5), **NEITHER}, "2 of 6 episodes are shorter than the 9 steps of most"),
+    "ragged": (
+        {"lengths": (9, 9, 9, 4, 9, 5), **NEITHER},
+        "2 of 6 episodes are shorter than the 9 steps of most",
+    ),
     "single": ({"lengths": (9, 1, 7, 1)}, "2 of 4 episodes have a single step"),
     "cut": (NEITHER, "6 of 6 episodes end in neither"),
     "time limit": ({"lengths": (9, 9, 9), **TERMINATED}, "time limit recorded as a termination"),
@@ -161,7 +184,12 @@ def test_each_fault_is_found(tmp_path, capsys, name):
 @pytest.mark.parametrize("copies", [2, 12])
 def test_repeated_episodes_are_found(tmp_path, capsys, copies):
     repeated = [recorded(0, 9) for _ in range(copies)]
-    write_dataset(tmp_path / "data", [*repeated, *(recorded(index, 8 + index) for index in (1, 2, 3))], VECTOR, ARM)
+    write_dataset(
+        tmp_path / "data",
+        [*repeated, *(recorded(index, 8 + index) for index in (1, 2, 3))],
+        VECTOR,
+        ARM,
+    )
     found, text = validated(capsys, tmp_path / "data")
     assert found == 0
     assert f"warning: {copies - 1} of {copies + 3} episodes repeat another one" in text
@@ -186,13 +214,20 @@ def forge(path, name, change):
 @pytest.mark.parametrize(
     ("name", "place", "value", "message"),
     [
-        ("observations/observation", (3, 1), np.nan, "observations/observation: 1 numbers are NaN or infinite"),
+        (
+            "observations/observation",
+            (3, 1),
+            np.nan,
+            "observations/observation: 1 numbers are NaN or infinite",
+        ),
         ("rewards", 5, np.inf, "rewards: 1 numbers are NaN or infinite"),
         ("actions", (2, 0), 1.5, "actions: 1 of 114 numbers are outside the space"),
         ("terminations", 3, True, "terminations.npy ends an episode before its last step"),
     ],
 )
-def test_what_only_a_faulty_writer_could_write_is_found(tmp_path, capsys, name, place, value, message):
+def test_what_only_a_faulty_writer_could_write_is_found(
+    tmp_path, capsys, name, place, value, message
+):
     write_dataset(tmp_path / "data", episodes(), VECTOR, ARM)
     forge(tmp_path / "data", name, lambda array: array.__setitem__(place, value))
     status, text = validated(capsys, tmp_path / "data")

@@ -32,7 +32,13 @@ from rate.tasks.lookup import find
 PNG = b"\x89PNG\r\n\x1a\n"
 K = 3
 TASK = find("recall/12")
-SMALL: dict[str, object] = {"segment_length": K, "segments": 3, "width": 16, "dropout": 0.0, "attention_dropout": 0.0}
+SMALL: dict[str, object] = {
+    "segment_length": K,
+    "segments": 3,
+    "width": 16,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+}
 MODELS: dict[str, dict[str, object]] = {
     "rate": {"memory_tokens": 2},
     "dt": {},
@@ -68,11 +74,15 @@ def test_attention_rows_add_up_to_one_and_hide_what_the_mask_hides(name):
     config = policy.config
     for number, found in enumerate(maps):
         length, times = found.weights.shape[-2:]
-        torch.testing.assert_close(found.weights.sum(-1), torch.ones(2, 2, length), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            found.weights.sum(-1), torch.ones(2, 2, length), atol=1e-5, rtol=0
+        )
         tokens = len(config.tokens) * (K if number < 3 else 2)
         write = config.memory_tokens if number < 3 else 0
         past = times - config.memory_tokens - tokens - write
-        mask = segment_mask(past, config.memory_tokens, tokens, write, False, bool(config.context_segments))
+        mask = segment_mask(
+            past, config.memory_tokens, tokens, write, False, bool(config.context_segments)
+        )
         assert ((found.weights == 0) == (mask < 0)).all()
 
 
@@ -86,8 +96,14 @@ def test_attention_maps_give_the_outputs_of_the_model_itself(name):
     [layer] = backbone.layers
     assert isinstance(layer, Layer)
     memory = policy.initial_memory(1)
-    values = {"return_to_go": segment.returns_to_go, "observation": segment.observations, "action": segment.actions}
-    tokens = torch.stack([policy.encoders[part](values[part]) for part in policy.tokens], 2).flatten(1, 2)
+    values = {
+        "return_to_go": segment.returns_to_go,
+        "observation": segment.observations,
+        "action": segment.actions,
+    }
+    tokens = torch.stack(
+        [policy.encoders[part](values[part]) for part in policy.tokens], 2
+    ).flatten(1, 2)
     inputs = torch.cat([memory[0], tokens, memory[0]], 1)
     normal = layer.attention_input(inputs)
     [found] = attention_maps(policy, [segment])
@@ -95,7 +111,9 @@ def test_attention_maps_give_the_outputs_of_the_model_itself(name):
     hidden = layer.finish(inputs, normal, attended)
     expected, _ = backbone(tokens, memory)
     read = memory[0].shape[1]
-    torch.testing.assert_close(hidden[:, read : read + tokens.shape[1]], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        hidden[:, read : read + tokens.shape[1]], expected, atol=1e-5, rtol=0
+    )
 
 
 def test_attention_maps_are_computed_from_scratch_the_same():
@@ -105,8 +123,14 @@ def test_attention_maps_are_computed_from_scratch_the_same():
     backbone = policy.backbone
     assert isinstance(backbone, MemoryTransformer)
     attention = backbone.layers[0].attention
-    values = {"return_to_go": segment.returns_to_go, "observation": segment.observations, "action": segment.actions}
-    tokens = torch.stack([policy.encoders[part](values[part]) for part in policy.tokens], 2).flatten(1, 2)
+    values = {
+        "return_to_go": segment.returns_to_go,
+        "observation": segment.observations,
+        "action": segment.actions,
+    }
+    tokens = torch.stack(
+        [policy.encoders[part](values[part]) for part in policy.tokens], 2
+    ).flatten(1, 2)
     query, keys, _ = attention.project(tokens)
     length = tokens.shape[1]
     scores = torch.full((2, length, length), -torch.inf)
@@ -157,7 +181,9 @@ def test_other_models_have_no_maps():
 
 
 def test_released_weights_can_be_looked_at():
-    config = ReleasedConfig(**{**SMALL, "layers": 2, "heads": 2, "head_width": 8, "memory_tokens": 2})  # type: ignore[arg-type]
+    config = ReleasedConfig(
+        **{**SMALL, "layers": 2, "heads": 2, "head_width": 8, "memory_tokens": 2}
+    )  # type: ignore[arg-type]
     policy = Policy(TASK.observation_space, TASK.action_space, config).eval()
     found = attention_maps(policy, segments_of(policy))[1]
     torch.testing.assert_close(found.weights.sum(-1), torch.ones(2, 2, 13), atol=1e-5, rtol=0)
@@ -173,7 +199,9 @@ def test_what_is_traced_is_what_whole_segments_write(name):
     agent = Traced(policy, 1.0, parts, [K, 2 * K])
     task = replace(TASK, horizon=3 * K)
     episodes = list(rollout(agent, task, [5, 6, 7], parallel=2))
-    assert set(agent.kept) == {(part, seed, step) for part in parts for seed in (5, 6, 7) for step in (K, 2 * K)}
+    assert set(agent.kept) == {
+        (part, seed, step) for part in parts for seed in (5, 6, 7) for step in (K, 2 * K)
+    }
     for episode in episodes:
         memory = policy.initial_memory(1)
         for number, segment in enumerate(as_segment(episode, 1.0).split(K)[:2]):
@@ -196,7 +224,11 @@ def test_the_probe_finds_a_cue_in_wide_memory(labels):
     memory += np.eye(labels)[cues] @ random.normal(size=(labels, 300))
     found = decode(memory, cues)
     assert found is not None
-    assert (found.value > 0.95, found.episodes, found.chance) == (True, 90, pytest.approx(1 / labels))
+    assert (found.value > 0.95, found.episodes, found.chance) == (
+        True,
+        90,
+        pytest.approx(1 / labels),
+    )
 
 
 def test_the_probe_is_at_chance_on_noise_and_on_nothing():
@@ -220,7 +252,12 @@ def test_the_probe_needs_several_episodes_of_each_cue():
 
 @pytest.mark.parametrize(
     ("successes", "trials", "interval"),
-    [(5, 10, (0.2366, 0.7634)), (0, 10, (0.0, 0.2775)), (10, 10, (0.7225, 1.0)), (81, 263, (0.2553, 0.3662))],
+    [
+        (5, 10, (0.2366, 0.7634)),
+        (0, 10, (0.0, 0.2775)),
+        (10, 10, (0.7225, 1.0)),
+        (81, 263, (0.2553, 0.3662)),
+    ],
 )
 def test_wilson_intervals(successes, trials, interval):
     assert wilson_interval(successes, trials) == pytest.approx(interval, abs=1e-4)
@@ -248,7 +285,9 @@ def test_principal_components_are_those_of_the_singular_values():
 
 @pytest.fixture
 def run(trained, tmp_path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("inspect*")))
+    return Path(
+        shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("inspect*"))
+    )
 
 
 def test_an_inspection_ends_up_in_the_report(run, capsys, monkeypatch):
@@ -271,7 +310,13 @@ def test_an_inspection_ends_up_in_the_report(run, capsys, monkeypatch):
     assert all((run / name).read_bytes().startswith(PNG) for name in files)
     assert [entry["step"] for entry in found["decoding"]["memory"]] == [0, 4, 8]
     assert found["decoding"]["memory"][0]["value"] == 0.5
-    assert [entry["strength"] for entry in found["noise_by_strength"]["memory"]] == [0, 0.25, 0.5, 0.75, 1]
+    assert [entry["strength"] for entry in found["noise_by_strength"]["memory"]] == [
+        0,
+        0.25,
+        0.5,
+        0.75,
+        1,
+    ]
     html, text = (run / "report.html").read_text(), (run / "report.md").read_text()
     assert html.count("data:image/png") > len(files)  # and at least the training curves
     assert all(f"({name})" in text for name in files)
@@ -280,12 +325,16 @@ def test_an_inspection_ends_up_in_the_report(run, capsys, monkeypatch):
 
 def test_an_inspection_can_go_elsewhere_and_is_the_same_each_time(run, tmp_path):
     before = {path.name: path.read_bytes() for path in run.iterdir()}
-    first, second = (rate.inspect(run, "recall/9", episodes=10, output=tmp_path / name) for name in ("a", "b"))
+    first, second = (
+        rate.inspect(run, "recall/9", episodes=10, output=tmp_path / name) for name in ("a", "b")
+    )
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     assert {path.name for path in first.iterdir()} == {path.name for path in second.iterdir()}
     for path in first.glob("*.png"):
         assert path.read_bytes() == (second / path.name).read_bytes(), path.name
-    one, other = (json.loads((folder / "inspection.json").read_text()) for folder in (first, second))
+    one, other = (
+        json.loads((folder / "inspection.json").read_text()) for folder in (first, second)
+    )
     assert {**one, "date": ""} == {**other, "date": ""}
 
 
@@ -312,13 +361,18 @@ def test_what_cannot_be_found_is_noted(trained):
 @pytest.mark.parametrize("name", [*names(), "cached"])
 def test_every_model_can_be_inspected(name):
     findings = Inspection(policy_of(name), TASK, range(12)).findings()
-    assert len(findings.pictures) + 2 * len(findings.notes) in (4, 5)  # no maps: two pictures fewer; no memory: none
+    assert len(findings.pictures) + 2 * len(findings.notes) in (
+        4,
+        5,
+    )  # no maps: two pictures fewer; no memory: none
     assert all(png.startswith(PNG) for png, _ in findings.pictures.values())
 
 
 def test_scores_that_are_not_shares_can_be_inspected(trained):
     policy, _ = load_policy(trained)
-    task = replace(TASK, score=lambda total, length: 10 * total + length, metric="points", reference={})
+    task = replace(
+        TASK, score=lambda total, length: 10 * total + length, metric="points", reference={}
+    )
     findings = Inspection(policy, task, range(6)).findings()
     assert "inspect-noise.png" in findings.pictures
     assert findings.numbers["untouched"]["value"] >= 12
@@ -347,9 +401,20 @@ def test_a_run_whose_data_is_gone_needs_a_task(run):
         rate.inspect(run, episodes=4)
 
 
-@pytest.mark.parametrize("content", [{"figures": [{"file": "../secret.png", "caption": ""}]}, {"table": [["a"]]}, {}])
+@pytest.mark.parametrize(
+    "content", [{"figures": [{"file": "../secret.png", "caption": ""}]}, {"table": [["a"]]}, {}]
+)
 def test_a_damaged_inspection_is_a_speaking_error(run, content):
-    whole = {"task": "recall/12", "checkpoint": "last", "episodes": 4, "notes": [], "figures": [], "table": []}
+    whole = {
+        "task": "recall/12",
+        "checkpoint": "last",
+        "episodes": 4,
+        "notes": [],
+        "figures": [],
+        "table": [],
+    }
     (run / "inspection.json").write_text(json.dumps({**whole, **content} if content else {}))
-    with pytest.raises(ReportError, match=r"inspection.json cannot be shown .* run rate inspect again"):
+    with pytest.raises(
+        ReportError, match=r"inspection.json cannot be shown .* run rate inspect again"
+    ):
         report(run)

@@ -27,13 +27,17 @@ def by_definition(attention: RelativeAttention, tensors: dict[str, Tensor], mask
     distance = torch.arange(times - length, times)[:, None] - torch.arange(times)
     frequencies = 10000.0 ** (-torch.arange(0, WIDTH, 2) / WIDTH)
     angles = distance[..., None] * frequencies
-    relative = attention.position(torch.cat([angles.sin(), angles.cos()], -1)).unflatten(-1, (HEADS, HEAD_WIDTH))
+    relative = attention.position(torch.cat([angles.sin(), angles.cos()], -1)).unflatten(
+        -1, (HEADS, HEAD_WIDTH)
+    )
     scores = torch.einsum("bhid,bhjd->bhij", query + tensors["u"], keys)
     scores = scores + torch.einsum("bhid,ijhd->bhij", query + tensors["v"], relative)
     return (scores * HEAD_WIDTH**-0.5 + mask).softmax(-1) @ tensors["values"]
 
 
-@pytest.mark.parametrize(("length", "times", "blocks"), [(7, 7, ()), (6, 9, (2, 4)), (3, 20, (1,)), (1, 1, ())])
+@pytest.mark.parametrize(
+    ("length", "times", "blocks"), [(7, 7, ()), (6, 9, (2, 4)), (3, 20, (1,)), (1, 1, ())]
+)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_factored_scores_are_those_of_the_definition(
     length: int, times: int, blocks: tuple[int, ...], bidirectional: bool
@@ -44,8 +48,17 @@ def test_factored_scores_are_those_of_the_definition(
         allowed = allowed.tril(times - length)
     mask = torch.zeros(length, times).masked_fill(~allowed, -torch.inf)
     here = slice(times - length, times)
-    rotated = attention.rotate(tensors["query"] + tensors["v"], positions.sin[here], positions.cos[here])
-    arguments = (tensors["query"] + tensors["u"], rotated, tensors["keys"], tensors["values"], positions.table, mask)
+    rotated = attention.rotate(
+        tensors["query"] + tensors["v"], positions.sin[here], positions.cos[here]
+    )
+    arguments = (
+        tensors["query"] + tensors["u"],
+        rotated,
+        tensors["keys"],
+        tensors["values"],
+        positions.table,
+        mask,
+    )
     expected = by_definition(attention, tensors, mask)
     torch.testing.assert_close(attention.attend_few(*arguments), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(
@@ -64,7 +77,9 @@ def test_backward_pass_against_finite_differences(dropout: float) -> None:
     length, times, bounds = 5, 7, (0, 2, 4, 5)
     table = torch.randn(times, 6, dtype=torch.float64)
     mask = torch.zeros(length, times, dtype=torch.float64)
-    mask = mask.masked_fill(torch.ones(length, times).tril(times - length) == 0, -torch.inf).expand(2, -1, -1)
+    mask = mask.masked_fill(torch.ones(length, times).tril(times - length) == 0, -torch.inf).expand(
+        2, -1, -1
+    )
 
     def attend(*tensors: Tensor) -> Tensor:
         torch.manual_seed(2)  # the same weights are dropped at every evaluation
@@ -84,12 +99,18 @@ def test_blocks_equal_fused_attention_and_its_gradients() -> None:
     ours = BlockwiseAttention.apply(*tensors, table, mask.expand(3, -1, -1), (0, 64, 100), 0.5, 0.0)
     queries = torch.cat([content, rotated], -1)
     fused = F.scaled_dot_product_attention(
-        queries, torch.cat([keys, table.expand(3, -1, -1)], -1), F.pad(values, (0, 6)), mask, scale=0.5
+        queries,
+        torch.cat([keys, table.expand(3, -1, -1)], -1),
+        F.pad(values, (0, 6)),
+        mask,
+        scale=0.5,
     )[..., :4]
     torch.testing.assert_close(ours, fused, atol=1e-5, rtol=0)
     upstream = torch.randn_like(ours)
     for mine, other in zip(
-        torch.autograd.grad(ours, tensors, upstream), torch.autograd.grad(fused, tensors, upstream), strict=True
+        torch.autograd.grad(ours, tensors, upstream),
+        torch.autograd.grad(fused, tensors, upstream),
+        strict=True,
     ):
         torch.testing.assert_close(mine, other, atol=1e-5, rtol=0)
 
@@ -112,6 +133,8 @@ def test_autocast_trains_in_float32_inside() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         query, keys, values = attention.project(x)
         rotated = attention.rotate(query + tensors["v"], positions.sin, positions.cos)
-        out = attention.attend(query + tensors["u"], rotated, keys, values, positions.table, torch.zeros(6, 6))
+        out = attention.attend(
+            query + tensors["u"], rotated, keys, values, positions.table, torch.zeros(6, 6)
+        )
     out.sum().backward()
     assert attention.query_key_value.weight.grad is not None

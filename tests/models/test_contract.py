@@ -68,7 +68,10 @@ every_model = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.ke
 
 
 def policy_of(
-    config: ModelConfig, observations: gymnasium.Space = OBSERVATIONS, actions: gymnasium.Space = ACTIONS, seed: int = 0
+    config: ModelConfig,
+    observations: gymnasium.Space = OBSERVATIONS,
+    actions: gymnasium.Space = ACTIONS,
+    seed: int = 0,
 ) -> Policy:
     torch.manual_seed(seed)
     return Policy(observations, actions, config).eval()
@@ -85,12 +88,15 @@ def episode(
     for number, space in enumerate((observations, actions)):
         space.seed(seed + number)
     rewards = np.random.default_rng(seed).normal(size=(batch, steps)).astype(np.float32)
-    leaves = [[flatten(observations, observations.sample()) for _ in range(steps)] for _ in range(batch)]
+    leaves = [
+        [flatten(observations, observations.sample()) for _ in range(steps)] for _ in range(batch)
+    ]
     chosen = np.array([[actions.sample() for _ in range(steps)] for _ in range(batch)])
     target = rewards.sum(1, keepdims=True)
     return Segment(
         observations={
-            path: torch.from_numpy(np.array([[step[path] for step in row] for row in leaves])) for path in leaves[0][0]
+            path: torch.from_numpy(np.array([[step[path] for step in row] for row in leaves]))
+            for path in leaves[0][0]
         },
         actions=torch.from_numpy(chosen),
         rewards=torch.from_numpy(rewards),
@@ -122,7 +128,9 @@ def stepwise(policy: Policy, steps: Segment) -> torch.Tensor:
     for step in range(steps.steps):
         observations = {path: leaf[:, step].numpy() for path, leaf in steps.observations.items()}
         rewards = steps.rewards[:, step - 1].numpy() if step else np.zeros(len(steps))
-        value = observations["observation"] if list(observations) == ["observation"] else observations
+        value = (
+            observations["observation"] if list(observations) == ["observation"] else observations
+        )
         outputs.append(actor.outputs(value, rewards))
         actor.actions = steps.actions[:, step].numpy()
     return torch.stack(outputs, 1)
@@ -133,7 +141,9 @@ def stepwise(policy: Policy, steps: Segment) -> torch.Tensor:
 def test_stepwise_equals_forward(config: ModelConfig, batch: int) -> None:
     policy = policy_of(config)
     steps = episode(3 * config.segment_length + 2, batch)
-    torch.testing.assert_close(stepwise(policy, steps), teacher_forced(policy, steps), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        stepwise(policy, steps), teacher_forced(policy, steps), atol=1e-5, rtol=0
+    )
 
 
 @every_model
@@ -174,7 +184,9 @@ def test_causality(config: ModelConfig) -> None:
     steps.actions[:, at] = (steps.actions[:, at] + 1) % 3
     steps.observations["observation"][:, at + 1 :] += 1.0
     steps.returns_to_go[:, at + 1 :] += 1.0
-    torch.testing.assert_close(teacher_forced(policy, steps)[:, : at + 1], before[:, : at + 1], atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        teacher_forced(policy, steps)[:, : at + 1], before[:, : at + 1], atol=1e-6, rtol=0
+    )
 
 
 @every_model
@@ -184,7 +196,10 @@ def test_rows_do_not_influence_one_another(config: ModelConfig) -> None:
     together = teacher_forced(policy, steps)
     for row in range(4):
         torch.testing.assert_close(
-            teacher_forced(policy, steps.rows(slice(row, row + 1)))[0], together[row], atol=1e-5, rtol=0
+            teacher_forced(policy, steps.rows(slice(row, row + 1)))[0],
+            together[row],
+            atol=1e-5,
+            rtol=0,
         )
 
 
@@ -192,7 +207,9 @@ def window_loss(policy: Policy, window: Segment, lengths: np.ndarray) -> torch.T
     weights = step_weights(lengths, window.steps, "episode", lengths)
     length = policy.config.training_segment_length
     segments, weight = window.split(length), list(weights.split(length, 1))
-    loss, *_ = Learner(policy)(segments, weight, policy.initial_memory(len(window)), torch.arange(len(window)), False)
+    loss, *_ = Learner(policy)(
+        segments, weight, policy.initial_memory(len(window)), torch.arange(len(window)), False
+    )
     return loss
 
 
@@ -220,14 +237,20 @@ def test_padding_changes_no_loss_and_no_gradient(config: ModelConfig, data: st.D
         policy.zero_grad()
         loss = window_loss(policy, padded(window, lengths, filling), lengths)
         loss.backward()
-        results.append((loss.detach(), [p.grad.clone() for p in policy.parameters() if p.grad is not None]))
+        results.append(
+            (loss.detach(), [p.grad.clone() for p in policy.parameters() if p.grad is not None])
+        )
     torch.testing.assert_close(results[0], results[1], atol=1e-6, rtol=1e-5)
     # ... and the padded batch equals its rows by themselves, without any padding.
     rows = [
-        window_loss(policy, window.rows(slice(row, row + 1)).window(0, length), lengths[row : row + 1])
+        window_loss(
+            policy, window.rows(slice(row, row + 1)).window(0, length), lengths[row : row + 1]
+        )
         for row, length in enumerate(lengths)
     ]
-    torch.testing.assert_close(results[0][0], torch.stack(rows).mean().detach(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        results[0][0], torch.stack(rows).mean().detach(), atol=1e-5, rtol=1e-5
+    )
 
 
 @every_model
@@ -239,9 +262,13 @@ def test_padding_changes_no_memory(config: ModelConfig) -> None:
         before = policy.initial_memory(2)
         _, full = policy(window, before)
         _, after = policy(padded(window, np.array([config.segment_length, 3]), 1.0), before)
-    for kept, old in zip(select_rows(after, torch.tensor([1])), select_rows(before, torch.tensor([1])), strict=True):
+    for kept, old in zip(
+        select_rows(after, torch.tensor([1])), select_rows(before, torch.tensor([1])), strict=True
+    ):
         torch.testing.assert_close(kept, old)
-    for new, expected in zip(select_rows(after, torch.tensor([0])), select_rows(full, torch.tensor([0])), strict=True):
+    for new, expected in zip(
+        select_rows(after, torch.tensor([0])), select_rows(full, torch.tensor([0])), strict=True
+    ):
         torch.testing.assert_close(new, expected, atol=1e-5, rtol=0)
 
 
@@ -251,7 +278,9 @@ def test_every_parameter_gets_a_gradient(config: ModelConfig) -> None:
     window = episode(policy.config.window, 3)
     window_loss(policy, window, np.full(3, window.steps)).backward()
     without = [
-        name for name, parameter in policy.named_parameters() if parameter.grad is None or not parameter.grad.any()
+        name
+        for name, parameter in policy.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
     ]
     assert without == []
 
@@ -260,7 +289,9 @@ def test_every_parameter_gets_a_gradient(config: ModelConfig) -> None:
 def test_evaluation_is_deterministic(config: ModelConfig) -> None:
     policy = policy_of(replace(config, dropout=0.5))
     steps = episode(2 * config.segment_length, 2)
-    torch.testing.assert_close(teacher_forced(policy, steps), teacher_forced(policy, steps), atol=0, rtol=0)
+    torch.testing.assert_close(
+        teacher_forced(policy, steps), teacher_forced(policy, steps), atol=0, rtol=0
+    )
 
 
 @every_model
@@ -271,7 +302,9 @@ def test_saved_and_loaded_policies_agree(config: ModelConfig, tmp_path) -> None:
     steps = episode(2 * config.segment_length, 2)
     assert loaded.config == config
     assert header["target_return"] == 1.0
-    torch.testing.assert_close(teacher_forced(loaded, steps), teacher_forced(policy, steps), atol=0, rtol=0)
+    torch.testing.assert_close(
+        teacher_forced(loaded, steps), teacher_forced(policy, steps), atol=0, rtol=0
+    )
 
 
 @every_model
@@ -294,7 +327,10 @@ OBSERVATION_SPACES = {
     "multi-discrete": spaces.MultiDiscrete([3, 4]),
     "multi-binary": spaces.MultiBinary(3),
     "dict": spaces.Dict(
-        {"camera": spaces.Box(0, 255, (16, 16, 1), np.uint8), "state": spaces.Dict({"x": OBSERVATIONS})}
+        {
+            "camera": spaces.Box(0, 255, (16, 16, 1), np.uint8),
+            "state": spaces.Dict({"x": OBSERVATIONS}),
+        }
     ),
     "tuple": spaces.Tuple((spaces.Discrete(3), spaces.Box(-1, 1, (2, 2), np.float64))),
 }
@@ -314,7 +350,9 @@ def test_spaces_end_to_end(observations: gymnasium.Space, actions: gymnasium.Spa
     policy = policy_of(small("rate"), observations, actions)
     steps = episode(2 * STEPS + 1, 2, observations, actions)
     window_loss(policy, steps, np.full(2, steps.steps)).backward()
-    torch.testing.assert_close(stepwise_leaves(policy, steps), teacher_forced(policy, steps), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        stepwise_leaves(policy, steps), teacher_forced(policy, steps), atol=1e-5, rtol=0
+    )
     actor = Actor(policy, 1.0)
     actor.reset(2)
     vector = gymnasium.vector.utils.batch_space(observations, 2)
@@ -323,7 +361,9 @@ def test_spaces_end_to_end(observations: gymnasium.Space, actions: gymnasium.Spa
 
 
 def _as_members(chosen: np.ndarray, actions: gymnasium.Space) -> list[object]:
-    return [np.int64(action) if isinstance(actions, spaces.Discrete) else action for action in chosen]
+    return [
+        np.int64(action) if isinstance(actions, spaces.Discrete) else action for action in chosen
+    ]
 
 
 @torch.inference_mode()

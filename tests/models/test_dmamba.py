@@ -17,7 +17,9 @@ from rate.recipe import OptimiserConfig
 from rate.training import adamw
 
 
-def arguments(tokens: int, batch: int = 2, inner: int = 3, states: int = 4, **to: object) -> list[Tensor]:
+def arguments(
+    tokens: int, batch: int = 2, inner: int = 3, states: int = 4, **to: object
+) -> list[Tensor]:
     """Random arguments of `selective_scan`, with step sizes over Mamba's whole range and beyond."""
     torch.manual_seed(tokens)
     delta = torch.empty(batch, tokens, inner).uniform_(-7, 1).exp()
@@ -40,7 +42,9 @@ def recurrence(
     return torch.stack(outputs, 1), state
 
 
-@pytest.fixture(params=[module.CPU_CHUNK, module.ACCELERATOR_CHUNK], ids=["cpu-chunk", "accelerator-chunk"])
+@pytest.fixture(
+    params=[module.CPU_CHUNK, module.ACCELERATOR_CHUNK], ids=["cpu-chunk", "accelerator-chunk"]
+)
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CPU_CHUNK", request.param)
 
@@ -56,7 +60,9 @@ def test_scan_equals_the_recurrence_and_so_do_its_gradients(tokens: int) -> None
         gradients = torch.autograd.grad((outputs * weights).sum() + state.square().sum(), given)
         results.append([outputs, state, *gradients])
     for got, expected in zip(*results, strict=True):
-        torch.testing.assert_close(got / expected.abs().max(), expected / expected.abs().max(), atol=3e-6, rtol=0)
+        torch.testing.assert_close(
+            got / expected.abs().max(), expected / expected.abs().max(), atol=3e-6, rtol=0
+        )
 
 
 @pytest.mark.parametrize("tokens", [1, 5, 35])
@@ -88,7 +94,8 @@ def test_low_precision_is_scanned_in_float32() -> None:
 
 
 @pytest.mark.skipif(
-    not torch.cuda.is_available() or find_spec("mamba_ssm") is None, reason="needs a CUDA device and mamba_ssm"
+    not torch.cuda.is_available() or find_spec("mamba_ssm") is None,
+    reason="needs a CUDA device and mamba_ssm",
 )
 def test_kernels_equal_the_scan() -> None:
     *given, state = arguments(270, inner=32, states=16, device="cuda")
@@ -110,7 +117,9 @@ def mixers(backbone: StateSpaceModel) -> list[Mixer]:
 
 
 def test_step_sizes_begin_log_uniform_and_wiped_ones_at_softplus_of_zero() -> None:
-    steps = torch.cat([functional.softplus(mixer.step.bias) for mixer in mixers(model(False, width=512))]).detach()
+    steps = torch.cat(
+        [functional.softplus(mixer.step.bias) for mixer in mixers(model(False, width=512))]
+    ).detach()
     assert steps.min() >= SHORTEST_STEP * 0.999
     assert steps.max() <= LONGEST_STEP * 1.001
     quartiles = steps.log10().quantile(torch.tensor([0.25, 0.5, 0.75]))
@@ -129,7 +138,11 @@ def test_rates_begin_at_whole_numbers_and_the_skip_at_one() -> None:
 @torch.no_grad()
 def change_left(backbone: StateSpaceModel, tokens: int) -> float:
     """How much of a first token's mark on the states is left after so many tokens."""
-    sequence = torch.randn(1, tokens, 64, generator=torch.Generator().manual_seed(1)).expand(2, -1, -1).clone()
+    sequence = (
+        torch.randn(1, tokens, 64, generator=torch.Generator().manual_seed(1))
+        .expand(2, -1, -1)
+        .clone()
+    )
     sequence[1, 0] = -sequence[1, 0]
     marks = []
     for length in (1, tokens):

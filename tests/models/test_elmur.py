@@ -22,7 +22,9 @@ def config(**options: object) -> ModelConfig:
 def memories(policy: Policy, segments: int) -> list[Memory]:
     """Memory before, and after each of `segments` segments."""
     found = [policy.initial_memory(2)]
-    for segment in episode(segments * policy.config.segment_length, 2).split(policy.config.segment_length):
+    for segment in episode(segments * policy.config.segment_length, 2).split(
+        policy.config.segment_length
+    ):
         found.append(policy(segment, found[-1])[1])
     return found
 
@@ -30,7 +32,13 @@ def memories(policy: Policy, segments: int) -> list[Memory]:
 def test_empty_slots_are_written_first_then_the_least_recently_used() -> None:
     found = memories(policy_of(config(memory_slots=2)), 4)
     # Segments of 5 steps have 15 tokens; a slot bears the position of the newest one.
-    assert [memory[1][0].tolist() for memory in found] == [[-1, -1], [14, -1], [14, 29], [44, 29], [44, 59]]
+    assert [memory[1][0].tolist() for memory in found] == [
+        [-1, -1],
+        [14, -1],
+        [14, 29],
+        [44, 29],
+        [44, 59],
+    ]
     assert [int(memory[2][0]) for memory in found] == [0, 15, 30, 45, 60]
     for before, after in pairwise(found):
         changed = (before[0] != after[0]).any(3)
@@ -56,7 +64,9 @@ def test_empty_slots_are_not_read_once_one_is_written() -> None:
     segment = episode(5, 2, seed=3)
     expected, _ = policy(segment, (slots, positions, seen))
     noise = torch.where((positions < 0)[:, None, :, None], torch.randn_like(slots), slots)
-    torch.testing.assert_close(policy(segment, (noise, positions, seen))[0], expected, atol=0, rtol=0)
+    torch.testing.assert_close(
+        policy(segment, (noise, positions, seen))[0], expected, atol=0, rtol=0
+    )
     noise = torch.where((positions < 0)[:, None, :, None], slots, torch.randn_like(slots))
     assert (policy(segment, (noise, positions, seen))[0] - expected).abs().max() > 1e-4
 
@@ -95,7 +105,9 @@ def test_each_token_is_paired_with_its_own_distance() -> None:
     memory = (slots, torch.tensor([[29, 14]]), torch.tensor([30]))
     backbone(torch.randn(1, 3, 16), memory)
     assert seen[0].tolist() == seen[1].tolist() == [[[1, 16], [2, 17], [3, 18]]], "reading"
-    assert seen[2].tolist() == seen[3].tolist() == [[[-16, -17, -18]]], "writing the slot of position 14"
+    assert seen[2].tolist() == seen[3].tolist() == [[[-16, -17, -18]]], (
+        "writing the slot of position 14"
+    )
 
 
 def test_distances_are_clamped_and_keep_their_sign() -> None:
@@ -111,7 +123,9 @@ def test_distances_are_clamped_and_keep_their_sign() -> None:
 def test_stepwise_equals_forward_when_slots_are_written_again(options: dict[str, object]) -> None:
     policy = with_distances(policy_of(config(**options)))
     steps = episode(7 * policy.config.segment_length + 2, 2)
-    torch.testing.assert_close(stepwise(policy, steps), teacher_forced(policy, steps), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        stepwise(policy, steps), teacher_forced(policy, steps), atol=1e-5, rtol=0
+    )
 
 
 def test_the_write_path_learns_only_if_the_gradient_crosses_segments() -> None:
@@ -120,7 +134,11 @@ def test_the_write_path_learns_only_if_the_gradient_crosses_segments() -> None:
     path = {name: p for name, p in policy.named_parameters() if any(part in name for part in parts)}
     window = episode(15, 2)
     window_loss(policy, window, torch.tensor([15, 15]).numpy()).backward()
-    assert [name for name, parameter in path.items() if parameter.grad is None or not parameter.grad.any()] == []
+    assert [
+        name
+        for name, parameter in path.items()
+        if parameter.grad is None or not parameter.grad.any()
+    ] == []
     policy.zero_grad()
     memory = policy.initial_memory(2)
     for segment in window.split(5):

@@ -32,7 +32,9 @@ def test_images_that_all_differ_are_left_as_they_are() -> None:
 
 
 def test_a_collision_of_sums_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "randint", lambda high, size, **_: torch.zeros(size, dtype=torch.int64))
+    monkeypatch.setattr(
+        torch, "randint", lambda high, size, **_: torch.zeros(size, dtype=torch.int64)
+    )
     given = torch.arange(20, dtype=torch.uint8)[:, None, None, None].expand(20, 4, 4, 1)
     found, index = distinct(given)
     assert index is None
@@ -62,7 +64,9 @@ def test_encodings_and_gradients_are_those_of_images_one_by_one() -> None:
     given = images(30, 4)
     together = encoder(given.view(5, 6, 36, 36, 3))
     together.square().sum().backward()
-    gradients = [parameter.grad.clone() for parameter in encoder.parameters() if parameter.grad is not None]
+    gradients = [
+        parameter.grad.clone() for parameter in encoder.parameters() if parameter.grad is not None
+    ]
     encoder.zero_grad()
     single = torch.cat([encoder(image[None]) for image in given]).view(5, 6, 8)
     single.square().sum().backward()
@@ -74,7 +78,10 @@ def test_encodings_and_gradients_are_those_of_images_one_by_one() -> None:
 
 def test_flags_are_standardised_so_that_rare_ones_stand_out() -> None:
     often = 0.01
-    moments = np.array([often, 0.5], np.float32), np.sqrt([often * (1 - often), 0.25]).astype(np.float32)
+    moments = (
+        np.array([often, 0.5], np.float32),
+        np.sqrt([often * (1 - often), 0.25]).astype(np.float32),
+    )
     encode = ObservationEncoder(gymnasium.spaces.MultiBinary(2), 64, {"observation": moments})
     weight = encode.encoders[0].linear.weight
     rare, common = encode({"observation": torch.eye(2, dtype=torch.int8)})

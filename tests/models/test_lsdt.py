@@ -34,7 +34,10 @@ def by_definition(convolution: DynamicConvolution, inputs: Tensor, later: int) -
         offsets = [offset for offset in range(later + 1 - convolution.taps, 1) if at + offset >= 0]
         for group in range(gated.shape[2] // GROUP):
             channels = slice(group * GROUP, (group + 1) * GROUP)
-            taps = [(offset + convolution.taps - 1 - later) * gated.shape[2] // GROUP + group for offset in offsets]
+            taps = [
+                (offset + convolution.taps - 1 - later) * gated.shape[2] // GROUP + group
+                for offset in offsets
+            ]
             weights = logits[:, at, taps].softmax(-1)
             for number, offset in enumerate(offsets):
                 mixed[:, at, channels] += weights[:, number, None] * gated[:, at + offset, channels]
@@ -50,7 +53,9 @@ def inputs() -> Tensor:
 @torch.no_grad()
 def test_the_convolution_is_that_of_its_definition(inputs: Tensor) -> None:
     convolution = DynamicConvolution(8, 6, 0.0)
-    torch.testing.assert_close(convolved(convolution, inputs), by_definition(convolution, inputs, later=0))
+    torch.testing.assert_close(
+        convolved(convolution, inputs), by_definition(convolution, inputs, later=0)
+    )
 
 
 @torch.no_grad()
@@ -85,15 +90,21 @@ def test_the_window_slides() -> None:
     length, steps = policy.config.segment_length, episode(5 * policy.config.segment_length, 2)
     before = teacher_forced(policy, steps)
     steps.observations["observation"][:, : 2 * length] += 1.0
-    torch.testing.assert_close(teacher_forced(policy, steps)[:, 4 * length :], before[:, 4 * length :], atol=0, rtol=0)
+    torch.testing.assert_close(
+        teacher_forced(policy, steps)[:, 4 * length :], before[:, 4 * length :], atol=0, rtol=0
+    )
     steps.observations["observation"][:, 2 * length] += 1.0
-    assert (teacher_forced(policy, steps)[:, 4 * length :] - before[:, 4 * length :]).abs().min() > 0
+    assert (
+        teacher_forced(policy, steps)[:, 4 * length :] - before[:, 4 * length :]
+    ).abs().min() > 0
 
 
 def test_one_segment_has_no_context() -> None:
     policy = policy_of(config(segments=1))
     steps = episode(12, 2)
-    torch.testing.assert_close(stepwise(policy, steps), teacher_forced(policy, steps), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        stepwise(policy, steps), teacher_forced(policy, steps), atol=1e-5, rtol=0
+    )
 
 
 def later(steps: Segment, by: int) -> Segment:
@@ -112,7 +123,9 @@ def test_time_steps_are_embedded_and_share_the_last_row_past_the_table() -> None
 def test_acting_embeds_true_time_steps_beyond_the_table() -> None:
     policy = policy_of(config(timesteps=7))
     steps = episode(23, 2)
-    torch.testing.assert_close(stepwise(policy, steps), teacher_forced(policy, steps), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        stepwise(policy, steps), teacher_forced(policy, steps), atol=1e-5, rtol=0
+    )
 
 
 def test_missing_time_steps_are_an_error_that_says_so() -> None:

@@ -37,7 +37,9 @@ def test_the_forget_gate_of_an_lstm_begins_open_and_gates_are_orthogonal() -> No
         torch.testing.assert_close(gate @ gate.T, torch.eye(16), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("name", "sees"), [("lstm", False), ("gru", False), ("dlstm", True), ("dgru", True)])
+@pytest.mark.parametrize(
+    ("name", "sees"), [("lstm", False), ("gru", False), ("dlstm", True), ("dgru", True)]
+)
 def test_only_the_decision_networks_see_actions_and_returns(name: str, sees: bool) -> None:
     policy, steps = policy_of(small(name)), episode(5, 2)
     other = replace(steps, actions=(steps.actions + 1) % 3)
@@ -57,7 +59,9 @@ def test_the_oracle_keeps_the_first_observation_unchanged() -> None:
             _, later = policy(segment, pinned)
             torch.testing.assert_close(later[0], pinned[0], atol=0, rtol=0)
             pinned = later
-    elsewhere = replace(first, observations={path: leaf.clone() for path, leaf in first.observations.items()})
+    elsewhere = replace(
+        first, observations={path: leaf.clone() for path, leaf in first.observations.items()}
+    )
     for leaf in elsewhere.observations.values():
         leaf[:, 1:] += 1  # later observations are not pinned
     torch.testing.assert_close(after(policy, elsewhere)[0], pinned[0], atol=0, rtol=0)

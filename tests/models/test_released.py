@@ -15,7 +15,12 @@ from rate.models.backbone import Memory, detach
 from rate.models.nn.attention import RelativeAttention
 from rate.models.nn.transformer_layer import Layer
 from rate.models.policy import Policy
-from rate.models.released import ReleasedAttention, ReleasedLayer, ReleasedTransformer, load_released
+from rate.models.released import (
+    ReleasedAttention,
+    ReleasedLayer,
+    ReleasedTransformer,
+    load_released,
+)
 from rate.segment import Segment
 
 FILES = sorted((Path(__file__).parents[1] / "data").glob("*.npz"))
@@ -43,8 +48,14 @@ def golden(name: str) -> Golden:
     with np.load(Path(__file__).parents[1] / "data" / f"{name}.npz", allow_pickle=False) as file:
         arrays = dict(file)
     config = json.loads(str(arrays.pop("config")))
-    weights = {name.removeprefix("weights/"): array for name, array in arrays.items() if name.startswith("weights/")}
-    outputs = {name: torch.from_numpy(array) for name, array in arrays.items() if name.startswith("out/")}
+    weights = {
+        name.removeprefix("weights/"): array
+        for name, array in arrays.items()
+        if name.startswith("weights/")
+    }
+    outputs = {
+        name: torch.from_numpy(array) for name, array in arrays.items() if name.startswith("out/")
+    }
     actions = torch.from_numpy(arrays["in/actions"])
     if actions.shape[-1] == 1:  # a discrete action, stored as a float
         actions = actions[..., 0].long()
@@ -111,7 +122,9 @@ def test_acting_step_by_step_equals_the_forward_pass(name: str) -> None:
         for step in range(segment.steps):
             now = {path: leaf[:, step] for path, leaf in segment.observations.items()}
             before = segment.actions[:, step - 1] if step else None
-            close(policy.observe(stream, now, segment.returns_to_go[:, step], before), output[:, step])
+            close(
+                policy.observe(stream, now, segment.returns_to_go[:, step], before), output[:, step]
+            )
         policy.record(stream, segment.actions[:, -1])
         memory = backbone.commit(stream)
         for one, other in zip(memory, after, strict=True):
@@ -129,7 +142,9 @@ def test_a_shorter_segment_is_a_prefix_of_the_whole(name: str) -> None:
     close(part, whole[:, :3])
 
 
-@pytest.mark.parametrize("name", ["gtrxl_rate_tmaze", "rate_tmaze_cached_hidden_states", "trxl_tmaze"])
+@pytest.mark.parametrize(
+    "name", ["gtrxl_rate_tmaze", "rate_tmaze_cached_hidden_states", "trxl_tmaze"]
+)
 @torch.no_grad()
 def test_rows_with_different_caches_do_not_touch_one_another(name: str) -> None:
     case = golden(name)
@@ -171,7 +186,9 @@ def test_tensors_without_effect_may_be_there_or_not() -> None:
         "embed_ln.bias": np.ones(width, np.float32),
     }
     less = {
-        name: array for name, array in case.weights.items() if ".layer_norm." not in name and "inv_freq" not in name
+        name: array
+        for name, array in case.weights.items()
+        if ".layer_norm." not in name and "inv_freq" not in name
     }
     expected = case.load().state_dict()
     for weights in (case.weights | extra, less):
@@ -181,7 +198,10 @@ def test_tensors_without_effect_may_be_there_or_not() -> None:
 
 def test_action_tables_without_a_padding_row_are_read() -> None:
     case = golden("rate_tmaze")
-    shorter = {**case.weights, "action_embeddings.0.weight": case.weights["action_embeddings.0.weight"][:4]}
+    shorter = {
+        **case.weights,
+        "action_embeddings.0.weight": case.weights["action_embeddings.0.weight"][:4],
+    }
     expected, _ = forward(case.load(), case.segments)
     actual, _ = forward(load_released(shorter, case.config), case.segments)
     for one, other in zip(actual, expected, strict=True):
@@ -208,12 +228,27 @@ NOT_FINITE = np.full((4, 16), np.nan, np.float32)
         (without("head.weight"), r"lacks head\.weight"),
         (without("mem_tokens"), "lacks mem_tokens"),
         (without("layers.1.dec_attn.r_net.weight"), r"lacks layers\.1\.dec_attn\.r_net\.weight"),
-        (with_value("layers.2.layer_norm1.weight", np.ones(16, np.float32)), r"unknown layers\.2\.layer_norm1\.weight"),
-        (with_value("state_encoder.0.weight", np.ones((32, 3, 8, 8), np.float32)), "images are not supported"),
-        (with_value("head.weight", np.ones((5, 16), np.float32)), r"head\.weight has shape \(5, 16\).*\(4, 16\)"),
+        (
+            with_value("layers.2.layer_norm1.weight", np.ones(16, np.float32)),
+            r"unknown layers\.2\.layer_norm1\.weight",
+        ),
+        (
+            with_value("state_encoder.0.weight", np.ones((32, 3, 8, 8), np.float32)),
+            "images are not supported",
+        ),
+        (
+            with_value("head.weight", np.ones((5, 16), np.float32)),
+            r"head\.weight has shape \(5, 16\).*\(4, 16\)",
+        ),
         (with_value("head.weight", np.float32(1)), r"head\.weight has shape \(\)"),
-        (with_value("action_embeddings.0.weight", np.ones((6, 16), np.float32)), r"has shape \(6, 16\).*\(4, 16\)"),
-        (with_value("mem_tokens", np.ones((3, 16), np.float32)), r"mem_tokens has shape \(3, 16\).*\(3, 1, 16\)"),
+        (
+            with_value("action_embeddings.0.weight", np.ones((6, 16), np.float32)),
+            r"has shape \(6, 16\).*\(4, 16\)",
+        ),
+        (
+            with_value("mem_tokens", np.ones((3, 16), np.float32)),
+            r"mem_tokens has shape \(3, 16\).*\(3, 1, 16\)",
+        ),
         (with_value("pos_emb.inv_freq", np.ones(9, np.float32)), r"inv_freq has shape"),
         (with_value("head.weight", NOT_FINITE), "not finite"),
         (with_value("head.weight", torch.from_numpy(NOT_FINITE)), "not finite"),
@@ -223,7 +258,9 @@ NOT_FINITE = np.full((4, 16), np.nan, np.float32)
         (dict.clear, "lacks .*, \\.\\.\\."),
     ],
 )
-def test_a_state_dict_that_does_not_fit_is_refused(damage: Callable[[dict[str, Any]], None], message: str) -> None:
+def test_a_state_dict_that_does_not_fit_is_refused(
+    damage: Callable[[dict[str, Any]], None], message: str
+) -> None:
     case = golden("rate_tmaze")
     damage(case.weights)
     with pytest.raises(ValueError, match=message):
@@ -248,11 +285,16 @@ def test_a_state_dict_that_does_not_fit_is_refused(damage: Callable[[dict[str, A
         (with_value("clamp_len", 40), "clamp_len = 40 is not supported"),
         (with_value("use_gate", True), "use_gate without use_stable_version"),
         (with_value("mem_at_end", False), "need mem_at_end"),
-        (lambda found: found.update(use_stable_version=True, skip_dec_ffn=True), "skip_dec_ffn is for TrXL"),
+        (
+            lambda found: found.update(use_stable_version=True, skip_dec_ffn=True),
+            "skip_dec_ffn is for TrXL",
+        ),
         (with_value("skip_dec_ffn", True), "unknown layers"),
     ],
 )
-def test_a_configuration_that_does_not_fit_is_refused(damage: Callable[[dict[str, Any]], None], message: str) -> None:
+def test_a_configuration_that_does_not_fit_is_refused(
+    damage: Callable[[dict[str, Any]], None], message: str
+) -> None:
     case = golden("rate_tmaze")
     damage(case.config)
     with pytest.raises(ValueError, match=message):
@@ -285,27 +327,41 @@ def largest_change(change: Callable[[pytest.MonkeyPatch, Policy], None]) -> floa
 
 def true_positions(self: ReleasedAttention, *inputs: Any) -> Tensor:
     content, rotated, keys, values, table, mask, *_ = inputs
-    return RelativeAttention.attend(self, content, rotated, keys, values, table.chunk(2, -1)[0], mask)
+    return RelativeAttention.attend(
+        self, content, rotated, keys, values, table.chunk(2, -1)[0], mask
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "size"),
     [
-        pytest.param(lambda patch, policy: patch.setattr(ReleasedLayer, "finish", Layer.finish), 0.31, id="residual"),
         pytest.param(
-            lambda patch, policy: patch.setattr(ReleasedAttention, "attend", true_positions), 2.4e-3, id="shift"
+            lambda patch, policy: patch.setattr(ReleasedLayer, "finish", Layer.finish),
+            0.31,
+            id="residual",
         ),
         pytest.param(
-            lambda patch, policy: patch.setattr(ReleasedLayer, "cache_input", Layer.cache_input), 5.6e-3, id="cache"
+            lambda patch, policy: patch.setattr(ReleasedAttention, "attend", true_positions),
+            2.4e-3,
+            id="shift",
         ),
         pytest.param(
-            lambda patch, policy: patch.setitem(policy.encoders["action"]._modules, "1", nn.Identity()),
+            lambda patch, policy: patch.setattr(ReleasedLayer, "cache_input", Layer.cache_input),
+            5.6e-3,
+            id="cache",
+        ),
+        pytest.param(
+            lambda patch, policy: patch.setitem(
+                policy.encoders["action"]._modules, "1", nn.Identity()
+            ),
             0.042,
             id="tanh",
         ),
     ],
 )
-def test_each_quirk_is_needed(change: Callable[[pytest.MonkeyPatch, Policy], None], size: float) -> None:
+def test_each_quirk_is_needed(
+    change: Callable[[pytest.MonkeyPatch, Policy], None], size: float
+) -> None:
     assert largest_change(change) == pytest.approx(size, rel=0.1)
 
 
@@ -324,7 +380,9 @@ def released_evaluation(policy: Policy, segments: list[Segment], commits_early: 
             "observation": segment.observations,
             "action": segment.actions,
         }
-        tokens = torch.stack([policy.encoders[name](values[name]) for name in policy.tokens], 2).flatten(1, 2)
+        tokens = torch.stack(
+            [policy.encoders[name](values[name]) for name in policy.tokens], 2
+        ).flatten(1, 2)
         for backbone.segment_tokens in range(2, complete, 3):
             hidden, early = backbone(tokens[:, : backbone.segment_tokens], memory)
             outputs.append(policy.head(hidden[:, -1]))
@@ -335,7 +393,9 @@ def released_evaluation(policy: Policy, segments: list[Segment], commits_early: 
 
 @pytest.mark.parametrize(("commits_early", "size"), [(False, 3.7e-4), (True, 0.026)])
 @torch.no_grad()
-def test_the_released_evaluation_differs_from_the_released_training(commits_early: bool, size: float) -> None:
+def test_the_released_evaluation_differs_from_the_released_training(
+    commits_early: bool, size: float
+) -> None:
     changes = []
     for name in NAMES:
         case = golden(name)
@@ -354,5 +414,9 @@ def test_the_valve_learns_only_if_a_gradient_crosses_segments(detached: bool) ->
     for segment in case.segments:
         outputs, memory = policy(segment, detach(memory) if detached else memory)
         policy.head.loss(outputs, segment.actions).mean().backward(retain_graph=True)
-    learns = [parameter.grad is not None for name, parameter in policy.named_parameters() if "valve" in name]
+    learns = [
+        parameter.grad is not None
+        for name, parameter in policy.named_parameters()
+        if "valve" in name
+    ]
     assert learns == [not detached] * 8

@@ -33,13 +33,21 @@ LEAVE, GO_ON = 0, 1
 def chain(space: gymnasium.Space, seed: int) -> Episode:
     """Three states in a row. Three times in four the player leaves at once for 0.2; who goes on to the end gets 1."""
     generator = np.random.default_rng(seed)
-    state, observations, actions, rewards, ended = 0, [np.eye(STATES, dtype=np.float32)[0]], [], [], False
+    state, observations, actions, rewards, ended = (
+        0,
+        [np.eye(STATES, dtype=np.float32)[0]],
+        [],
+        [],
+        False,
+    )
     while not ended:
         go_on = int(generator.random() < 0.25 if state < STATES - 2 else generator.random() < 0.5)
         ended = not go_on or state == STATES - 2
         rewards.append(0.2 if not go_on else float(ended))
         actions.append(
-            {"Discrete": go_on, "MultiDiscrete": [go_on, 1 - go_on], "Box": [2.0 * go_on - 1]}[type(space).__name__]
+            {"Discrete": go_on, "MultiDiscrete": [go_on, 1 - go_on], "Box": [2.0 * go_on - 1]}[
+                type(space).__name__
+            ]
         )
         state += 1
         observations.append(np.eye(STATES, dtype=np.float32)[min(state, STATES - 1)])
@@ -57,7 +65,9 @@ def chain(space: gymnasium.Space, seed: int) -> Episode:
 def chains(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chains")
     for name, space in SPACES.items():
-        write_dataset(folder / name, (chain(space, seed) for seed in range(600)), OBSERVATIONS, space)
+        write_dataset(
+            folder / name, (chain(space, seed) for seed in range(600)), OBSERVATIONS, space
+        )
     return folder
 
 
@@ -96,7 +106,12 @@ OBJECTIVES = {
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("kind", SPACES)
 def test_q_learning_finds_what_the_data_seldom_do(name, kind, chains, tmp_path):
-    run = rate.train(recipe_for(chains / kind, OBJECTIVES[name]), tmp_path / "run", thread_count=1, accelerator="cpu")
+    run = rate.train(
+        recipe_for(chains / kind, OBJECTIVES[name]),
+        tmp_path / "run",
+        thread_count=1,
+        accelerator="cpu",
+    )
     assert choices(run) == [GO_ON] * 3
 
 
@@ -134,7 +149,11 @@ def test_the_observation_that_follows_is_loaded_and_put_behind_the_last_step(cha
     )  # a cut window is followed by a real observation
     assert whole.split(2)[0].following == {}
     assert torch.equal(whole.rows(torch.tensor([1])).following["observation"][0], eye[1])
-    assert not Batches(dataset, 2, 3, "first", 0).load(rows, np.zeros(2, np.int64), np.array([3, 1])).following
+    assert (
+        not Batches(dataset, 2, 3, "first", 0)
+        .load(rows, np.zeros(2, np.int64), np.array([3, 1]))
+        .following
+    )
 
 
 def test_values_end_with_terminations_and_not_with_truncations(chains):
@@ -145,7 +164,9 @@ def test_values_end_with_terminations_and_not_with_truncations(chains):
     last = float(segment.rewards[0, 2])
     assert bellman(segment, following, 0.5, 2.0)[0].tolist() == pytest.approx([2.5, 3.0, last / 2])
     truncated = replace(segment, terminations=torch.zeros(1, 3, dtype=torch.bool))
-    assert bellman(truncated, following, 0.5, 2.0)[0].tolist() == pytest.approx([2.5, 3.0, last / 2 + 3.5])
+    assert bellman(truncated, following, 0.5, 2.0)[0].tolist() == pytest.approx(
+        [2.5, 3.0, last / 2 + 3.5]
+    )
 
 
 def test_the_expectile_of_one_half_is_the_mean_and_a_high_one_is_near_the_maximum():
@@ -172,14 +193,20 @@ def learner_of(name: str, space: gymnasium.Space) -> Learner:
 def test_every_network_learns_targets_only_follow_and_padding_counts_nothing(name, kind, chains):
     dataset = open_dataset(chains / kind)
     lengths = np.array([3, 1, 1])
-    rows = [np.flatnonzero(dataset.lengths == length)[number] for number, length in enumerate(lengths)]
+    rows = [
+        np.flatnonzero(dataset.lengths == length)[number] for number, length in enumerate(lengths)
+    ]
     learner = learner_of(name, SPACES[kind])
-    window = Batches(dataset, 3, 3, "first", 0, following=True).load(np.array(rows), np.zeros(3, np.int64), lengths)
+    window = Batches(dataset, 3, 3, "first", 0, following=True).load(
+        np.array(rows), np.zeros(3, np.int64), lengths
+    )
 
     def loss(segment) -> torch.Tensor:
         torch.manual_seed(1)
         weights = [step_weights(lengths, 3, "episode", lengths)]
-        return learner([segment], weights, learner.policy.initial_memory(3), torch.arange(3), False)[0]
+        return learner(
+            [segment], weights, learner.policy.initial_memory(3), torch.arange(3), False
+        )[0]
 
     value = loss(window)
     value.backward()
@@ -189,7 +216,11 @@ def test_every_network_learns_targets_only_follow_and_padding_counts_nothing(nam
     noisy = replace(window, rewards=window.rewards + padded * 9.0)
     noisy.observations["observation"][padded] = 0.7
     torch.testing.assert_close(loss(noisy), value)
-    before = {path: parameter.clone() for path, parameter in learner.named_parameters() if ".copies." in path}
+    before = {
+        path: parameter.clone()
+        for path, parameter in learner.named_parameters()
+        if ".copies." in path
+    }
     with torch.no_grad():
         for path, parameter in learner.named_parameters():
             if ".copies." not in path:
@@ -203,7 +234,9 @@ def test_every_network_learns_targets_only_follow_and_padding_counts_nothing(nam
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_validation_drops_nothing_out_of_the_critics(name, chains):
     dataset = open_dataset(chains / "discrete")
-    recipe = recipe_for(chains / "discrete", OBJECTIVES[name], mlp.Config(segment_length=3, segments=1, dropout=0.5))
+    recipe = recipe_for(
+        chains / "discrete", OBJECTIVES[name], mlp.Config(segment_length=3, segments=1, dropout=0.5)
+    )
 
     def make() -> Policy:
         return Policy(OBSERVATIONS, DISCRETE, recipe.model)
@@ -219,12 +252,15 @@ def test_validation_drops_nothing_out_of_the_critics(name, chains):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_interrupted_run_goes_on_to_the_same_weights(name, chains, tmp_path):
     recipe = replace(
-        recipe_for(chains / "discrete", OBJECTIVES[name]), optimiser=OptimiserConfig(warmup=1, decay="none")
+        recipe_for(chains / "discrete", OBJECTIVES[name]),
+        optimiser=OptimiserConfig(warmup=1, decay="none"),
     )
     runs = [tmp_path / "whole", tmp_path / "half"]
     for run, updates in zip(runs, (8, 4), strict=True):
         rate.train(replace(recipe, updates=updates), run, thread_count=1, accelerator="cpu")
-    (runs[1] / "recipe.json").write_text((runs[0] / "recipe.json").read_text())  # as if stopped half-way
+    (runs[1] / "recipe.json").write_text(
+        (runs[0] / "recipe.json").read_text()
+    )  # as if stopped half-way
     rate.resume(runs[1])
     expected, found = (read_tensors(run / "training.safetensors")[0] for run in runs)
     assert expected.keys() == found.keys()
@@ -241,9 +277,13 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(name, chains, tmp_path):
         ({"model": "dlstm"}, "use mlp, lstm or gru"),
     ],
 )
-def test_what_does_not_go_together_is_refused_before_a_run_is_made(options, message, chains, tmp_path):
+def test_what_does_not_go_together_is_refused_before_a_run_is_made(
+    options, message, chains, tmp_path
+):
     model = options.pop("model")
-    recipe = recipe_for(chains / "discrete", ObjectiveConfig("iql"), model and config_class(model)(), **options)
+    recipe = recipe_for(
+        chains / "discrete", ObjectiveConfig("iql"), model and config_class(model)(), **options
+    )
     with pytest.raises(ValueError, match=message):
         rate.train(recipe, tmp_path / "run", thread_count=1, accelerator="cpu")
     assert not (tmp_path / "run").exists()
@@ -255,7 +295,9 @@ def test_cql_needs_a_bounded_space():
         objectives.check(recipe, gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32))
 
 
-@pytest.mark.parametrize("values", [{"expectile": 0.0}, {"top_fraction": 1.5}, {"conservative_weight": -1.0}])
+@pytest.mark.parametrize(
+    "values", [{"expectile": 0.0}, {"top_fraction": 1.5}, {"conservative_weight": -1.0}]
+)
 def test_impossible_options_are_refused(values):
     with pytest.raises(ValueError, match=next(iter(values))):
         ObjectiveConfig(**values)

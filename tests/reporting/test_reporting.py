@@ -49,7 +49,11 @@ def result(variant, seed, length, rate, **changes):
 
 def write_run(folder, variant, seed, updates=120):
     folder.mkdir(parents=True)
-    recipe = {"hash": f"{variant}-hash", "model": {"name": variant, "layers": 2}, "dataset": "data/tmaze"}
+    recipe = {
+        "hash": f"{variant}-hash",
+        "model": {"name": variant, "layers": 2},
+        "dataset": "data/tmaze",
+    }
     provenance = {
         "seed": seed,
         "commit": "beef42",
@@ -63,7 +67,8 @@ def write_run(folder, variant, seed, updates=120):
     (folder / "provenance.json").write_text(json.dumps(provenance))
     losses = np.exp(-np.arange(1, updates + 1) / 40) + 0.01 * seed
     rows = [
-        {"update": index + 1, "loss": float(loss), "accuracy": 1 - float(loss) / 2} for index, loss in enumerate(losses)
+        {"update": index + 1, "loss": float(loss), "accuracy": 1 - float(loss) / 2}
+        for index, loss in enumerate(losses)
     ]
     write_lines(folder / "metrics.jsonl", rows)
 
@@ -75,7 +80,9 @@ def experiment(tmp_path):
     for variant, beyond in (("rate", 1.0), ("dt", 0.5)):
         for seed in SEEDS:
             write_run(folder / "runs" / f"{variant}-{seed}", variant, seed)
-            rows += [result(variant, seed, length, 1.0 if length <= 90 else beyond) for length in LENGTHS]
+            rows += [
+                result(variant, seed, length, 1.0 if length <= 90 else beyond) for length in LENGTHS
+            ]
     write_lines(folder / "rows.jsonl", rows)
     facts = {
         "name": "demo",
@@ -122,8 +129,23 @@ def test_report_of_an_experiment_is_complete(experiment):
     }
     for name in ("success.png", "training.png"):
         assert (experiment / name).read_bytes().startswith(PNG)
-    facts = ("Success against length", "RATE remembers.", "Fig. 5", "rate reproduce demo", "five minutes", "rate-hash")
-    facts += ("c0ffee", "beef42", "0123456789", "2.13.0", "Linux x86", "2 seeds, 10 episodes each", "bootstrap")
+    facts = (
+        "Success against length",
+        "RATE remembers.",
+        "Fig. 5",
+        "rate reproduce demo",
+        "five minutes",
+        "rate-hash",
+    )
+    facts += (
+        "c0ffee",
+        "beef42",
+        "0123456789",
+        "2.13.0",
+        "Linux x86",
+        "2 seeds, 10 episodes each",
+        "bootstrap",
+    )
     for text in (path.read_text(), (experiment / "report.md").read_text()):
         for fact in (*facts, "1.00, then about 0.50", "0.50 ± 0.00", "2026-01-02"):
             assert fact in text, fact
@@ -132,7 +154,12 @@ def test_report_of_an_experiment_is_complete(experiment):
 
 def test_a_grid_becomes_a_heat_map_and_remarks_are_told(experiment):
     grid = {"rate": ["RATE", "90"], "dt": ["DT", "90"]}
-    change(experiment / "experiment.json", grid=grid, grid_axis="training length", remarks="DT lacks a memory.")
+    change(
+        experiment / "experiment.json",
+        grid=grid,
+        grid_axis="training length",
+        remarks="DT lacks a memory.",
+    )
     text = report(experiment).read_text()
     assert (experiment / "heat-map.png").read_bytes().startswith(PNG)
     for fact in ("Heat map", "training length", "What it shows", "DT lacks a memory."):
@@ -188,8 +215,13 @@ def test_the_overview_of_a_suite_adds_up_what_it_cost(tmp_path, experiment):
     facts = json.loads((suite / "member" / "experiment.json").read_text())
     runs = [{**run, "folder": f"../{run['folder']}"} for run in facts["runs"]]
     change(suite / "member" / "experiment.json", runs=runs)
-    for run in (suite / "runs").iterdir():  # interrupted after half an hour, and a minute after resuming
-        write_lines(run / "metrics.jsonl", [{"update": n, "seconds": s} for n, s in ((1, 900), (2, 1800), (3, 60))])
+    for run in (
+        suite / "runs"
+    ).iterdir():  # interrupted after half an hour, and a minute after resuming
+        write_lines(
+            run / "metrics.jsonl",
+            [{"update": n, "seconds": s} for n, s in ((1, 900), (2, 1800), (3, 60))],
+        )
         write_lines(run / "scores.jsonl", [{"seconds": 1740}])
     text = overview(suite, "suite", "A suite", "rate reproduce suite", ["member"]).read_text()
     assert "4.0 processor hours" in text  # four runs of 1800 + 60 + 1740 seconds
@@ -231,12 +263,20 @@ def test_report_is_the_same_each_time(experiment, tmp_path):
 def test_missing_seed_shows_as_missing(experiment):
     write_lines(
         experiment / "rows.jsonl",
-        [row for row in rows_of(experiment) if (row["variant"], row["seed"], row["x"]) != ("rate", 1, 900)],
+        [
+            row
+            for row in rows_of(experiment)
+            if (row["variant"], row["seed"], row["x"]) != ("rate", 1, 900)
+        ],
     )
     text = report(experiment).read_text()
     assert "rate has no result for seed 1 at 900" in text
     assert "1.00 ± 0.00 (without seed 1) |" in (experiment / "report.md").read_text()
-    assert json.loads((experiment / "summary.json").read_text())["rate"] == {"9": 1.0, "90": 1.0, "900": None}
+    assert json.loads((experiment / "summary.json").read_text())["rate"] == {
+        "9": 1.0,
+        "90": 1.0,
+        "900": None,
+    }
     task = next(row["task"] for row in rows_of(experiment) if row["x"] == 900)
     change(experiment / "experiment.json", first_seed_only=[task])
     text = report(experiment).read_text()
@@ -248,7 +288,11 @@ def test_missing_variant_shows_as_missing(experiment):
     change(experiment / "experiment.json", order=["rate", "dt", "lstm"])
     text = report(experiment).read_text()
     assert "lstm has no result for seeds 0, 1 at 9, 90, 900" in text
-    assert json.loads((experiment / "summary.json").read_text())["lstm"] == {"9": None, "90": None, "900": None}
+    assert json.loads((experiment / "summary.json").read_text())["lstm"] == {
+        "9": None,
+        "90": None,
+        "900": None,
+    }
 
 
 def test_other_checkpoints_are_told_apart(experiment):
@@ -285,12 +329,18 @@ def test_run_folder_with_and_without_scores(tmp_path):
 def test_tasks_without_position_are_named(tmp_path):
     run = tmp_path / "first"
     write_run(run, "rate", 0)
-    write_lines(run / "scores.jsonl", [result("first", 0, 9, 1.0, x=None, task="popgym/easy", metric="return")])
+    write_lines(
+        run / "scores.jsonl",
+        [result("first", 0, 9, 1.0, x=None, task="popgym/easy", metric="return")],
+    )
     report(run)
     assert not (run / "success.png").exists()
     assert json.loads((run / "summary.json").read_text()) == {"first": {"popgym/easy": 1.0}}
     assert not (run / "tasks.png").exists()
-    more = [result("first", 0, 9, rate, x=None, task=f"popgym/{rate}", metric="return") for rate in (0.5, 0.7)]
+    more = [
+        result("first", 0, 9, rate, x=None, task=f"popgym/{rate}", metric="return")
+        for rate in (0.5, 0.7)
+    ]
     write_lines(run / "scores.jsonl", more)
     assert "![Return by task. Lines:" in text_of(run)
     assert (run / "tasks.png").read_bytes().startswith(PNG)
@@ -301,8 +351,16 @@ HOSTILE = '<script>alert(1)</script> | `x` </td> <!-- /results --> $\\frac{ "&'
 
 def test_everything_from_files_is_escaped(experiment):
     keys = ("title", "claim", "source", "axis", "command", "cost")
-    change(experiment / "experiment.json", **dict.fromkeys(keys, HOSTILE), paper={HOSTILE: HOSTILE}, order=[HOSTILE])
-    rows = [{**row, "task": HOSTILE, "metric": HOSTILE, "commit": HOSTILE} for row in rows_of(experiment)]
+    change(
+        experiment / "experiment.json",
+        **dict.fromkeys(keys, HOSTILE),
+        paper={HOSTILE: HOSTILE},
+        order=[HOSTILE],
+    )
+    rows = [
+        {**row, "task": HOSTILE, "metric": HOSTILE, "commit": HOSTILE}
+        for row in rows_of(experiment)
+    ]
     write_lines(experiment / "rows.jsonl", [*rows, {**rows[0], "variant": HOSTILE}])
     for run in (experiment / "runs").iterdir():
         change(run / "provenance.json", machine=HOSTILE, packages={HOSTILE: HOSTILE}, date=HOSTILE)
@@ -310,10 +368,23 @@ def test_everything_from_files_is_escaped(experiment):
     html = report(experiment).read_text()
     assert "<script" not in html
     assert "&lt;script&gt;" in html
-    prose = [line for line in (experiment / "report.md").read_text().splitlines() if not line.startswith("    ")]
+    prose = [
+        line
+        for line in (experiment / "report.md").read_text().splitlines()
+        if not line.startswith("    ")
+    ]
     assert not any(re.search(r"<\w|<!--|(?<!\\)`", line) for line in prose)
     tables = [line for line in prose if line.startswith("|")]
-    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in tables if "fact" in line or "machine" in line}) == 1
+    assert (
+        len(
+            {
+                len(re.findall(r"(?<!\\)\|", line))
+                for line in tables
+                if "fact" in line or "machine" in line
+            }
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -406,14 +477,21 @@ def test_results_are_rendered_with_the_paper_beside(results, tmp_path):
     )
     assert "1.00 ± 0.00 at 90, 0.50 ± 0.00 at 480, 0.50 ± 0.00 at 900" in text
     measured = "1.00 ± 0.00 at 9, 1.00 ± 0.00 at 90, 1.00 ± 0.00 at 900"  # wherever the paper prints a value, too
-    assert f"| rate | {measured} | 1.00 ± 0.00 at 90, 0.90 ± 0.07 at 480, 0.90 ± 0.07 at 900 |" in text
+    assert (
+        f"| rate | {measured} | 1.00 ± 0.00 at 90, 0.90 ± 0.07 at 480, 0.90 ± 0.07 at 900 |" in text
+    )
     (figure,) = re.findall(r"\]\((.*png)\)", text)
     assert (page.parent / figure).read_bytes().startswith(PNG)
 
 
-def test_what_the_paper_says_of_a_model_stands_beside_each_of_its_rows_in_a_heat_map(results, tmp_path, experiment):
+def test_what_the_paper_says_of_a_model_stands_beside_each_of_its_rows_in_a_heat_map(
+    results, tmp_path, experiment
+):
     facts = json.loads((experiment / "experiment.json").read_text())
-    rows = [{**row, "experiment": "tmaze-heat-maps", "variant": f"{row['variant']}-90"} for row in rows_of(experiment)]
+    rows = [
+        {**row, "experiment": "tmaze-heat-maps", "variant": f"{row['variant']}-90"}
+        for row in rows_of(experiment)
+    ]
     (results / "tmaze-oracle.jsonl").unlink()
     write_lines(results / "tmaze-heat-maps.jsonl", rows)
     grid = {"rate-90": ["rate", "90"], "dt-90": ["dt", "90"]}
@@ -469,7 +547,10 @@ def test_wrong_markers_are_refused(results, tmp_path, text, message):
         ("[a", "is not TOML"),
         ("a = 3", "is not understood"),
         ('[a]\nsource = "x"', "experiments"),
-        ('[a]\nsource = "x"\nexperiments = ["e"]\nvalues = {rate = {9 = [1.0]}}', "is not understood"),
+        (
+            '[a]\nsource = "x"\nexperiments = ["e"]\nvalues = {rate = {9 = [1.0]}}',
+            "is not understood",
+        ),
         (
             '[a]\nsource = "x"\nexperiments = ["e"]\n[b]\nsource = "y"\nexperiments = ["e"]',
             "two tables name the experiment 'e'",

@@ -74,7 +74,9 @@ def test_bootstrap_interval_covers_the_true_mean_as_often_as_it_says():
 def test_seeds_that_differ_widen_the_interval_more_than_episodes_do():
     alike = [np.repeat([1.0, 0.0], 50)] * 4
     apart = [np.ones(100), np.zeros(100), np.ones(100), np.zeros(100)]
-    (low, high), (lower, higher) = (bootstrap_interval(scores, np.mean) for scores in (alike, apart))
+    (low, high), (lower, higher) = (
+        bootstrap_interval(scores, np.mean) for scores in (alike, apart)
+    )
     assert higher - lower > 3 * (high - low)
 
 
@@ -86,7 +88,10 @@ def test_wrong_input_of_a_bootstrap_is_refused():
 
 
 def test_summary_takes_the_error_over_seeds_and_over_episodes_for_one_seed():
-    rows = [row(seed=seed, scores=scores) for seed, scores in enumerate([(1.0, 1.0), (0.0, 1.0), (0.0, 0.0)])]
+    rows = [
+        row(seed=seed, scores=scores)
+        for seed, scores in enumerate([(1.0, 1.0), (0.0, 1.0), (0.0, 0.0)])
+    ]
     (summary,) = summarise(rows)
     assert (summary.mean, summary.seeds, summary.episodes) == (0.5, (0, 1, 2), 6)
     assert summary.standard_error == pytest.approx(0.5 / math.sqrt(3))
@@ -102,7 +107,9 @@ def test_missing_seed_is_named():
 
 
 def test_a_task_for_the_first_seed_alone_lacks_no_other():
-    once, all_seeds = summarise([row(task="tmaze/9"), row(task="tmaze/900")], ("rate",), (0, 1), ("tmaze/9",))
+    once, all_seeds = summarise(
+        [row(task="tmaze/9"), row(task="tmaze/900")], ("rate",), (0, 1), ("tmaze/9",)
+    )
     assert (once.task, once.missing, all_seeds.missing) == ("tmaze/9", (), (1,))
 
 
@@ -114,7 +121,11 @@ def test_missing_variant_is_a_summary_without_a_number():
 
 
 def test_summaries_are_in_the_order_of_variants_and_positions():
-    rows = [row(task=task, variant=variant) for task in ("tmaze/900", "tmaze/9") for variant in ("dt", "rate")]
+    rows = [
+        row(task=task, variant=variant)
+        for task in ("tmaze/900", "tmaze/9")
+        for variant in ("dt", "rate")
+    ]
     found = [(summary.variant, summary.x) for summary in summarise(rows, ("rate", "dt"))]
     assert found == [("rate", 9), ("rate", 900), ("dt", 9), ("dt", 900)]
 

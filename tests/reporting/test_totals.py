@@ -32,7 +32,12 @@ ROWS = [
 
 def test_means_over_seeds_are_added_up_over_tasks():
     rate, dt = sums(ROWS, GROUPS)
-    assert (rate.group, rate.variant, rate.tasks, rate.missing) == ("all", "rate", ("a", "b"), ("c",))
+    assert (rate.group, rate.variant, rate.tasks, rate.missing) == (
+        "all",
+        "rate",
+        ("a", "b"),
+        ("c",),
+    )
     assert rate.total == pytest.approx(0.75 - 0.5)
     assert rate.standard_error == pytest.approx(np.std([-0.5, 1.0], ddof=1) / np.sqrt(2))
     assert rate.interval[0] <= rate.total <= rate.interval[1]

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 import rate
 from rate.models.policy import Policy
-from rate.runs.checkpoint import CheckpointError, load_policy, load_state, read_tensors, save_policy, write_tensors
+from rate.runs.checkpoint import (
+    CheckpointError,
+    load_policy,
+    load_state,
+    read_tensors,
+    save_policy,
+    write_tensors,
+)
 from rate.tasks.lookup import find
 from rate.training import adamw
 from rate.training.window_loss import Learner
@@ -76,7 +83,9 @@ def test_a_missing_checkpoint_is_said(tmp_path):
         rate.load_agent(tmp_path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(offset=st.integers(min_value=0), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_noticed_wherever_it_is(offset, bit, trained, tmp_path):
     content = bytearray((trained / "last.safetensors").read_bytes())
@@ -87,7 +96,9 @@ def test_a_flipped_bit_is_noticed_wherever_it_is(offset, bit, trained, tmp_path)
         rate.load_policy(tmp_path / "flipped.safetensors")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_noticed_wherever_it_ends(share, trained, tmp_path):
     content = (trained / "last.safetensors").read_bytes()
@@ -96,7 +107,9 @@ def test_a_truncated_file_is_noticed_wherever_it_ends(share, trained, tmp_path):
         rate.load_policy(tmp_path / "short.safetensors")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(content=st.binary(max_size=200))
 def test_any_other_file_is_refused(content, tmp_path):
     (tmp_path / "other.safetensors").write_bytes(content)
@@ -104,7 +117,9 @@ def test_any_other_file_is_refused(content, tmp_path):
         rate.load_policy(tmp_path / "other.safetensors")
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))]
+)
 def test_a_pickle_runs_no_code(write, run, tmp_path):
     trace = tmp_path / "trace"
     for name in ("last.safetensors", "training.safetensors"):
@@ -139,7 +154,9 @@ def test_the_weights_of_another_model_are_refused(tiny, tmp_path):
         load_policy(tmp_path / "mixed.safetensors")
 
 
-@pytest.mark.parametrize("change", [{"model": {"name": "riddle"}}, {"observation_space": {"type": "Riddle"}}])
+@pytest.mark.parametrize(
+    "change", [{"model": {"name": "riddle"}}, {"observation_space": {"type": "Riddle"}}]
+)
 def test_a_header_of_another_model_or_space_is_refused(change, tiny, tmp_path):
     save_policy(tmp_path / "odd.safetensors", policy_for(tiny()), 1.0)
     tensors, header = read_tensors(tmp_path / "odd.safetensors")
@@ -162,7 +179,10 @@ def test_a_state_of_other_spaces_is_not_resumed(run, tiny):
 
 def test_a_loaded_agent_acts_like_the_policy_that_was_saved(trained):
     space = find("recall/12").observation_space
-    agents = [rate.load_agent(trained), rate.load_agent(trained / "last.safetensors", target_return=1.0)]
+    agents = [
+        rate.load_agent(trained),
+        rate.load_agent(trained / "last.safetensors", target_return=1.0),
+    ]
     for agent in agents:
         agent.reset(2)
     space.seed(0)

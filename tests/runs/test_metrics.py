@@ -30,9 +30,17 @@ def test_every_update_is_a_row_with_all_that_was_measured(trained):
     rows = read_jsonl(trained / "metrics.jsonl")
     assert [row["update"] for row in rows] == [1, 2, 3, 4, 5, 6]
     names = {"update", "loss", "accuracy", "gradient_norm", "learning_rate", "steps", "seconds"}
-    validated = names | {"validation_loss", "validation_accuracy", "selection_score", "selection_seconds"}
+    validated = names | {
+        "validation_loss",
+        "validation_accuracy",
+        "selection_score",
+        "selection_seconds",
+    }
     assert [set(row) for row in rows] == [names, names, validated] * 2
-    assert all(row["steps"] == 8 * 12 and row["gradient_norm"] > 0 and 0 <= row["accuracy"] <= 1 for row in rows)
+    assert all(
+        row["steps"] == 8 * 12 and row["gradient_norm"] > 0 and 0 <= row["accuracy"] <= 1
+        for row in rows
+    )
 
 
 def test_rows_behind_the_checkpoint_and_torn_rows_are_dropped(tmp_path):
@@ -48,7 +56,9 @@ def test_rows_behind_the_checkpoint_and_torn_rows_are_dropped(tmp_path):
 
 
 def test_an_unknown_logger_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="unknown logger 'telegram': loggers are tensorboard, wandb"):
+    with pytest.raises(
+        ValueError, match="unknown logger 'telegram': loggers are tensorboard, wandb"
+    ):
         RunLog(tmp_path, ["telegram"], after=0)
 
 
@@ -96,7 +106,9 @@ def test_the_key_comes_from_the_environment_or_from_the_file(tmp_path, monkeypat
     assert wandb_key(tmp_path) == "stronger"
 
 
-@pytest.mark.parametrize("text", ["", "secret", "wandb_api:", "wandb_api: [1]", "key: secret", "a: b: c", "{"])
+@pytest.mark.parametrize(
+    "text", ["", "secret", "wandb_api:", "wandb_api: [1]", "key: secret", "a: b: c", "{"]
+)
 def test_a_key_file_of_another_form_is_refused(text, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     (tmp_path / "wandb_config.yaml").write_text(text)
@@ -107,6 +119,11 @@ def test_a_key_file_of_another_form_is_refused(text, tmp_path, monkeypatch):
 def test_provenance_says_where_a_run_comes_from(trained, recall):
     facts = json.loads((trained / "provenance.json").read_text())
     assert facts["dataset"] == rate.open_dataset(recall).content_hash
-    assert (facts["seed"], facts["thread_count"], facts["devices"], facts["accelerator"]) == (0, 1, 1, "cpu")
+    assert (facts["seed"], facts["thread_count"], facts["devices"], facts["accelerator"]) == (
+        0,
+        1,
+        1,
+        "cpu",
+    )
     assert {"commit", "date", "python", "machine", "packages"} <= facts.keys()
     assert facts["packages"]["torch"]

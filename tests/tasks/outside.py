@@ -12,8 +12,12 @@ OBSERVATIONS: dict[str, spaces.Space[Any]] = {
     "image": spaces.Box(0, 255, (12, 12, 3), np.uint8),
     "codes": spaces.Box(0, 255, (3, 3, 3), np.uint8),
     "choices": spaces.MultiDiscrete([3, 5], start=[1, 0]),
-    "dict": spaces.Dict({"camera": spaces.Box(0, 255, (3, 12, 12), np.uint8), "place": spaces.Discrete(4, start=-1)}),
-    "tuple": spaces.Tuple((spaces.MultiBinary(3), spaces.Dict({"speed": spaces.Box(-1, 1, (), np.float32)}))),
+    "dict": spaces.Dict(
+        {"camera": spaces.Box(0, 255, (3, 12, 12), np.uint8), "place": spaces.Discrete(4, start=-1)}
+    ),
+    "tuple": spaces.Tuple(
+        (spaces.MultiBinary(3), spaces.Dict({"speed": spaces.Box(-1, 1, (), np.float32)}))
+    ),
 }
 ACTIONS: dict[str, spaces.Space[Any]] = {
     "discrete": spaces.Discrete(3, start=1),
@@ -28,12 +32,16 @@ ACTIONS: dict[str, spaces.Space[Any]] = {
 class Drawn(gymnasium.Env[Any, Any]):
     """Draws its observations and the length of its episodes, from 2 to 6 steps; pays 1 for every third step."""
 
-    def __init__(self, observations: str = "vector", actions: str = "discrete", longest: int = 6) -> None:
+    def __init__(
+        self, observations: str = "vector", actions: str = "discrete", longest: int = 6
+    ) -> None:
         self.observation_space = OBSERVATIONS[observations]
         self.action_space = ACTIONS[actions]
         self.longest = longest
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         if seed is not None:
             self.drawing = np.random.default_rng(seed)
@@ -58,7 +66,9 @@ def make(**options: Any):
 class Forgetful(Drawn):
     """Draws from a generator that no seed resets."""
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         return super().reset(seed=int(np.random.default_rng().integers(1000)))
 
 
@@ -85,7 +95,9 @@ def worded() -> gymnasium.Env[Any, Any]:
 
 
 def side_by_side(mode: str = "NextStep", rows: int = 3, observations: str = "vector") -> VectorEnv:
-    return SyncVectorEnv([lambda: make(observations=observations)] * rows, autoreset_mode=AutoresetMode(mode))
+    return SyncVectorEnv(
+        [lambda: make(observations=observations)] * rows, autoreset_mode=AutoresetMode(mode)
+    )
 
 
 def in_processes(mode: str = "NextStep") -> VectorEnv:
@@ -108,7 +120,9 @@ class AlwaysFirst:
     def reset(self, batch: int, seeds: Any = None) -> None:
         self.batch = batch
 
-    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         return np.ones(self.batch, np.int64) if forced is None else forced
 
 
@@ -136,20 +150,30 @@ class Faulty(Drawn):
             return observation, reward, terminated, info
         if self.fault == "observation":
             observation[1] = np.nan
-        return observation, np.nan if self.fault == "reward" else reward, terminated, truncated, info
+        return (
+            observation,
+            np.nan if self.fault == "reward" else reward,
+            terminated,
+            truncated,
+            info,
+        )
 
 
 class Confused(AlwaysFirst):
     """An expert that breaks, or answers with numbers for a choice."""
 
-    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         return np.zeros(3) @ np.zeros(2)
 
 
 class Undecided(AlwaysFirst):
     """An expert that puts out a number where a choice is asked for."""
 
-    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         return np.full(len(rewards), 0.5)
 
 
@@ -163,4 +187,6 @@ class Trusting(Drawn):
 def described() -> gymnasium.Env[Any, Any]:
     """An environment whose observations hold a text beside the rest."""
     space = spaces.Dict({"speed": OBSERVATIONS["vector"], "mission": spaces.Text(9)})
-    return gymnasium.wrappers.TransformObservation(make(), lambda value: {"speed": value, "mission": "go"}, space)
+    return gymnasium.wrappers.TransformObservation(
+        make(), lambda value: {"speed": value, "mission": "go"}, space
+    )

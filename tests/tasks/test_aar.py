@@ -74,7 +74,10 @@ def test_observations_after_the_first_action_do_not_depend_on_it() -> None:
 def test_the_prompt_is_taken_and_balanced() -> None:
     episodes = list(rollout(ActionAssociativeRetrievalOracle(), find("aar/6"), range(10)))
     assert [int(episode.actions[0]) for episode in episodes] == [0, 1] * 5
-    assert [episode.actions.tolist() for episode in episodes[:2]] == [[0, 2, 2, 2, 2, 0], [1, 2, 2, 2, 2, 1]]
+    assert [episode.actions.tolist() for episode in episodes[:2]] == [
+        [0, 2, 2, 2, 2, 0],
+        [1, 2, 2, 2, 2, 1],
+    ]
     assert all(episode.terminations[-1] for episode in episodes)
 
 

@@ -18,7 +18,9 @@ from rate.tasks.task import Task
 
 
 def installed(family: str) -> bool:
-    return all(importlib.util.find_spec(module) is not None for module in discover()[family].modules)
+    return all(
+        importlib.util.find_spec(module) is not None for module in discover()[family].modules
+    )
 
 
 @pytest.fixture(params=discover())
@@ -37,7 +39,9 @@ class Replay:
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         self.time = -1
 
-    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         self.time = min(self.time + 1, len(self.actions) - 1)
         return self.actions[self.time] if forced is None else forced
 
@@ -97,7 +101,11 @@ def test_the_batch_equals_single_environments(task: Task) -> None:
     seeds = [5, 4, 11, 100]
     agents = [Replay(random_actions(task, 4))] + ([task.expert()] if task.expert else [])
     for agent in agents:
-        pairs = zip(rollout(agent, task, seeds), rollout(agent, replace(task, batch=None), seeds), strict=True)
+        pairs = zip(
+            rollout(agent, task, seeds),
+            rollout(agent, replace(task, batch=None), seeds),
+            strict=True,
+        )
         for batched, single in pairs:
             assert_equal(batched, single)
 
@@ -154,7 +162,10 @@ def test_what_follows_the_cue_does_not_reveal_it(task: Task) -> None:
 
 def after_the_cue(episode: Episode) -> np.ndarray:
     """Mean over time of every entry between the first and the final observation, and its last value."""
-    inner = [leaf[1:-1].reshape(len(leaf) - 2, -1).astype(np.float64) for leaf in episode.observations.values()]
+    inner = [
+        leaf[1:-1].reshape(len(leaf) - 2, -1).astype(np.float64)
+        for leaf in episode.observations.values()
+    ]
     return np.concatenate([part for leaf in inner for part in (leaf.mean(axis=0), leaf[-1])])
 
 

@@ -12,7 +12,17 @@ from rate.experiments.minigrid_memory import EXPERIMENT
 from rate.files import read_jsonl
 from rate.reporting.statistics import latest
 from rate.tasks.lookup import find
-from rate.tasks.minigrid_memory import BALL, EMPTY, KEY, TILE, UNSEEN, VIEW, WALL, MinigridMemories, walk
+from rate.tasks.minigrid_memory import (
+    BALL,
+    EMPTY,
+    KEY,
+    TILE,
+    UNSEEN,
+    VIEW,
+    WALL,
+    MinigridMemories,
+    walk,
+)
 
 OBJECTS = {0: UNSEEN, 1: EMPTY, 2: WALL, 5: KEY, 6: BALL}  # the package's numbers
 
@@ -30,7 +40,9 @@ def twin(ours: MinigridMemories, row: int) -> Any:
         random_length=ours.random_hallway,
         tile_size=TILE,
     )
-    draws = iter([int(ours.end[row]), int(ours.x[row])] if ours.random_hallway else [int(ours.x[row])])
+    draws = iter(
+        [int(ours.end[row]), int(ours.x[row])] if ours.random_hallway else [int(ours.x[row])]
+    )
     pairs = [things[int(ours.cue[row])], ([Key, Ball] if ours.upper[row] == KEY else [Ball, Key])]
     elements = iter(pairs)
     theirs._rand_int = lambda low, high: next(draws)  # type: ignore[method-assign]
@@ -45,7 +57,9 @@ def seen(theirs: Any) -> np.ndarray:
     return np.vectorize(OBJECTS.get)(numbers)
 
 
-@pytest.mark.parametrize(("size", "random_hallway"), [(7, True), (9, False), (11, True), (21, True), (13, False)])
+@pytest.mark.parametrize(
+    ("size", "random_hallway"), [(7, True), (9, False), (11, True), (21, True), (13, False)]
+)
 def test_dynamics_are_those_of_the_package(size: int, random_hallway: bool) -> None:
     pytest.importorskip("minigrid")
     ours = MinigridMemories(size, random_hallway)
@@ -67,11 +81,16 @@ def test_dynamics_are_those_of_the_package(size: int, random_hallway: bool) -> N
             wanted = walker.act(observation, rewards)
             # The expert's way with detours: all corners of the grid, and both ends.
             action = wanted if random.random() < 0.8 else random.integers(3, size=1)
-            walker._heading = (walker._heading + (action == 1) - (action == 0) - (wanted == 1) + (wanted == 0)) % 4
+            walker._heading = (
+                walker._heading + (action == 1) - (action == 0) - (wanted == 1) + (wanted == 0)
+            ) % 4
             observation, rewards, terminations, _ = ours.step(action)
             frames = rgb.step(action)[0]
             _, reward, terminated, _, _ = theirs.step(int(action[0]))
-            assert (bool(terminations[0]), float(rewards[0])) == (terminated, pytest.approx(reward)), (seed, step)
+            assert (bool(terminations[0]), float(rewards[0])) == (
+                terminated,
+                pytest.approx(reward),
+            ), (seed, step)
             if terminated:
                 ends += 1
                 break
@@ -97,7 +116,9 @@ def test_rows_hold_returns_beside_success() -> None:
     played = list(outcomes(task.expert(), task, range(4)))
     row = _scored(task, range(4), played)
     assert (row["value"], row["scores"]) == (1.0, [1.0] * 4)
-    assert row["returns"] == pytest.approx([1 - 0.9 * outcome.length / 845 for outcome in played], abs=1e-6)
+    assert row["returns"] == pytest.approx(
+        [1 - 0.9 * outcome.length / 845 for outcome in played], abs=1e-6
+    )
 
 
 def test_rewards_fall_over_845_steps_or_over_the_time_limit() -> None:

@@ -10,7 +10,9 @@ from rate.tasks.recall import ANSWERS, OBSERVATIONS, QUERY, VARIANTS, Recall, Re
 @pytest.mark.parametrize("name", OBSERVATIONS)
 def test_every_symbol_can_be_read_back(name: str) -> None:
     symbols = np.array([4, 0, 3, 1, 2, 2])
-    np.testing.assert_array_equal(OBSERVATIONS[name].read(OBSERVATIONS[name].write(symbols)), symbols)
+    np.testing.assert_array_equal(
+        OBSERVATIONS[name].read(OBSERVATIONS[name].write(symbols)), symbols
+    )
 
 
 @pytest.mark.parametrize("code", [*OBSERVATIONS.values(), *ANSWERS.values()])
@@ -85,7 +87,9 @@ def test_the_smallest_recall_can_be_solved() -> None:
     for family in VARIANTS:
         task = find(f"{family}/2")
         assert task.expert is not None
-        assert [episode.total_return for episode in rollout(task.expert(), task, range(4))] == [1] * 4
+        assert [episode.total_return for episode in rollout(task.expert(), task, range(4))] == [
+            1
+        ] * 4
 
 
 def test_one_step_is_too_short() -> None:

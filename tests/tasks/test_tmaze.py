@@ -127,7 +127,9 @@ def test_returned_arrays_are_not_written_again() -> None:
     np.testing.assert_array_equal(first, kept)
 
 
-@pytest.mark.parametrize("actions", [np.array([4, 0]), np.array([0, -1]), np.array([0]), np.array([0.0, 1.0])])
+@pytest.mark.parametrize(
+    "actions", [np.array([4, 0]), np.array([0, -1]), np.array([0]), np.array([0.0, 1.0])]
+)
 def test_actions_that_are_refused(actions: np.ndarray) -> None:
     mazes = TMazes((5,))
     mazes.reset([0, 1])
@@ -183,7 +185,9 @@ def test_segments_take_turns_and_are_balanced_within_each_length() -> None:
 
 def test_the_smallest_mazes_can_be_solved() -> None:
     for name in ("tmaze/3", "tmaze-uniform/3", "tmaze-segments/3x1"):
-        assert [episode.total_return for episode in rollout(TMazeOracle(), find(name), range(4))] == [1] * 4
+        assert [
+            episode.total_return for episode in rollout(TMazeOracle(), find(name), range(4))
+        ] == [1] * 4
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -64,7 +64,9 @@ def test_every_model_trains_and_is_evaluated(model, episodes, tmp_path):
 
 
 @pytest.mark.parametrize("model", names())
-@pytest.mark.parametrize(("data", "task"), [("tmaze-uniform/12", "tmaze/30"), ("aar-uniform/12", "aar/30")])
+@pytest.mark.parametrize(
+    ("data", "task"), [("tmaze-uniform/12", "tmaze/30"), ("aar-uniform/12", "aar/30")]
+)
 def test_every_model_trains_and_acts_on_the_paper_s_small_tasks(model, data, task, tmp_path):
     rate.collect(data, tmp_path / "data", episodes=64)
     run = train(recipe_for(model, tmp_path / "data", updates=3, batch_size=16), tmp_path / "run")
@@ -75,7 +77,15 @@ def test_every_model_trains_and_acts_on_the_paper_s_small_tasks(model, data, tas
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "family", ["recall-discrete", "recall-image", "recall-dict", "recall-tuple", "recall-multidiscrete", "recall-box"]
+    "family",
+    [
+        "recall-discrete",
+        "recall-image",
+        "recall-dict",
+        "recall-tuple",
+        "recall-multidiscrete",
+        "recall-box",
+    ],
 )
 def test_rate_recalls_in_every_kind_of_space(family, tmp_path):
     rate.collect(f"{family}/12", tmp_path / "data", episodes=400)

@@ -36,18 +36,24 @@ def gradients(recipe, **options):
     recipe = replace(recipe, optimiser=OptimiserConfig(gradient_clip=0), **options)
     dataset = open_dataset(recipe.dataset)
     torch.manual_seed(0)
-    policy = Policy(dataset.observation_space, dataset.action_space, recipe.model, dataset.normalisation)
+    policy = Policy(
+        dataset.observation_space, dataset.action_space, recipe.model, dataset.normalisation
+    )
     before = {name: parameter.detach().clone() for name, parameter in policy.named_parameters()}
     fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
     learner, optimiser = fabric.setup(Learner(policy), torch.optim.SGD(policy.parameters(), lr=1.0))
     batches = Batches(dataset, recipe.batch_size, recipe.model.window, recipe.sampling, 0)
     loss, *_ = training._update(fabric, learner, policy, optimiser, recipe, batches, 0)
-    return {name: before[name] - parameter.detach() for name, parameter in policy.named_parameters()}, loss
+    return {
+        name: before[name] - parameter.detach() for name, parameter in policy.named_parameters()
+    }, loss
 
 
 def test_same_seed_gives_the_same_losses_and_weights_bit_by_bit(tiny, tmp_path):
     recipe = tiny(dropout=0.1, attention_dropout=0.1)
-    first, second, other = (train(recipe, tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    first, second, other = (
+        train(recipe, tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
     assert column(first) == column(second)
     assert column(first) != column(other)
     weights, _ = read_tensors(first / "last.safetensors")
@@ -56,7 +62,12 @@ def test_same_seed_gives_the_same_losses_and_weights_bit_by_bit(tiny, tmp_path):
 
 
 def test_losses_of_the_toy_recipe_are_those_of_the_golden_file(tiny, tmp_path):
-    losses = column(train(tiny(updates=20, optimiser=OptimiserConfig(learning_rate=3e-3, warmup=5)), tmp_path / "run"))
+    losses = column(
+        train(
+            tiny(updates=20, optimiser=OptimiserConfig(learning_rate=3e-3, warmup=5)),
+            tmp_path / "run",
+        )
+    )
     golden = json.loads(GOLDEN.read_text())
     np.testing.assert_allclose(losses, golden["losses"], rtol=0, atol=1e-4)
 
@@ -113,7 +124,9 @@ def test_segments_are_shorter_in_the_asked_share_of_updates(tiny, tmp_path):
     recipe = tiny(shorter_segments=0.5, segment_length=6)
     lengths = [training._segment_length(recipe, 3, update) for update in range(400)]
     assert lengths == [training._segment_length(recipe, 3, update) for update in range(400)]
-    assert {length: lengths.count(length) for length in (2, 3, 6)} == pytest.approx({2: 100, 3: 100, 6: 200}, abs=40)
+    assert {length: lengths.count(length) for length in (2, 3, 6)} == pytest.approx(
+        {2: 100, 3: 100, 6: 200}, abs=40
+    )
     assert training._segment_length(tiny(), 3, 0) == tiny().model.segment_length
     run = train(tiny(shorter_segments=0.5), tmp_path / "run")
     assert np.isfinite(column(run)).all()
@@ -142,7 +155,9 @@ def test_windows_are_cut_into_ever_more_segments(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["elmur", "oracle-dt", "rmt", "trxl"])
-def test_every_model_that_is_trained_by_segments_takes_shorter_and_longer_ones(model, tiny, tmp_path):
+def test_every_model_that_is_trained_by_segments_takes_shorter_and_longer_ones(
+    model, tiny, tmp_path
+):
     options = {} if model == "elmur" else {"heads": 1}
     config = config_class(model)(segment_length=5, segments=3, width=16, **options)
     for name in ("shorter_segments", "growing_segments"):
@@ -170,7 +185,10 @@ def test_two_processes_give_the_losses_of_one(bptt_segments, tiny, tmp_path):
     one = train(recipe, tmp_path / "one")
     two = train(recipe, tmp_path / "two", devices=2)
     for name in ("loss", "accuracy", "gradient_norm", "validation_loss"):
-        rows = [[row[name] for row in read_jsonl(run / "metrics.jsonl") if name in row] for run in (one, two)]
+        rows = [
+            [row[name] for row in read_jsonl(run / "metrics.jsonl") if name in row]
+            for run in (one, two)
+        ]
         np.testing.assert_allclose(rows[1], rows[0], rtol=0, atol=1e-5, err_msg=name)
 
 
@@ -209,20 +227,32 @@ def test_selection_by_score_uses_seeds_of_its_own_and_changes_no_loss(tiny, tmp_
     monkeypatch.setattr(
         selection,
         "outcomes",
-        lambda agent, task, seeds, **rest: seen.extend(seeds) or outcomes(agent, task, seeds, **rest),
+        lambda agent, task, seeds, **rest: (
+            seen.extend(seeds) or outcomes(agent, task, seeds, **rest)
+        ),
     )
     recipe = tiny(dropout=0.1)
-    scored = train(replace(recipe, selection=replace(recipe.selection, task="recall/12")), tmp_path / "scored")
+    scored = train(
+        replace(recipe, selection=replace(recipe.selection, task="recall/12")), tmp_path / "scored"
+    )
     assert column(scored) == column(train(recipe, tmp_path / "plain"))
     assert set(seen) == set(range(1_000_000, 1_000_004))
-    assert {row["selection_score"] for row in read_jsonl(scored / "metrics.jsonl")[2::3]} <= {0, 0.25, 0.5, 0.75, 1}
+    assert {row["selection_score"] for row in read_jsonl(scored / "metrics.jsonl")[2::3]} <= {
+        0,
+        0.25,
+        0.5,
+        0.75,
+        1,
+    }
     evaluated = rate.evaluate(scored, ["recall/12"], episodes=4, checkpoint="best")
     assert evaluated[0]["checkpoint"] == "best"
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_spares_the_last_checkpoint(tiny, tmp_path):
     optimiser = OptimiserConfig(learning_rate=1e37, warmup=1)
-    recipe = tiny(updates=50, optimiser=optimiser, checkpoint_every=1, selection=SelectionConfig(fraction=0))
+    recipe = tiny(
+        updates=50, optimiser=optimiser, checkpoint_every=1, selection=SelectionConfig(fraction=0)
+    )
     with pytest.raises(FloatingPointError, match=r"became .* at update .*learning_rate"):
         train(recipe, tmp_path / "run")
     tensors, header = read_tensors(tmp_path / "run" / "last.safetensors")
@@ -246,12 +276,18 @@ def test_an_existing_run_is_not_touched(tiny, trained):
         ({}, {"loggers": ["telegram"]}, "loggers are tensorboard, wandb"),
         ({}, {"accelerator": "abacus"}, "abacus"),
         ({}, {"seed": -1}, "seed must be at least 0"),
-        ({"selection": SelectionConfig(task="tmaze/90")}, {}, "choose a task with the spaces of the dataset"),
+        (
+            {"selection": SelectionConfig(task="tmaze/90")},
+            {},
+            "choose a task with the spaces of the dataset",
+        ),
         ({"selection": SelectionConfig(task="recal/12")}, {}, "Did you mean 'recall/12'"),
         ({"dataset": "nowhere"}, {}, "nowhere is not a dataset"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(recipe, options, message, tiny, tmp_path):
+def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(
+    recipe, options, message, tiny, tmp_path
+):
     with pytest.raises(ValueError, match=message):
         train(tiny(**recipe), tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()

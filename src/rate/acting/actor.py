@@ -31,25 +31,39 @@ class Actor:
         self.segment_length = policy.config.segment_length
 
     @torch.inference_mode()
-    def reset(self, batch: int = 1, seeds: Sequence[int] | None = None, rows: np.ndarray | None = None) -> None:
+    def reset(
+        self, batch: int = 1, seeds: Sequence[int] | None = None, rows: np.ndarray | None = None
+    ) -> None:
         """Begin new episodes: in all of `batch` rows, or, in the middle of others, in `rows` (integers) alone."""
         if rows is None:
             self.steps = np.zeros(batch, dtype=np.int64)
-            self.stream = self._start(self.policy.initial_memory(batch), np.arange(batch), self.steps)
+            self.stream = self._start(
+                self.policy.initial_memory(batch), np.arange(batch), self.steps
+            )
             self.returns_to_go = np.full(batch, self.target_return, dtype=np.float64)
-            self.actions = np.zeros((batch, *(self.policy.action_space.shape or ())), self.policy.action_space.dtype)
+            self.actions = np.zeros(
+                (batch, *(self.policy.action_space.shape or ())), self.policy.action_space.dtype
+            )
             self.generators = [np.random.default_rng()] * batch
         else:
             rows = np.asarray(rows)
             self.steps[rows] = 0
-            self.stream.put(rows, self._start(self.policy.initial_memory(len(rows)), rows, self.steps[rows]))
+            self.stream.put(
+                rows, self._start(self.policy.initial_memory(len(rows)), rows, self.steps[rows])
+            )
             self.returns_to_go[rows] = self.target_return
         if self.sample:
-            for row, seed in zip(range(batch) if rows is None else rows, seeds or itertools.repeat(None), strict=False):
+            for row, seed in zip(
+                range(batch) if rows is None else rows,
+                seeds or itertools.repeat(None),
+                strict=False,
+            ):
                 self.generators[row] = np.random.default_rng(seed)
 
     @torch.inference_mode()
-    def act(self, observations: object, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: object, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         """Actions [n, ...] for observations [n, ...] (a batch in the space's own structure).
 
         rewards: [n], what the step before paid (ignored in a row's first step). forced: actions that are executed in
@@ -80,7 +94,9 @@ class Actor:
         timesteps = self._timesteps()
         self.steps += 1
         if within.all():
-            return self.policy.observe(self.stream, leaves, returns_to_go, self._executed(), timesteps)
+            return self.policy.observe(
+                self.stream, leaves, returns_to_go, self._executed(), timesteps
+            )
         if going.any():
             self._append_actions(np.flatnonzero(going), timesteps)
             self._turn_over(np.flatnonzero(going & (within == 0)))
@@ -88,7 +104,11 @@ class Actor:
 
     def _timesteps(self) -> Tensor | None:
         """Indices of the steps that are about to be taken [n], if the model embeds them."""
-        return torch.from_numpy(self.steps.copy()).to(self.device) if self.policy.config.timesteps else None
+        return (
+            torch.from_numpy(self.steps.copy()).to(self.device)
+            if self.policy.config.timesteps
+            else None
+        )
 
     def _executed(self) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(self.actions)).to(self.device)
@@ -99,7 +119,9 @@ class Actor:
         if len(rows) == len(self.steps):
             return self.policy.record(self.stream, self._executed(), before)
         stream, selected = self.stream.rows(rows), torch.from_numpy(rows).to(self.device)
-        self.policy.record(stream, self._executed()[selected], None if before is None else before[selected])
+        self.policy.record(
+            stream, self._executed()[selected], None if before is None else before[selected]
+        )
         self.stream.put(rows, stream)
 
     def _turn_over(self, rows: np.ndarray) -> None:
@@ -116,7 +138,11 @@ class Actor:
 
 
 def load_agent(
-    path: str | Path, *, target_return: float | None = None, sample: bool = False, device: str = "cpu"
+    path: str | Path,
+    *,
+    target_return: float | None = None,
+    sample: bool = False,
+    device: str = "cpu",
 ) -> Actor:
     """The trained agent of a run folder or checkpoint, ready to act.
 
@@ -132,5 +158,7 @@ def load_agent(
     try:
         policy = policy.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"this machine cannot compute on the device {device!r}: {error}") from error
+        raise ValueError(
+            f"this machine cannot compute on the device {device!r}: {error}"
+        ) from error
     return Actor(policy, float(target), sample)

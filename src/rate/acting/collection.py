@@ -53,7 +53,9 @@ def collect(
         raise ValueError(f"episodes must be at least 1, but {episodes} was given")
     expert = found.expert()
     if lengths is not None and not 1 <= lengths[0] <= lengths[1]:
-        raise ValueError(f"lengths are {lengths}, but must be least and most steps of an episode, such as (60, 90)")
+        raise ValueError(
+            f"lengths are {lengths}, but must be least and most steps of an episode, such as (60, 90)"
+        )
     first = COLLECTION_SEEDS + seed * BLOCK
     _warn_if_unrepeatable(found, first)
     with progress_bar(f"collect {task}", episodes, show=show_progress) as advance:
@@ -68,8 +70,12 @@ def collect(
         def counted() -> Iterator[Episode]:
             seeds = range(first, first + (BLOCK if lengths else episodes))
             kept = 0
-            for played, episode in enumerate(rollout(expert, found, seeds, parallel=parallel, progress=moved), 1):
-                if lengths is None or (lengths[0] <= len(episode) <= lengths[1] and episode.total_return > 0):
+            for played, episode in enumerate(
+                rollout(expert, found, seeds, parallel=parallel, progress=moved), 1
+            ):
+                if lengths is None or (
+                    lengths[0] <= len(episode) <= lengths[1] and episode.total_return > 0
+                ):
                     advance(1)
                     yield episode
                     kept += 1
@@ -84,16 +90,26 @@ def collect(
         if lengths:
             facts["lengths"] = list(lengths)
         return write_dataset(
-            Path(output), counted(), found.observation_space, found.action_space, task=task, provenance=facts
+            Path(output),
+            counted(),
+            found.observation_space,
+            found.action_space,
+            task=task,
+            provenance=facts,
         )
 
 
 def _warn_if_unrepeatable(task: Task, seed: int, steps: int = 50) -> None:
     """Play a seed, another one, and the first again: a seed that then gives another episode identifies nothing."""
     short = replace(task, horizon=min(task.horizon, steps))
-    first, _, again = rollout(RandomAgent(task.action_space), short, [seed, seed + 1, seed], parallel=1)
+    first, _, again = rollout(
+        RandomAgent(task.action_space), short, [seed, seed + 1, seed], parallel=1
+    )
     same = len(first.rewards) == len(again.rewards) and np.array_equal(first.rewards, again.rewards)
-    if not same or any(not np.array_equal(leaf, again.observations[path]) for path, leaf in first.observations.items()):
+    if not same or any(
+        not np.array_equal(leaf, again.observations[path])
+        for path, leaf in first.observations.items()
+    ):
         warnings.warn(
             f"{task.name}: the same seed and actions gave two different episodes, so data and scores cannot be repeated. "
             "reset(seed=k) should determine an episode: draw from self.np_random and set all state anew",

@@ -37,40 +37,62 @@ class Corruption:
 
     def __post_init__(self) -> None:
         if self.what not in ("memory", "cache", "all"):
-            raise ValueError(f"what can be corrupted is memory, cache or all, but {self.what!r} was given")
+            raise ValueError(
+                f"what can be corrupted is memory, cache or all, but {self.what!r} was given"
+            )
         if not 0 <= self.strength <= 1:
             raise ValueError(f"strength must lie in [0, 1], but {self.strength} was given")
         for name in ("step", "seed"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, but {getattr(self, name)} was given")
+                raise ValueError(
+                    f"{name} must not be negative, but {getattr(self, name)} was given"
+                )
         if self.until is not None and self.until <= self.step:
-            raise ValueError(f"until must be later than step {self.step}, but {self.until} was given")
+            raise ValueError(
+                f"until must be later than step {self.step}, but {self.until} was given"
+            )
 
     def __str__(self) -> str:
         span = f"from step {self.step} on"
         if self.until is not None:
             last = self.until - 1
             span = f"at step {last}" if last == self.step else f"at steps {self.step} to {last}"
-        return f"{self.strength:g} noise in {'all memory' if self.what == 'all' else self.what} {span}"
+        return (
+            f"{self.strength:g} noise in {'all memory' if self.what == 'all' else self.what} {span}"
+        )
 
     def entries(self, policy: Policy) -> tuple[int, ...]:
         """Which entries of the policy's memory are meant; a ValueError if it has none of them."""
         parts = policy.backbone.memory_parts(policy.initial_memory(1))
-        found = [index for name, part in parts.items() if self.what in (name, "all") for index in part]
+        found = [
+            index for name, part in parts.items() if self.what in (name, "all") for index in part
+        ]
         if not found:
-            allowed = f"it has {', '.join(parts)}" if parts else "it carries nothing from segment to segment"
-            raise ValueError(f"{self.what} was to be corrupted, but this policy has no such thing: {allowed}")
+            allowed = (
+                f"it has {', '.join(parts)}"
+                if parts
+                else "it carries nothing from segment to segment"
+            )
+            raise ValueError(
+                f"{self.what} was to be corrupted, but this policy has no such thing: {allowed}"
+            )
         return tuple(found)
 
     def apply(
-        self, memory: Memory, entries: Sequence[int], episodes: Sequence[int], steps: Sequence[int] | np.ndarray
+        self,
+        memory: Memory,
+        entries: Sequence[int],
+        episodes: Sequence[int],
+        steps: Sequence[int] | np.ndarray,
     ) -> Memory:
         """The memory in which rows at steps within the span are mixed with noise.
 
         entries: see `entries`. episodes, steps: seed of each row's episode and the step that each row is at, [B].
         """
         inside = [
-            row for row, step in enumerate(steps) if self.step <= step and (self.until is None or step < self.until)
+            row
+            for row, step in enumerate(steps)
+            if self.step <= step and (self.until is None or step < self.until)
         ]
         if not inside or not self.strength:
             return memory
@@ -80,20 +102,27 @@ class Corruption:
         )
 
     def _mix(
-        self, tensor: Tensor, index: int, rows: list[int], episodes: Sequence[int], steps: Sequence[int] | np.ndarray
+        self,
+        tensor: Tensor,
+        index: int,
+        rows: list[int],
+        episodes: Sequence[int],
+        steps: Sequence[int] | np.ndarray,
     ) -> Tensor:
         # A generator for each row, segment and entry: the noise does not depend on what else is played or corrupted.
         noise = np.stack(
             [
-                np.random.default_rng([self.seed, episodes[row], int(steps[row]), index]).standard_normal(
-                    tensor.shape[1:], np.float32
-                )
+                np.random.default_rng(
+                    [self.seed, episodes[row], int(steps[row]), index]
+                ).standard_normal(tensor.shape[1:], np.float32)
                 for row in rows
             ]
         )
         mixed = tensor.clone()
         chosen = torch.tensor(rows, device=tensor.device)
-        mixed[chosen] = torch.lerp(tensor[chosen], torch.from_numpy(noise).to(tensor), self.strength)
+        mixed[chosen] = torch.lerp(
+            tensor[chosen], torch.from_numpy(noise).to(tensor), self.strength
+        )
         return mixed
 
 
@@ -104,20 +133,28 @@ class Corrupted(Actor):
     its own number.
     """
 
-    def __init__(self, policy: Policy, target_return: float, corruption: Corruption, sample: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, target_return: float, corruption: Corruption, sample: bool = False
+    ) -> None:
         super().__init__(policy, target_return, sample)
         self.corruption = corruption
         self.entries = corruption.entries(policy)
         self.episodes: list[int] = []
 
-    def reset(self, batch: int = 1, seeds: Sequence[int] | None = None, rows: np.ndarray | None = None) -> None:
+    def reset(
+        self, batch: int = 1, seeds: Sequence[int] | None = None, rows: np.ndarray | None = None
+    ) -> None:
         """See `Actor.reset`."""
         if rows is None:
             self.episodes = list(range(batch))
-        for row, seed in zip(range(batch) if rows is None else rows, () if seeds is None else seeds, strict=False):
+        for row, seed in zip(
+            range(batch) if rows is None else rows, () if seeds is None else seeds, strict=False
+        ):
             self.episodes[int(row)] = int(seed)
         super().reset(batch, seeds, rows)
 
     def _start(self, memory: Memory, rows: np.ndarray, steps: np.ndarray) -> Stream:
         episodes = [self.episodes[row] for row in rows]
-        return super()._start(self.corruption.apply(memory, self.entries, episodes, steps), rows, steps)
+        return super()._start(
+            self.corruption.apply(memory, self.entries, episodes, steps), rows, steps
+        )

@@ -70,12 +70,16 @@ def evaluate(
         for task in found:
             started = time.perf_counter()
             target = task.target_return if target_return is None else target_return
-            acting = Acting(run / f"{checkpoint}.safetensors", task.name, target, sample, device, corruption)
+            acting = Acting(
+                run / f"{checkpoint}.safetensors", task.name, target, sample, device, corruption
+            )
             if workers == 1:
                 _choose_threads(acting, task, min(parallel, episodes), thread_count)
             seeds = range(first_seed, first_seed + episodes)
             ticks = pool.ticks(episodes, parallel, task.horizon)
-            with progress_bar(f"evaluate {run.name} on {task.name}", ticks, show=show_progress) as bar:
+            with progress_bar(
+                f"evaluate {run.name} on {task.name}", ticks, show=show_progress
+            ) as bar:
                 results = list(pool.outcomes(acting, seeds, parallel=parallel, progress=bar))
             row = {
                 "experiment": "",
@@ -107,10 +111,16 @@ def _scored(task: Task, seeds: range, results: Sequence[Outcome]) -> dict[str, A
         "metric": task.metric,
         "x": _size(task.name),
         "value": float(scores.mean()),
-        "standard_error": float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else 0.0,
+        "standard_error": float(scores.std(ddof=1) / np.sqrt(len(scores)))
+        if len(scores) > 1
+        else 0.0,
         "episodes": len(scores),
         "scores": [round(float(score), 6) for score in scores],
-        **({} if np.array_equal(scores, returns) else {"returns": [round(float(one), 6) for one in returns]}),
+        **(
+            {}
+            if np.array_equal(scores, returns)
+            else {"returns": [round(float(one), 6) for one in returns]}
+        ),
         **({"cues": [int(task.cue(seed)) for seed in seeds]} if task.cue else {}),
         "steps": int(sum(result.length for result in results)),
     }

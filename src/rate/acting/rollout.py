@@ -42,7 +42,9 @@ class Serial:
         ValueError: An environment failed, or gave what is no observation or reward; the message names seed and step.
     """
 
-    def __init__(self, maker: Callable[[], gymnasium.Env[Any, Any]], name: str = "the environment") -> None:
+    def __init__(
+        self, maker: Callable[[], gymnasium.Env[Any, Any]], name: str = "the environment"
+    ) -> None:
         self._maker, self._name = maker, name
         self._environments = [maker()]
         self.observation_space = self._environments[0].observation_space
@@ -56,7 +58,8 @@ class Serial:
         self._seeds, self._elapsed = seeds, 0
         # Rows are zipped with environments below: a wave may be narrower than the one before it.
         self._rows = [
-            self._reset(environment, int(seed)) for environment, seed in zip(self._environments, seeds, strict=False)
+            self._reset(environment, int(seed))
+            for environment, seed in zip(self._environments, seeds, strict=False)
         ]
         return self._batch()
 
@@ -67,7 +70,9 @@ class Serial:
         truncations = np.zeros(len(self._running), bool)
         self._elapsed += 1
         for row in np.flatnonzero(self._running):
-            self._rows[row], rewards[row], terminations[row], truncations[row] = self._step(int(row), actions[row])
+            self._rows[row], rewards[row], terminations[row], truncations[row] = self._step(
+                int(row), actions[row]
+            )
         self._running &= ~(terminations | truncations)
         return self._batch(), rewards, terminations, truncations
 
@@ -96,7 +101,12 @@ class Serial:
             value, reward, terminated, truncated, _ = returned
             if not math.isfinite(reward):
                 raise ValueError(f"the reward is {reward}, but must be a number")
-            return flatten(self.observation_space, value), float(reward), bool(terminated), bool(truncated)
+            return (
+                flatten(self.observation_space, value),
+                float(reward),
+                bool(terminated),
+                bool(truncated),
+            )
         except Exception as error:
             place = f"step {self._elapsed} of the episode of seed {self._seeds[row]}"
             raise ValueError(f"{self._name} failed in {place}: {told(error)}") from error
@@ -114,7 +124,12 @@ class Serial:
 
 
 def rollout(
-    agent: Agent, task: Task, seeds: Iterable[int], *, parallel: int = 100, progress: Progress | None = None
+    agent: Agent,
+    task: Task,
+    seeds: Iterable[int],
+    *,
+    parallel: int = 100,
+    progress: Progress | None = None,
 ) -> Iterator[Episode]:
     """Let the agent play one episode per seed and yield the episodes in the order of the seeds.
 
@@ -131,7 +146,12 @@ def rollout(
 
 
 def outcomes(
-    agent: Agent, task: Task, seeds: Iterable[int], *, parallel: int = 100, progress: Progress | None = None
+    agent: Agent,
+    task: Task,
+    seeds: Iterable[int],
+    *,
+    parallel: int = 100,
+    progress: Progress | None = None,
 ) -> Iterator[Outcome]:
     """Let the agent play as ``rollout`` does, but keep returns and lengths only: memory does not grow with length."""
     with _environments(task) as environments:
@@ -181,17 +201,25 @@ def _waves(seeds: Iterable[int], parallel: int) -> Iterator[list[int]]:
 
 
 def _play(
-    agent: Agent, task: Task, environments: Environments, seeds: Sequence[int], progress: Progress | None
+    agent: Agent,
+    task: Task,
+    environments: Environments,
+    seeds: Sequence[int],
+    progress: Progress | None,
 ) -> Iterator[_Step]:
     """Play one wave until its last episode has ended."""
     agent.reset(len(seeds), seeds)
-    prompt: Sequence[Any] | np.ndarray = [] if task.prompt is None else np.moveaxis(task.prompt(seeds), 1, 0)
+    prompt: Sequence[Any] | np.ndarray = (
+        [] if task.prompt is None else np.moveaxis(task.prompt(seeds), 1, 0)
+    )
     values = environments.reset(seeds)
     rewards = np.zeros(len(seeds), np.float32)
     running = np.ones(len(seeds), bool)
     for time in range(1, task.horizon + 1):
         forced = prompt[time - 1] if time <= len(prompt) else None
-        actions = np.array(agent.act(values, rewards, forced))  # a copy: the agent may use its array again
+        actions = np.array(
+            agent.act(values, rewards, forced)
+        )  # a copy: the agent may use its array again
         _check_actions(actions, forced, len(seeds))
         next_values, rewards, terminations, truncations = environments.step(actions)
         rewards = np.where(running, rewards, np.float32(0))
@@ -208,7 +236,9 @@ def _play(
 
 def _check_actions(actions: np.ndarray, forced: np.ndarray | None, rows: int) -> None:
     if actions.shape[:1] != (rows,):
-        raise ValueError(f"the agent returned actions of shape {actions.shape}, expected one for each of {rows} rows")
+        raise ValueError(
+            f"the agent returned actions of shape {actions.shape}, expected one for each of {rows} rows"
+        )
     if forced is not None and not np.array_equal(actions, forced):
         raise ValueError(
             f"the task imposes the actions {forced.tolist()} but the agent returned {actions.tolist()}: "
@@ -216,7 +246,9 @@ def _check_actions(actions: np.ndarray, forced: np.ndarray | None, rows: int) ->
         )
 
 
-def _record(steps: Iterator[_Step], seeds: Sequence[int], environments: Environments) -> Iterator[Episode]:
+def _record(
+    steps: Iterator[_Step], seeds: Sequence[int], environments: Environments
+) -> Iterator[Episode]:
     """Yield the episodes of a wave once it is over."""
     values: list[dict[str, np.ndarray]] = []
     rest: list[_Step] = []
@@ -226,7 +258,9 @@ def _record(steps: Iterator[_Step], seeds: Sequence[int], environments: Environm
         rest.append(step._replace(values=None, next_values=None))
     values.append(flatten(environments.observation_space, last))
     # Leaves are let go one by one while they are stacked, so that a wave of images is not held twice for long.
-    observations = {path: np.stack([value.pop(path) for value in values]) for path in list(values[0])}
+    observations = {
+        path: np.stack([value.pop(path) for value in values]) for path in list(values[0])
+    }
     # Numbers of another kind stay as they are, so that none is cut to a whole one: who writes them names them.
     actions = as_leaf(environments.action_space, np.stack([step.actions for step in rest]))
     rewards = np.stack([step.rewards for step in rest])
@@ -235,7 +269,9 @@ def _record(steps: Iterator[_Step], seeds: Sequence[int], environments: Environm
     lengths = np.stack([step.running for step in rest]).sum(axis=0)
     for row, (seed, length) in enumerate(zip(seeds, lengths, strict=True)):
         yield Episode(
-            observations={path: leaf[: length + 1, row].copy() for path, leaf in observations.items()},
+            observations={
+                path: leaf[: length + 1, row].copy() for path, leaf in observations.items()
+            },
             actions=actions[:length, row].copy(),
             rewards=rewards[:length, row].copy(),
             terminations=terminations[:length, row].copy(),

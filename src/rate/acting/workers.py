@@ -40,7 +40,12 @@ class Acting:
 
     def agent(self) -> Actor:
         """The policy as an agent."""
-        agent = load_agent(self.checkpoint, target_return=self.target_return, sample=self.sample, device=self.device)
+        agent = load_agent(
+            self.checkpoint,
+            target_return=self.target_return,
+            sample=self.sample,
+            device=self.device,
+        )
         if self.corruption:
             return Corrupted(agent.policy, agent.target_return, self.corruption, self.sample)
         return agent
@@ -62,7 +67,10 @@ class Workers:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
@@ -71,7 +79,9 @@ class Workers:
     def ticks(self, episodes: int, parallel: int, horizon: int) -> int:
         """How much progress `outcomes` reports in all, at most."""
         return (
-            -(-episodes // parallel) * horizon if self.count == 1 else -(-episodes // self._share(episodes, parallel))
+            -(-episodes // parallel) * horizon
+            if self.count == 1
+            else -(-episodes // self._share(episodes, parallel))
         )
 
     def outcomes(
@@ -86,7 +96,9 @@ class Workers:
             ValueError: What cannot be played, in the words of the process that tried, or a process that died.
         """
         if self.count == 1:
-            yield from outcomes(acting.agent(), find(acting.task), seeds, parallel=parallel, progress=progress)
+            yield from outcomes(
+                acting.agent(), find(acting.task), seeds, parallel=parallel, progress=progress
+            )
             return
         share = self._share(len(seeds), parallel)
         waves = [seeds[first : first + share] for first in range(0, len(seeds), share)]

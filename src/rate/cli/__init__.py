@@ -35,7 +35,9 @@ rate VERB --help explains a verb. A first look:
 """
 
 
-def list_(what: Annotated[Literal["all", "models", "tasks", "experiments"], tyro.conf.Positional] = "all") -> None:
+def list_(
+    what: Annotated[Literal["all", "models", "tasks", "experiments"], tyro.conf.Positional] = "all",
+) -> None:
     """List models, tasks and experiments by name.
 
     Args:
@@ -81,7 +83,15 @@ def collect(
     from rate.tasks.gym.options import Options, join, read_arguments
 
     task = join(task, Options(horizon, expert=expert, environment=read_arguments(environment)))
-    dataset = run(task, output, episodes=episodes, seed=seed, parallel=parallel, lengths=lengths, show_progress=True)
+    dataset = run(
+        task,
+        output,
+        episodes=episodes,
+        seed=seed,
+        parallel=parallel,
+        lengths=lengths,
+        show_progress=True,
+    )
     out.print(
         f"{output}: {len(dataset)} episodes, {dataset.steps} steps, mean return {dataset.returns.mean():.3f}, "
         f"content {dataset.content_hash[:12]}"
@@ -131,7 +141,9 @@ def evaluate(
     from rate.tasks.gym.options import Options, join, read_arguments
 
     added = Options(horizon, environment=read_arguments(environment))
-    corruption = None if corrupt == "nothing" else Corruption(corrupt, corrupt_strength, corrupt_from)
+    corruption = (
+        None if corrupt == "nothing" else Corruption(corrupt, corrupt_strength, corrupt_from)
+    )
     rows = score(
         run,
         [join(task, added) for task in tasks],
@@ -147,7 +159,9 @@ def evaluate(
         thread_count=threads,
         show_progress=True,
     )
-    table = Table(Column("task", overflow="fold"), "metric", "mean", "standard error", "episodes", "steps/s")
+    table = Table(
+        Column("task", overflow="fold"), "metric", "mean", "standard error", "episodes", "steps/s"
+    )
     for row in rows:
         speed = row["steps"] / max(row["seconds"], 1e-9)
         table.add_row(
@@ -253,9 +267,15 @@ def _show_report(folder: Path) -> None:
     from rich.markdown import Markdown
 
     text = (folder / "report.md").read_text(encoding="utf-8")
-    lines = [line for line in text.partition("\n## Training")[0].splitlines() if not line.startswith("![")]
+    lines = [
+        line
+        for line in text.partition("\n## Training")[0].splitlines()
+        if not line.startswith("![")
+    ]
     out.print(Markdown("\n".join(lines)))
-    out.print(f"\nwritten: {folder}/report.html, report.md, summary.json and figures", highlight=False)
+    out.print(
+        f"\nwritten: {folder}/report.html, report.md, summary.json and figures", highlight=False
+    )
 
 
 VERBS: dict[str, Callable[..., Any]] = {
@@ -276,7 +296,10 @@ AGAIN = {"reproduce": "goes on where it stopped"}
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     """Show a warning as what it says, without the line of code that it comes from."""
-    err.print(f"rate: warning: {Text.from_ansi(str(message)).plain.removeprefix('WARN: ')}", highlight=False)
+    err.print(
+        f"rate: warning: {Text.from_ansi(str(message)).plain.removeprefix('WARN: ')}",
+        highlight=False,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -289,7 +312,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         close = get_close_matches(verb, VERBS, 1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        err.print(f"rate: unknown verb {verb!r}{hint} Verbs are: {', '.join(VERBS)}", highlight=False)
+        err.print(
+            f"rate: unknown verb {verb!r}{hint} Verbs are: {', '.join(VERBS)}", highlight=False
+        )
         return 2
     with warnings.catch_warnings():
         warnings.showwarning = _warn
@@ -306,7 +331,10 @@ def _run(verb: str, rest: list[str]) -> int:
         else:
             tyro.cli(VERBS[verb], prog=f"rate {verb}", args=rest)
     except KeyboardInterrupt:
-        err.print(f"rate {verb}: interrupted; the same command again {AGAIN.get(verb, 'starts anew')}", highlight=False)
+        err.print(
+            f"rate {verb}: interrupted; the same command again {AGAIN.get(verb, 'starts anew')}",
+            highlight=False,
+        )
         return 130
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         err.print(f"rate {verb}: {error}", highlight=False)

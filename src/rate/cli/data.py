@@ -90,8 +90,13 @@ def export(
     from rate.dataset import open_dataset
     from rate.dataset.export_minari import export_minari
 
-    folder = export_minari(open_dataset(dataset), output, id or f"rate/{dataset.name}-v0", data_format=data_format)
-    out.print(f"{folder}: written; read it with minari.load_dataset and MINARI_DATASETS_PATH={output}", highlight=False)
+    folder = export_minari(
+        open_dataset(dataset), output, id or f"rate/{dataset.name}-v0", data_format=data_format
+    )
+    out.print(
+        f"{folder}: written; read it with minari.load_dataset and MINARI_DATASETS_PATH={output}",
+        highlight=False,
+    )
 
 
 def info(dataset: Annotated[Path, tyro.conf.Positional]) -> None:
@@ -107,7 +112,9 @@ def info(dataset: Annotated[Path, tyro.conf.Positional]) -> None:
     card = found.card
     lines = {
         "task": card["task"] or "not stated",
-        "episodes": "{:,} of {min} to {max} steps, mean {mean:.1f}".format(len(found), **card["lengths"]),
+        "episodes": "{:,} of {min} to {max} steps, mean {mean:.1f}".format(
+            len(found), **card["lengths"]
+        ),
         "steps": f"{found.steps:,}",
         "size": f"{sum(file.stat().st_size for file in Path(dataset).rglob('*') if file.is_file()) / 1e6:,.1f} MB",
         "observations": str(found.observation_space),
@@ -116,7 +123,15 @@ def info(dataset: Annotated[Path, tyro.conf.Positional]) -> None:
         "content": found.content_hash[:12],
         **{
             name.replace("_", " "): str(card["provenance"][name])
-            for name in ("imported", "format", "final_observation", "alignment", "lossy_images", "ignored", "commit")
+            for name in (
+                "imported",
+                "format",
+                "final_observation",
+                "alignment",
+                "lossy_images",
+                "ignored",
+                "commit",
+            )
             if name in card["provenance"]
         },
     }
@@ -147,7 +162,12 @@ def validate(dataset: Annotated[Path, tyro.conf.Positional]) -> int:
     return int(wrong > 0)
 
 
-VERBS: dict[str, Callable[..., int | None]] = {"import": import_, "export": export, "info": info, "validate": validate}
+VERBS: dict[str, Callable[..., int | None]] = {
+    "import": import_,
+    "export": export,
+    "info": info,
+    "validate": validate,
+}
 
 
 def data(arguments: list[str]) -> int:
@@ -159,7 +179,9 @@ def data(arguments: list[str]) -> int:
     if verb not in VERBS:
         close = get_close_matches(verb, VERBS, 1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        err.print(f"rate data: unknown verb {verb!r}{hint} Verbs are: {', '.join(VERBS)}", highlight=False)
+        err.print(
+            f"rate data: unknown verb {verb!r}{hint} Verbs are: {', '.join(VERBS)}", highlight=False
+        )
         return 2
     return tyro.cli(VERBS[verb], prog=f"rate data {verb}", args=rest) or 0
 
@@ -182,7 +204,9 @@ def _space(text: str) -> gymnasium.Space[Any] | None:
 def _ends(found: "Dataset") -> tuple[float, float, float]:
     """Shares of episodes that were terminated, truncated, and neither."""
     last = found.arrays["episode_offsets"][1:] - 1
-    terminated, truncated = (float(found.arrays[name][last].mean()) for name in ("terminations", "truncations"))
+    terminated, truncated = (
+        float(found.arrays[name][last].mean()) for name in ("terminations", "truncations")
+    )
     return terminated, truncated, 1 - terminated - truncated
 
 
@@ -191,5 +215,7 @@ def _histogram(returns: np.ndarray, bins: int = 12, width: int = 40) -> Table:
     counts, edges = np.histogram(returns, bins=min(bins, max(1, len(np.unique(returns)))))
     table = Table("return from", "to", "episodes", "", box=None, padding=(0, 2))
     for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
-        table.add_row(f"{low:.4g}", f"{high:.4g}", f"{count:,}", "█" * round(width * count / counts.max()))
+        table.add_row(
+            f"{low:.4g}", f"{high:.4g}", f"{count:,}", "█" * round(width * count / counts.max())
+        )
     return table

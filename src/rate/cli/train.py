@@ -26,7 +26,12 @@ def train(arguments: Sequence[str]) -> None:
         )
         return show_names("models", models.names())
     config = models.config_class(arguments[0])
-    tyro.cli(_train_command(config), prog=f"rate train {arguments[0]}", args=arguments[1:], description=config.__doc__)
+    tyro.cli(
+        _train_command(config),
+        prog=f"rate train {arguments[0]}",
+        args=arguments[1:],
+        description=config.__doc__,
+    )
     return None
 
 
@@ -35,7 +40,10 @@ def _train_command(config: type) -> Callable[..., None]:
     from rate.recipe import Recipe
 
     recipe_class: Any = dataclasses.make_dataclass(
-        "Recipe", [("model", config, dataclasses.field(default_factory=config))], bases=(Recipe,), frozen=True
+        "Recipe",
+        [("model", config, dataclasses.field(default_factory=config))],
+        bases=(Recipe,),
+        frozen=True,
     )
     recipe_class.__doc__ = Recipe.__doc__
 
@@ -102,7 +110,10 @@ def _finish(run: Path) -> None:
         highlight=False,
     )
     evaluate = f"rate evaluate {shlex.quote(str(run))} --tasks {_own_task(run)}"
-    out.print(f"{run}: trained. Next: {evaluate}, then rate report {shlex.quote(str(run))}", highlight=False)
+    out.print(
+        f"{run}: trained. Next: {evaluate}, then rate report {shlex.quote(str(run))}",
+        highlight=False,
+    )
 
 
 def _own_task(run: Path) -> str:

@@ -49,19 +49,28 @@ class ArrayLayout(NamedTuple):
     @property
     def standardised(self) -> bool:
         """Whether it holds observed numbers or flags, but neither choices nor images; what is rare then stands out."""
-        if self.per != "observation" or not isinstance(self.space, gymnasium.spaces.Box | gymnasium.spaces.MultiBinary):
+        if self.per != "observation" or not isinstance(
+            self.space, gymnasium.spaces.Box | gymnasium.spaces.MultiBinary
+        ):
             return False
         return not spaces.is_image(self.space)
 
     def shape(self, episodes: int, steps: int, frames: int = 0) -> tuple[int, ...]:
         """Shape of the array in a dataset of that size, with that many distinct frames if it holds these."""
-        rows = {"episode": episodes, "step": steps, "observation": steps + episodes, "boundary": episodes + 1}
+        rows = {
+            "episode": episodes,
+            "step": steps,
+            "observation": steps + episodes,
+            "boundary": episodes + 1,
+        }
         rows["frame"] = frames
         return (rows[self.per], *self.row_shape)
 
 
 def array_layouts(
-    observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any], version: int = FORMAT_VERSION
+    observation_space: gymnasium.Space[Any],
+    action_space: gymnasium.Space[Any],
+    version: int = FORMAT_VERSION,
 ) -> dict[str, ArrayLayout]:
     """Layouts by array name; an observation leaf is named "observations/" and its path.
 
@@ -73,13 +82,20 @@ def array_layouts(
         DatasetError: a space is unsupported, or actions have structure.
     """
     try:
-        observation_leaves, action_leaves = spaces.leaves(observation_space), spaces.leaves(action_space)
+        observation_leaves, action_leaves = (
+            spaces.leaves(observation_space),
+            spaces.leaves(action_space),
+        )
     except ValueError as error:
         raise DatasetError(f"the spaces do not fit into a dataset: {error}") from error
     if list(action_leaves.values()) != [action_space]:
-        raise DatasetError(f"actions must be one array, got the action space {action_space}; flatten it with a wrapper")
+        raise DatasetError(
+            f"actions must be one array, got the action space {action_space}; flatten it with a wrapper"
+        )
     layouts = {
-        f"observations/{path}": _of_space(f"observations/{quote(path, safe='')}.npy", leaf, "observation")
+        f"observations/{path}": _of_space(
+            f"observations/{quote(path, safe='')}.npy", leaf, "observation"
+        )
         for path, leaf in observation_leaves.items()
     }
     for path, leaf in observation_leaves.items() if version > 1 else ():
@@ -108,7 +124,12 @@ def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     text = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {shape}, }}"
     room = len(text) + 21 - len(str(shape[0]))
     length = -(-(10 + room + 1) // 64) * 64
-    return b"\x93NUMPY\x01\x00" + (length - 10).to_bytes(2, "little") + text.ljust(length - 11).encode() + b"\n"
+    return (
+        b"\x93NUMPY\x01\x00"
+        + (length - 10).to_bytes(2, "little")
+        + text.ljust(length - 11).encode()
+        + b"\n"
+    )
 
 
 def seal(card: Mapping[str, Any]) -> str:
@@ -118,9 +139,16 @@ def seal(card: Mapping[str, Any]) -> str:
     `card_hash` covers all the rest of the card as well, and so reveals damage to it.
     """
     identity = ("dtype", "shape", "sha256")
-    arrays = {name: {key: record[key] for key in identity} for name, record in card["arrays"].items()}
+    arrays = {
+        name: {key: record[key] for key in identity} for name, record in card["arrays"].items()
+    }
     content = [card["observation_space"], card["action_space"], arrays]
-    sealed = {"format": FORMAT, "format_version": FORMAT_VERSION, **card, "content_hash": _hash(content)}
+    sealed = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        **card,
+        "content_hash": _hash(content),
+    }
     return json.dumps({**sealed, "card_hash": _hash(sealed)}, indent=1, allow_nan=False) + "\n"
 
 
@@ -137,27 +165,41 @@ def read_card(folder: Path, verify: bool = True) -> dict[str, Any]:
     try:
         card = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DatasetError(f"{path} is missing: {folder} is not a dataset; write one with `rate collect`") from error
+        raise DatasetError(
+            f"{path} is missing: {folder} is not a dataset; write one with `rate collect`"
+        ) from error
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
+        raise DatasetError(
+            f"{path} cannot be read: {error.strerror}; check its permissions"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is not JSON ({error}); {RECOVER}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise DatasetError(f"{path} is not the card of a dataset (its format is not {FORMAT!r}); {RECOVER}")
+        raise DatasetError(
+            f"{path} is not the card of a dataset (its format is not {FORMAT!r}); {RECOVER}"
+        )
     version = card.get("format_version")
     if not isinstance(version, int) or version not in READABLE:
         newer = isinstance(version, int) and version > FORMAT_VERSION
         advice = "install a newer release of rate-rl" if newer else RECOVER
-        raise DatasetError(f"{path} has format version {version!r}, this release reads {READABLE}; {advice}")
-    if verify and _hash({key: value for key, value in card.items() if key != "card_hash"}) != card.get("card_hash"):
-        raise DatasetError(f"{path} does not match its own hash: it was damaged or edited; {RECOVER}")
+        raise DatasetError(
+            f"{path} has format version {version!r}, this release reads {READABLE}; {advice}"
+        )
+    if verify and _hash(
+        {key: value for key, value in card.items() if key != "card_hash"}
+    ) != card.get("card_hash"):
+        raise DatasetError(
+            f"{path} does not match its own hash: it was damaged or edited; {RECOVER}"
+        )
     for key, kinds in _KEYS.items():
         if not isinstance(card.get(key), kinds):
             raise DatasetError(f"{path}: {key!r} is missing or of the wrong type; {RECOVER}")
     return card
 
 
-def _of_space(file: str, space: gymnasium.Space[Any], per: Literal["step", "observation", "frame"]) -> ArrayLayout:
+def _of_space(
+    file: str, space: gymnasium.Space[Any], per: Literal["step", "observation", "frame"]
+) -> ArrayLayout:
     shape = tuple(int(size) for size in space.shape or ())
     return ArrayLayout(file, np.dtype(space.dtype).newbyteorder("<"), shape, per, space)
 

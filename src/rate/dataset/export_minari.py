@@ -16,7 +16,9 @@ from rate.spaces import unflatten
 _ID = re.compile(r"(\w[\w-]*/)*\w[\w-]*-v\d+")
 
 
-def export_minari(dataset: Dataset, output: str | Path, dataset_id: str, *, data_format: str = "hdf5") -> Path:
+def export_minari(
+    dataset: Dataset, output: str | Path, dataset_id: str, *, data_format: str = "hdf5"
+) -> Path:
     """Write a dataset as one of Minari's, images byte for byte; returns its folder, `output`/`dataset_id`.
 
     The folder appears complete or not at all; one episode is held in memory at a time.
@@ -33,7 +35,9 @@ def export_minari(dataset: Dataset, output: str | Path, dataset_id: str, *, data
     if not _ID.fullmatch(dataset_id):
         raise DatasetError(f"{dataset_id!r} is no id of Minari's; give one like namespace/name-v0")
     if data_format == "hdf5" and any("/" in key for key in _keys(dataset.observation_space)):
-        raise DatasetError('a "/" in the name of an observation is not for HDF5; export as arrow, or rename it')
+        raise DatasetError(
+            'a "/" in the name of an observation is not for HDF5; export as arrow, or rename it'
+        )
     require("minari")
     folder = Path(output) / dataset_id
     if folder.exists():
@@ -42,7 +46,9 @@ def export_minari(dataset: Dataset, output: str | Path, dataset_id: str, *, data
     try:
         with storage_errors(folder):
             (partial / "data").mkdir(parents=True)
-            _write(dataset, (partial / "data").resolve(), dataset_id, data_format)  # Minari takes no relative path
+            _write(
+                dataset, (partial / "data").resolve(), dataset_id, data_format
+            )  # Minari takes no relative path
             os.rename(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -13,7 +13,15 @@ import gymnasium
 import numpy as np
 
 from rate import spaces
-from rate.dataset.card import CARD, RECOVER, ArrayLayout, DatasetError, array_header, array_layouts, read_card
+from rate.dataset.card import (
+    CARD,
+    RECOVER,
+    ArrayLayout,
+    DatasetError,
+    array_header,
+    array_layouts,
+    read_card,
+)
 from rate.dataset.frames import SharedFrames
 from rate.episode import Episode
 
@@ -83,15 +91,21 @@ class Dataset:
             IndexError: there is no such episode.
         """
         if not -len(self) <= index < len(self):
-            raise IndexError(f"episode {index} of a dataset of {len(self)} episodes; allowed are 0 to {len(self) - 1}")
+            raise IndexError(
+                f"episode {index} of a dataset of {len(self)} episodes; allowed are 0 to {len(self) - 1}"
+            )
         index %= len(self)
         start, stop = (int(offset) for offset in self.arrays["episode_offsets"][index : index + 2])
         steps = {
-            name: self.arrays[name][start:stop].copy() for name in ("actions", "rewards", "terminations", "truncations")
+            name: self.arrays[name][start:stop].copy()
+            for name in ("actions", "rewards", "terminations", "truncations")
         }
         # Each earlier episode holds one observation more than it has steps.
         rows = slice(start + index, stop + index + 1)
-        observations = {path: self.arrays[f"observations/{path}"][rows].copy() for path in self.observation_leaves}
+        observations = {
+            path: self.arrays[f"observations/{path}"][rows].copy()
+            for path in self.observation_leaves
+        }
         seed = int(self.arrays["seeds"][index])
         return Episode(observations, **steps, seed=None if seed < 0 else seed)
 
@@ -114,15 +128,21 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> Dataset:
     path = Path(path)
     card = read_card(path, verify)
     try:
-        observation_space, action_space = (spaces.from_json(card[key]) for key in ("observation_space", "action_space"))
+        observation_space, action_space = (
+            spaces.from_json(card[key]) for key in ("observation_space", "action_space")
+        )
         layouts = array_layouts(observation_space, action_space, card["format_version"])
     except ValueError as error:
         raise DatasetError(f"{path / CARD}: {error}; {RECOVER}") from error
     if set(card["arrays"]) != set(layouts):
         given = sorted(card["arrays"])
-        raise DatasetError(f"{path / CARD} lists the arrays {given}, its spaces need {sorted(layouts)}; {RECOVER}")
+        raise DatasetError(
+            f"{path / CARD} lists the arrays {given}, its spaces need {sorted(layouts)}; {RECOVER}"
+        )
     if min(card["episodes"], card["steps"]) < 1:
-        raise DatasetError(f"{path / CARD} counts {card['episodes']} episodes and {card['steps']} steps; {RECOVER}")
+        raise DatasetError(
+            f"{path / CARD} counts {card['episodes']} episodes and {card['steps']} steps; {RECOVER}"
+        )
     arrays: dict[str, Any] = {}
     for name, layout in layouts.items():
         frames = _frames(card["arrays"][name]) if layout.per == "frame" else 0
@@ -135,7 +155,9 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> Dataset:
     _check_normalisation(path / CARD, card["normalisation"], layouts)
     if verify:
         _check_ends(path, arrays, layouts)
-    for leaf in [name.partition("/")[2] for name, layout in layouts.items() if layout.per == "frame"]:
+    for leaf in [
+        name.partition("/")[2] for name, layout in layouts.items() if layout.per == "frame"
+    ]:
         numbers, pictures = arrays[f"observations/{leaf}"], arrays.pop(f"frames/{leaf}")
         if verify and not (numbers.min() >= 0 and numbers.max() < len(pictures)):
             file = path / layouts[f"observations/{leaf}"].file
@@ -152,10 +174,14 @@ def _frames(record: Any) -> int:
         return 1
 
 
-def _check_record(card: Path, name: str, record: Any, layout: ArrayLayout, shape: tuple[int, ...]) -> None:
+def _check_record(
+    card: Path, name: str, record: Any, layout: ArrayLayout, shape: tuple[int, ...]
+) -> None:
     expected = {"file": layout.file, "dtype": layout.dtype.str, "shape": list(shape)}
     if not isinstance(record, dict) or {key: record.get(key) for key in expected} != expected:
-        raise DatasetError(f"{card}: its spaces and counts need {name!r} to be {expected}, it says {record}; {RECOVER}")
+        raise DatasetError(
+            f"{card}: its spaces and counts need {name!r} to be {expected}, it says {record}; {RECOVER}"
+        )
 
 
 def _map_array(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
@@ -168,10 +194,14 @@ def _map_array(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.n
     except FileNotFoundError as error:
         raise DatasetError(f"{file} is missing; {RECOVER}") from error
     except OSError as error:
-        raise DatasetError(f"{file} cannot be read: {error.strerror}; check its permissions") from error
+        raise DatasetError(
+            f"{file} cannot be read: {error.strerror}; check its permissions"
+        ) from error
     if start != expected:
         given = start[10:].partition(b"\n")[0].strip()
-        raise DatasetError(f"{file} begins with {given!r}, not with an array of {dtype.str} {shape}; {RECOVER}")
+        raise DatasetError(
+            f"{file} begins with {given!r}, not with an array of {dtype.str} {shape}; {RECOVER}"
+        )
     bytes_needed = len(expected) + math.prod(shape) * dtype.itemsize
     if size != bytes_needed:
         raise DatasetError(f"{file} has {size} bytes, its array takes {bytes_needed}; {RECOVER}")
@@ -191,7 +221,9 @@ def _verify(file: Path, array: np.ndarray, layout: ArrayLayout, name: str, sha25
         if layout.dtype.kind == "f" and not wrong and not np.isfinite(chunk).all():
             wrong = f"{file} holds NaN or infinity; {RECOVER}"
     if digest.hexdigest() != sha256:
-        raise DatasetError(f"{file} does not match its hash in {CARD}: its content has changed; {RECOVER}")
+        raise DatasetError(
+            f"{file} does not match its hash in {CARD}: its content has changed; {RECOVER}"
+        )
     if wrong:
         raise DatasetError(wrong)
 
@@ -211,8 +243,14 @@ def _check_offsets(file: Path, offsets: np.ndarray, steps: int) -> None:
         raise DatasetError(f"{file} must rise from 0 to the {steps} steps of the card; {RECOVER}")
 
 
-def _check_normalisation(card: Path, normalisation: dict[str, Any], layouts: Mapping[str, ArrayLayout]) -> None:
-    numbers = {name.removeprefix("observations/"): layout for name, layout in layouts.items() if layout.standardised}
+def _check_normalisation(
+    card: Path, normalisation: dict[str, Any], layouts: Mapping[str, ArrayLayout]
+) -> None:
+    numbers = {
+        name.removeprefix("observations/"): layout
+        for name, layout in layouts.items()
+        if layout.standardised
+    }
     expected = {path: layout.row_shape for path, layout in numbers.items()}
     # Cards of earlier versions have none of whole numbers and flags, which stay as they are then.
     required = {path for path, layout in numbers.items() if layout.dtype.kind == "f"}
@@ -224,15 +262,23 @@ def _check_normalisation(card: Path, normalisation: dict[str, Any], layouts: Map
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{card}: 'normalisation' is damaged ({error}); {RECOVER}") from error
     fits = required <= given.keys() <= expected.keys() and all(
-        array.shape == expected[path] and np.isfinite(array).all() for path, pair in given.items() for array in pair
+        array.shape == expected[path] and np.isfinite(array).all()
+        for path, pair in given.items()
+        for array in pair
     )
     if not fits or any((std < 0).any() for _, std in given.values()):
-        raise DatasetError(f"{card}: 'normalisation' needs finite means and stds of the shapes {expected}; {RECOVER}")
+        raise DatasetError(
+            f"{card}: 'normalisation' needs finite means and stds of the shapes {expected}; {RECOVER}"
+        )
 
 
-def _check_ends(folder: Path, arrays: Mapping[str, np.ndarray], layouts: Mapping[str, ArrayLayout]) -> None:
+def _check_ends(
+    folder: Path, arrays: Mapping[str, np.ndarray], layouts: Mapping[str, ArrayLayout]
+) -> None:
     """No episode may end before its last step, whatever the hashes say."""
     last = arrays["episode_offsets"][1:] - 1
     for name in ("terminations", "truncations"):
         if np.count_nonzero(arrays[name]) != np.count_nonzero(arrays[name][last]):
-            raise DatasetError(f"{folder / layouts[name].file} ends an episode before its last step; {RECOVER}")
+            raise DatasetError(
+                f"{folder / layouts[name].file} ends an episode before its last step; {RECOVER}"
+            )

@@ -45,10 +45,19 @@ class Batches:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed is {least} or more")
         if self.sampling not in get_args(Sampling):
-            raise ValueError(f"sampling is {self.sampling!r}, allowed are {', '.join(get_args(Sampling))}")
+            raise ValueError(
+                f"sampling is {self.sampling!r}, allowed are {', '.join(get_args(Sampling))}"
+            )
         chosen = self._chosen
-        if not chosen.size or chosen.ndim != 1 or chosen.min() < 0 or chosen.max() >= len(self.dataset):
-            raise ValueError(f"episodes must be one or more of 0 to {len(self.dataset) - 1}, got {self.episodes}")
+        if (
+            not chosen.size
+            or chosen.ndim != 1
+            or chosen.min() < 0
+            or chosen.max() >= len(self.dataset)
+        ):
+            raise ValueError(
+                f"episodes must be one or more of 0 to {len(self.dataset) - 1}, got {self.episodes}"
+            )
 
     @property
     def batches_per_epoch(self) -> int:
@@ -80,7 +89,9 @@ class Batches:
         Raises:
             ValueError: a window is empty or reaches outside its episode.
         """
-        episodes, starts, lengths = (np.asarray(given, np.int64) for given in (episodes, starts, lengths))
+        episodes, starts, lengths = (
+            np.asarray(given, np.int64) for given in (episodes, starts, lengths)
+        )
         self._check_windows(episodes, starts, lengths)
         steps = np.arange(lengths.max())
         mask = steps < lengths[:, None]
@@ -92,7 +103,9 @@ class Batches:
         padding = None if mask.all() else ~mask
         leaves = self.dataset.observation_leaves
         frames: dict[str, torch.Tensor] = {}
-        observations = {path: self._observe(path, observation_rows, padding, frames) for path in leaves}
+        observations = {
+            path: self._observe(path, observation_rows, padding, frames) for path in leaves
+        }
         after = self.dataset.arrays["episode_offsets"][episodes] + episodes + starts + lengths
         return Segment(
             observations=observations,
@@ -110,7 +123,11 @@ class Batches:
 
     @cached_property
     def _chosen(self) -> np.ndarray:
-        return np.arange(len(self.dataset)) if self.episodes is None else np.asarray(self.episodes, np.int64)
+        return (
+            np.arange(len(self.dataset))
+            if self.episodes is None
+            else np.asarray(self.episodes, np.int64)
+        )
 
     @cached_property
     def _windows(self) -> tuple[np.ndarray, np.ndarray]:
@@ -122,16 +139,24 @@ class Batches:
         numbers = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
         return np.repeat(chosen, counts), numbers * self.window
 
-    def _epoch(self, epoch: int, episodes: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _epoch(
+        self, epoch: int, episodes: np.ndarray, starts: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Order of the windows in an epoch, and the first step of each window (not yet in that order)."""
         generator = np.random.default_rng([self.seed, epoch])
         order = generator.permutation(len(episodes))
         if self.sampling == "random":
-            starts = generator.integers(0, np.maximum(self.dataset.lengths[episodes] - self.window, 0), endpoint=True)
+            starts = generator.integers(
+                0, np.maximum(self.dataset.lengths[episodes] - self.window, 0), endpoint=True
+            )
         return order, starts
 
     def _observe(
-        self, path: str, rows: np.ndarray, padding: np.ndarray | None, frames: dict[str, torch.Tensor]
+        self,
+        path: str,
+        rows: np.ndarray,
+        padding: np.ndarray | None,
+        frames: dict[str, torch.Tensor],
     ) -> torch.Tensor:
         """Observations of a leaf; images that repeat go into `frames` once each, and their numbers are returned."""
         array = self.dataset.arrays[f"observations/{path}"]
@@ -140,7 +165,9 @@ class Batches:
             if 2 * len(used) <= rows.size:
                 frames[path] = torch.from_numpy(array.frames.take(used, axis=0))
                 numbers = numbers.reshape(rows.shape).astype(np.int64)
-                return torch.from_numpy(numbers if padding is None else np.where(padding, 0, numbers))
+                return torch.from_numpy(
+                    numbers if padding is None else np.where(padding, 0, numbers)
+                )
         return self._gather(f"observations/{path}", rows, padding)
 
     def _gather(self, name: str, rows: np.ndarray, padding: np.ndarray | None) -> torch.Tensor:
@@ -150,14 +177,26 @@ class Batches:
         return torch.from_numpy(picked)
 
     def _check_windows(self, episodes: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> None:
-        if not (episodes.ndim == 1 and len(episodes) and episodes.shape == starts.shape == lengths.shape):
+        if not (
+            episodes.ndim == 1 and len(episodes) and episodes.shape == starts.shape == lengths.shape
+        ):
             shapes = f"{episodes.shape}, {starts.shape} and {lengths.shape}"
-            raise ValueError(f"episodes, starts and lengths must be [B] with B of 1 or more, got {shapes}")
+            raise ValueError(
+                f"episodes, starts and lengths must be [B] with B of 1 or more, got {shapes}"
+            )
         if episodes.min() < 0 or episodes.max() >= len(self.dataset):
             given = f"{episodes.min()} to {episodes.max()}"
-            raise ValueError(f"episodes reach from {given}, the dataset holds 0 to {len(self.dataset) - 1}")
-        if starts.min() < 0 or lengths.min() < 1 or (starts + lengths > self.dataset.lengths[episodes]).any():
-            raise ValueError("a window is empty or reaches outside its episode; take starts and lengths from plan()")
+            raise ValueError(
+                f"episodes reach from {given}, the dataset holds 0 to {len(self.dataset) - 1}"
+            )
+        if (
+            starts.min() < 0
+            or lengths.min() < 1
+            or (starts + lengths > self.dataset.lengths[episodes]).any()
+        ):
+            raise ValueError(
+                "a window is empty or reaches outside its episode; take starts and lengths from plan()"
+            )
 
 
 def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -169,9 +208,13 @@ def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[np.n
         ValueError: the fraction is outside [0, 1), or a single episode cannot be split.
     """
     if not 0.0 <= validation_fraction < 1.0:
-        raise ValueError(f"validation_fraction is {validation_fraction}, allowed is 0 up to, not including, 1")
+        raise ValueError(
+            f"validation_fraction is {validation_fraction}, allowed is 0 up to, not including, 1"
+        )
     if validation_fraction and len(dataset) < 2:
-        raise ValueError("a dataset of one episode cannot be split; record more, or set validation_fraction to 0")
+        raise ValueError(
+            "a dataset of one episode cannot be split; record more, or set validation_fraction to 0"
+        )
     held_back = round(len(dataset) * validation_fraction)
     if validation_fraction:
         held_back = min(max(held_back, 1), len(dataset) - 1)

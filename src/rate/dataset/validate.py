@@ -59,7 +59,10 @@ class _Channels:
         self.total = self.total + numbers.sum(0, dtype=np.float64)
         wide = np.uint16 if numbers.dtype == np.uint8 else np.float64
         self.squares = self.squares + np.square(numbers, dtype=wide).sum(0, dtype=np.float64)
-        self.least, self.greatest = np.minimum(self.least, numbers.min(0)), np.maximum(self.greatest, numbers.max(0))
+        self.least, self.greatest = (
+            np.minimum(self.least, numbers.min(0)),
+            np.maximum(self.greatest, numbers.max(0)),
+        )
         if numbers.shape[1] == 1 and numbers.dtype.kind in "iu":
             values, counts = np.unique(numbers, return_counts=True)
             self.values.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
@@ -72,7 +75,12 @@ def statistics(dataset: Dataset) -> dict[str, tuple[float, float, float, float]]
         mean = float(np.mean(channels.total / channels.count))
         squares = float(np.mean(channels.squares / channels.count))
         deviation = float(np.sqrt(max(squares - mean**2, 0)))
-        result[name] = (mean, deviation, float(np.min(channels.least)), float(np.max(channels.greatest)))
+        result[name] = (
+            mean,
+            deviation,
+            float(np.min(channels.least)),
+            float(np.max(channels.greatest)),
+        )
     return result
 
 
@@ -86,7 +94,10 @@ def validate(path: str | os.PathLike[str]) -> list[Finding]:
     try:
         open_dataset(path)
     except DatasetError as error:
-        return [Finding("error", str(error), "training refuses this dataset"), *_numbers(_channels(dataset))]
+        return [
+            Finding("error", str(error), "training refuses this dataset"),
+            *_numbers(_channels(dataset)),
+        ]
     return findings(dataset)
 
 
@@ -148,7 +159,11 @@ def _numbers(channels: dict[str, _Channels]) -> Iterator[Finding]:
         constant = np.flatnonzero(np.asarray(part.least == part.greatest))
         if name.startswith("observations/") and len(constant) and part.count > 1:
             shown = f"{', '.join(map(str, constant[:8]))}{', ...' if len(constant) > 8 else ''}"
-            which = f"{len(constant)} of {np.size(part.least)} channels ({shown})" if np.size(part.least) > 1 else "it"
+            which = (
+                f"{len(constant)} of {np.size(part.least)} channels ({shown})"
+                if np.size(part.least) > 1
+                else "it"
+            )
             yield Finding(
                 "warning",
                 f"{name}: {which} never {'change' if len(constant) > 1 else 'changes'}",
@@ -184,7 +199,11 @@ def _actions(space: gymnasium.Space[Any], part: _Channels) -> Iterator[Finding]:
                 "give the right action space when importing, or rescale the actions",
             )
         bounded = np.isfinite(low) & np.isfinite(high)
-        used = np.where(bounded, (part.greatest - part.least) / np.where(bounded, np.maximum(high - low, 1e-12), 1), 1)
+        used = np.where(
+            bounded,
+            (part.greatest - part.least) / np.where(bounded, np.maximum(high - low, 1e-12), 1),
+            1,
+        )
         if (used < 0.1).any():
             yield Finding(
                 "warning",
@@ -209,7 +228,11 @@ def _episodes(dataset: Dataset) -> Iterator[Finding]:
             digest.update(np.ascontiguousarray(arrays[name][start:stop]).data)
         for path in dataset.observation_leaves:
             # Each earlier episode holds one observation more than it has steps.
-            digest.update(np.ascontiguousarray(arrays[f"observations/{path}"][start + index : stop + index + 1]).data)
+            digest.update(
+                np.ascontiguousarray(
+                    arrays[f"observations/{path}"][start + index : stop + index + 1]
+                ).data
+            )
         seen[digest.digest()] += 1
     repeated = len(dataset) - len(seen)
     if repeated:
@@ -236,7 +259,9 @@ def _episodes(dataset: Dataset) -> Iterator[Finding]:
 
 def _ends(dataset: Dataset) -> Iterator[Finding]:
     last = dataset.arrays["episode_offsets"][1:] - 1
-    terminated, truncated = (np.asarray(dataset.arrays[name][last]) for name in ("terminations", "truncations"))
+    terminated, truncated = (
+        np.asarray(dataset.arrays[name][last]) for name in ("terminations", "truncations")
+    )
     longest = int(dataset.lengths.max())
     full = dataset.lengths == longest
     cut = int((~terminated & ~truncated).sum())
@@ -270,12 +295,20 @@ def _ends(dataset: Dataset) -> Iterator[Finding]:
 
 def _images(dataset: Dataset) -> Iterator[Finding]:
     advice = "a small coloured cue may be lost; record without compression if you can"
-    pictures = {path: space for path, space in dataset.observation_leaves.items() if is_image(space)}
+    pictures = {
+        path: space for path, space in dataset.observation_leaves.items() if is_image(space)
+    }
     if pictures and dataset.card["provenance"].get("lossy_images"):
-        yield Finding("warning", f"observations/{', '.join(pictures)}: the recording kept its images as JPEG", advice)
+        yield Finding(
+            "warning",
+            f"observations/{', '.join(pictures)}: the recording kept its images as JPEG",
+            advice,
+        )
         return
     for path, space in pictures.items():
-        height, width = (space.shape or ())[1:] if _is_planar(space.shape or ()) else (space.shape or ())[:2]
+        height, width = (
+            (space.shape or ())[1:] if _is_planar(space.shape or ()) else (space.shape or ())[:2]
+        )
         if min(height, width) < 2 * BLOCK:
             continue
         array = dataset.arrays[f"observations/{path}"]
@@ -285,7 +318,9 @@ def _images(dataset: Dataset) -> Iterator[Finding]:
         if ratio > BLOCKINESS and share > QUIET:
             what = f"steps between blocks of {BLOCK} pixels are {ratio:.1f} times as large as within them"
             yield Finding(
-                "warning", f"observations/{path}: {what}, and fine detail is missing, as JPEG leaves images", advice
+                "warning",
+                f"observations/{path}: {what}, and fine detail is missing, as JPEG leaves images",
+                advice,
             )
 
 
@@ -303,8 +338,14 @@ def quietness(grey: np.ndarray) -> float:
     Blocks of pixel art have them in full, or have no content at all.
     """
     height, width = (side // BLOCK * BLOCK for side in grey.shape[1:])
-    blocks = grey[:, :height, :width].reshape(len(grey), height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    blocks = grey[:, :height, :width].reshape(
+        len(grey), height // BLOCK, BLOCK, width // BLOCK, BLOCK
+    )
     waves = np.abs(fft.dctn(blocks, axes=(2, 4), norm="ortho")).transpose(0, 1, 3, 2, 4)
     order = np.maximum.outer(np.arange(BLOCK), np.arange(BLOCK))
     content = waves[..., order > 0].max(-1) > BLOCK
-    return float((waves[..., order > BLOCK - 3].max(-1) < BLOCK / 2)[content].mean()) if content.any() else 0.0
+    return (
+        float((waves[..., order > BLOCK - 3].max(-1) < BLOCK / 2)[content].mean())
+        if content.any()
+        else 0.0
+    )

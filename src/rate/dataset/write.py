@@ -88,16 +88,27 @@ def _new_folder(path: Path) -> Iterator[Path]:
 
 def _check_free(path: Path) -> None:
     if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
-        raise DatasetError(f"{path} already exists; choose another folder, or remove it first if it can be spared")
+        raise DatasetError(
+            f"{path} already exists; choose another folder, or remove it first if it can be spared"
+        )
 
 
-def _write_arrays(folder: Path, episodes: Iterable[Episode], layouts: Mapping[str, ArrayLayout]) -> dict[str, Any]:
+def _write_arrays(
+    folder: Path, episodes: Iterable[Episode], layouts: Mapping[str, ArrayLayout]
+) -> dict[str, Any]:
     """Stream the episodes into array files; returns what the card says about them."""
     moments = {name: _Moments() for name, layout in layouts.items() if layout.standardised}
-    pictures = {name.partition("/")[2]: FrameNumbers() for name, layout in layouts.items() if layout.per == "frame"}
+    pictures = {
+        name.partition("/")[2]: FrameNumbers()
+        for name, layout in layouts.items()
+        if layout.per == "frame"
+    }
     lengths, returns = [], []
     with ExitStack() as stack:
-        files = {name: stack.enter_context(_ArrayFile(folder, layout)) for name, layout in layouts.items()}
+        files = {
+            name: stack.enter_context(_ArrayFile(folder, layout))
+            for name, layout in layouts.items()
+        }
         files["episode_offsets"].append(np.zeros(1, np.int64))
         for index, episode in enumerate(episodes):
             arrays = _arrays(episode, layouts, f"episode {index}")
@@ -105,7 +116,9 @@ def _write_arrays(folder: Path, episodes: Iterable[Episode], layouts: Mapping[st
             returns.append(arrays["returns_to_go"][0])
             arrays["episode_offsets"] = np.array([files["actions"].rows + len(episode)])
             for path, numbers in pictures.items():
-                arrays[f"observations/{path}"], arrays[f"frames/{path}"] = numbers.add(arrays[f"frames/{path}"])
+                arrays[f"observations/{path}"], arrays[f"frames/{path}"] = numbers.add(
+                    arrays[f"frames/{path}"]
+                )
             for name, array in arrays.items():
                 files[name].append(array)
             for name, statistics in moments.items():
@@ -118,12 +131,16 @@ def _write_arrays(folder: Path, episodes: Iterable[Episode], layouts: Mapping[st
         "steps": sum(lengths),
         "lengths": {"min": min(lengths), "max": max(lengths), "mean": float(np.mean(lengths))},
         "returns": _summary(np.array(returns, np.float64)),
-        "normalisation": {name.removeprefix("observations/"): part.result(name) for name, part in moments.items()},
+        "normalisation": {
+            name.removeprefix("observations/"): part.result(name) for name, part in moments.items()
+        },
         "arrays": records,
     }
 
 
-def _arrays(episode: Episode, layouts: Mapping[str, ArrayLayout], what: str) -> dict[str, np.ndarray]:
+def _arrays(
+    episode: Episode, layouts: Mapping[str, ArrayLayout], what: str
+) -> dict[str, np.ndarray]:
     """The rows that an episode adds to each array, checked against the spaces."""
     recorded = {
         f"{'frames' if f'frames/{path}' in layouts else 'observations'}/{path}": leaf
@@ -132,14 +149,18 @@ def _arrays(episode: Episode, layouts: Mapping[str, ArrayLayout], what: str) -> 
     recorded["actions"] = episode.actions
     expected = {name: layout.space for name, layout in layouts.items() if layout.space is not None}
     if set(recorded) != set(expected):
-        raise DatasetError(f"{what}: it has the arrays {sorted(recorded)}, the spaces need {sorted(expected)}")
+        raise DatasetError(
+            f"{what}: it has the arrays {sorted(recorded)}, the spaces need {sorted(expected)}"
+        )
     arrays = {}
     try:
         for name, space in expected.items():
             array = spaces.as_leaf(space, recorded[name])
             spaces.check_leaf(space, array, name)
             if array.ndim != 1 + len(layouts[name].row_shape):
-                raise ValueError(f"{name}: shape is {array.shape}, each step needs {layouts[name].row_shape}")
+                raise ValueError(
+                    f"{name}: shape is {array.shape}, each step needs {layouts[name].row_shape}"
+                )
             arrays[name] = array
         arrays["returns_to_go"] = returns_to_go(episode.rewards)
     except ValueError as error:
@@ -206,20 +227,31 @@ class _Moments:
         with np.errstate(over="ignore", invalid="ignore"):
             mean = rows.mean(0, dtype=np.float64)
             change = mean - self.mean
-            self.squares = self.squares + ((rows - mean) ** 2).sum(0) + change**2 * (self.count * len(rows) / total)
+            self.squares = (
+                self.squares
+                + ((rows - mean) ** 2).sum(0)
+                + change**2 * (self.count * len(rows) / total)
+            )
         self.mean = self.mean + change * (len(rows) / total)
         self.count = total
 
     def result(self, what: str) -> dict[str, Any]:
         std = np.sqrt(self.squares / self.count)
         if not max(np.abs(self.mean).max(), std.max()) < np.finfo(np.float32).max:
-            raise DatasetError(f"{what}: the numbers are too large to be normalised in float32; rescale them")
+            raise DatasetError(
+                f"{what}: the numbers are too large to be normalised in float32; rescale them"
+            )
         return {"mean": self.mean.tolist(), "std": std.tolist()}
 
 
 def _summary(returns: np.ndarray) -> dict[str, Any]:
     quantiles = {str(level): float(np.quantile(returns, level)) for level in QUANTILES}
-    numbers = {"min": returns.min(), "max": returns.max(), "mean": returns.mean(), "std": returns.std()}
+    numbers = {
+        "min": returns.min(),
+        "max": returns.max(),
+        "mean": returns.mean(),
+        "std": returns.std(),
+    }
     return {**{name: float(number) for name, number in numbers.items()}, "quantiles": quantiles}
 
 

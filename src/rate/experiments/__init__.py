@@ -70,10 +70,15 @@ class Experiment:
     def conditions(self) -> dict[str, tuple[str, "Corruption | None"]]:
         """What is scored under which name: a variant as it is, or with its memory disturbed in a certain way."""
         found: dict[str, tuple[str, Corruption | None]]
-        found = {variant: (variant, None) for variant in self.variants if variant not in self.single}
+        found = {
+            variant: (variant, None) for variant in self.variants if variant not in self.single
+        }
         for variant in self.corrupted:
             if variant in self.variants:
-                found |= {f"{variant}, {name}": (variant, corruption) for name, corruption in self.corruptions.items()}
+                found |= {
+                    f"{variant}, {name}": (variant, corruption)
+                    for name, corruption in self.corruptions.items()
+                }
         return found
 
     def reported(self, variant: str) -> str:
@@ -95,7 +100,9 @@ class Experiment:
             ("tasks", tasks, self.evaluations),
         ):
             if unknown := set(given) - set(allowed):
-                raise ValueError(f"unknown {what} {sorted(unknown)}; {what} are: {', '.join(dict.fromkeys(allowed))}")
+                raise ValueError(
+                    f"unknown {what} {sorted(unknown)}; {what} are: {', '.join(dict.fromkeys(allowed))}"
+                )
         names, tasks = names or self.usual[0], tasks or self.usual[1]
         evaluations = tuple(task for task in self.evaluations if not tasks or task in tasks)
         kept = {
@@ -111,22 +118,34 @@ class Experiment:
             variants=kept,
             evaluations=evaluations,
             long_evaluations={
-                task: episodes for task, episodes in self.long_evaluations.items() if not tasks or task in tasks
+                task: episodes
+                for task, episodes in self.long_evaluations.items()
+                if not tasks or task in tasks
             },
             usual=((), ()),
         )
 
     def smoke(self) -> "Experiment":
         """The same experiment in seconds: few episodes, updates and evaluations. Its numbers mean nothing."""
-        short = self.narrowed(self.usual[0], (self.usual[1] or self.evaluations)[:2]) if self.single else self
+        short = (
+            self.narrowed(self.usual[0], (self.usual[1] or self.evaluations)[:2])
+            if self.single
+            else self
+        )
         return replace(
             short,
             title=f"Smoke test, no result: {self.title}",
             remarks="",
-            data={name: replace(collection, episodes=48) for name, collection in short.data.items()},
+            data={
+                name: replace(collection, episodes=48) for name, collection in short.data.items()
+            },
             variants={
                 name: replace(
-                    recipe, updates=3, batch_size=8, checkpoint_every=2, optimiser=replace(recipe.optimiser, warmup=1)
+                    recipe,
+                    updates=3,
+                    batch_size=8,
+                    checkpoint_every=2,
+                    optimiser=replace(recipe.optimiser, warmup=1),
                 )
                 for name, recipe in short.variants.items()
             },
@@ -153,7 +172,11 @@ class Experiment:
             "first_seed_only": list(self.long_evaluations),
             "checkpoint": self.checkpoint,
             "paper": dict(self.paper),
-            "grid": {variant: list(place) for variant, place in self.grid.items() if variant in self.variants},
+            "grid": {
+                variant: list(place)
+                for variant, place in self.grid.items()
+                if variant in self.variants
+            },
             "grid_axis": self.grid_axis,
             "remarks": self.remarks,
             "inspected": [variant for variant in self.inspected if variant in self.variants],
@@ -184,5 +207,7 @@ def find(name: str) -> Experiment | Suite:
         close = get_close_matches(name, names(), 1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
         raise ValueError(f"unknown experiment {name!r}{hint} Experiments are: {', '.join(names())}")
-    found: Experiment | Suite = importlib.import_module(f"rate.experiments.{name.replace('-', '_')}").EXPERIMENT
+    found: Experiment | Suite = importlib.import_module(
+        f"rate.experiments.{name.replace('-', '_')}"
+    ).EXPERIMENT
     return found

@@ -44,7 +44,10 @@ EXPERIMENT = Experiment(
         "trxl": replace(RATE, model=trxl.Config(**TRANSFORMER), updates=1200),
         "dt": replace(RATE, model=dt.Config(**TRANSFORMER), growing_segments=0, updates=900),
         "bc-lstm": replace(
-            RATE, model=lstm.Config(), growing_segments=0, optimiser=OptimiserConfig(learning_rate=3e-3)
+            RATE,
+            model=lstm.Config(),
+            growing_segments=0,
+            optimiser=OptimiserConfig(learning_rate=3e-3),
         ),
     },
     evaluations=tuple(f"minigrid-memory/{size}" for size in SIZES),

@@ -22,7 +22,11 @@ EXPERIMENT = Experiment(
     jobs=1,
     data={"walks": replace(COLLECTION, task="minigrid-memory-rgb/41x96")},
     # With the dropout of the symbolic view (0.3, 0.1 on attention) the hand-over was not learned from pictures (docs/log.md).
-    variants={"rate": replace(RATE, model=Config(dropout=0.1, attention_dropout=0.0, feed_forward=128), updates=2400)},
+    variants={
+        "rate": replace(
+            RATE, model=Config(dropout=0.1, attention_dropout=0.0, feed_forward=128), updates=2400
+        )
+    },
     evaluations=tuple(f"minigrid-memory-rgb/{size}" for size in SIZES),
     seeds=(0,),
     axis="side of the grid (cells)",

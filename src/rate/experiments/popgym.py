@@ -65,7 +65,14 @@ def model(name: str, steps: int) -> ModelConfig:
     if name == "rate":
         # All earlier segments are cached, as the paper does where rewards are dense.
         cached = 6 * length
-        return rate.Config(length, SEGMENTS, dropout=0.1, attention_dropout=0.0, cached_states=cached, feed_forward=64)
+        return rate.Config(
+            length,
+            SEGMENTS,
+            dropout=0.1,
+            attention_dropout=0.0,
+            cached_states=cached,
+            feed_forward=64,
+        )
     if name == "dt":
         return dt.Config(length, SEGMENTS)
     kinds = {"bc-lstm": lstm.Config, "bc-mlp": mlp.Config}
@@ -109,7 +116,9 @@ EXPERIMENT = Experiment(
     ),
     sums={
         "all": tuple(f"popgym/{task}" for task in STEPS),
-        "memory puzzles": tuple(f"popgym/{game}{size}" for game in popgym.PUZZLES for size in SIZES),
+        "memory puzzles": tuple(
+            f"popgym/{game}{size}" for game in popgym.PUZZLES for size in SIZES
+        ),
         "reactive": tuple(f"popgym/{game}{size}" for game in popgym.REACTIVE for size in SIZES),
     },
 )

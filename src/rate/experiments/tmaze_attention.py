@@ -33,7 +33,9 @@ EXPERIMENT = Experiment(
     data={"tmaze-9": Collection("tmaze-uniform/9", 2000)},
     variants={
         "rate": SHORT,
-        "dt": replace(SHORT, model=dt.Config(segment_length=9, segments=1, dropout=0.1, attention_dropout=0.0)),
+        "dt": replace(
+            SHORT, model=dt.Config(segment_length=9, segments=1, dropout=0.1, attention_dropout=0.0)
+        ),
     },
     evaluations=("tmaze/9", "tmaze/30"),
     seeds=(0,),

@@ -14,7 +14,9 @@ from rate.experiments.demo import RATE
 from rate.models.rate import Config
 
 # What these rows were measured with; the demo has more noise and shorter segments since, see docs/log.md.
-WINDOW = replace(RATE, model=Config(dropout=0.3, attention_dropout=0.1), updates=400, shorter_segments=0.0)
+WINDOW = replace(
+    RATE, model=Config(dropout=0.3, attention_dropout=0.1), updates=400, shorter_segments=0.0
+)
 
 EXPERIMENT = Experiment(
     title="T-Maze: gradient through memory",

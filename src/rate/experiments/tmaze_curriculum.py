@@ -20,7 +20,8 @@ EXPERIMENT = Experiment(
     source="App. F.2, Fig. 16 (left); small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 layers)",
     cost="about six minutes on two cores",
     data={"tmaze-90": DATA},
-    variants=PLAIN | {f"{name}-curriculum": replace(recipe, curriculum=True) for name, recipe in PLAIN.items()},
+    variants=PLAIN
+    | {f"{name}-curriculum": replace(recipe, curriculum=True) for name, recipe in PLAIN.items()},
     evaluations=tuple(f"tmaze/{length}" for length in LENGTHS if length <= 2400),
     seeds=(0,),
     training_length=90,

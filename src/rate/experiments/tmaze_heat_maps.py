@@ -26,7 +26,12 @@ def at(variant: str, length: int) -> Recipe:
         options["cached_states"] = 3 * length  # the paper's 3 K N tokens
     # Long corridors come in smaller batches, so that the whole map is a matter of half an hour on a small machine.
     batch_size = recipe.batch_size if length <= 90 else 32
-    return replace(recipe, dataset=f"tmaze-{length}", model=replace(recipe.model, **options), batch_size=batch_size)
+    return replace(
+        recipe,
+        dataset=f"tmaze-{length}",
+        model=replace(recipe.model, **options),
+        batch_size=batch_size,
+    )
 
 
 GRID = {f"{model}-{length}": (model, length) for length in TRAINING_LENGTHS for model in MODELS}
@@ -36,7 +41,10 @@ EXPERIMENT = Experiment(
     claim="RATE carries the clue far beyond every training length; models with a window only as far as it reaches.",
     source="Fig. 6; small models (2 layers, 2 heads of 32, width 64; BC-LSTM of 128 units; the paper has 8 to 10 layers)",
     cost="about half an hour on two cores beyond the policies of tmaze-generalization",
-    data={f"tmaze-{length}": Collection(f"tmaze-uniform/{length}", 4000) for length in TRAINING_LENGTHS},
+    data={
+        f"tmaze-{length}": Collection(f"tmaze-uniform/{length}", 4000)
+        for length in TRAINING_LENGTHS
+    },
     variants={name: at(*place) for name, place in GRID.items()},
     evaluations=tuple(f"tmaze/{length}" for length in LENGTHS if length <= 2400),
     seeds=(0,),

@@ -20,7 +20,11 @@ EXPERIMENT = replace(
     cost="about an hour on one core, most of it acting for a million steps",
     jobs=1,
     # What these rows were measured with; the demo has more noise and shorter segments since, see docs/log.md.
-    variants={"rate": replace(RATE, model=Config(dropout=0.3, attention_dropout=0.1), shorter_segments=0.0)},
+    variants={
+        "rate": replace(
+            RATE, model=Config(dropout=0.3, attention_dropout=0.1), shorter_segments=0.0
+        )
+    },
     seeds=(0, 1, 2, 3),
     long_evaluations={"tmaze/100000": 100, "tmaze/1000000": 10},
 )

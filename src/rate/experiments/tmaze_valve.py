@@ -21,7 +21,9 @@ EXPERIMENT = Experiment(
     cost="about 20 minutes on two cores",
     data={"tmaze-150": Collection("tmaze-uniform/150", 4000)},
     variants={
-        kind: replace(RATE, dataset="tmaze-150", model=Config(segments=5, valve=kind), batch_size=32)
+        kind: replace(
+            RATE, dataset="tmaze-150", model=Config(segments=5, valve=kind), batch_size=32
+        )
         for kind in get_args(ValveKind)
     },
     evaluations=tuple(f"tmaze/{length}" for length in (150, 360, 600, 900, 2400, 9600)),

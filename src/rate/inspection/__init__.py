@@ -78,7 +78,9 @@ def inspect(
         found = replace(found, target_return=float(header["target_return"]))
     if thread_count:
         torch.set_num_threads(thread_count)
-    findings = Inspection(policy, found, range(first_seed, first_seed + episodes), show_progress).findings()
+    findings = Inspection(
+        policy, found, range(first_seed, first_seed + episodes), show_progress
+    ).findings()
     about = {
         "task": found.name,
         "checkpoint": checkpoint,
@@ -101,7 +103,9 @@ def _own_task(run: Path, recipe: Recipe, facts: dict[str, Any]) -> str:
     if not task and Path(recipe.dataset).is_dir():
         task = open_dataset(recipe.dataset, verify=False).card["task"]
     if not task:
-        raise ValueError(f"{run} does not say which task its data is from: name the task to act in, such as tmaze/90")
+        raise ValueError(
+            f"{run} does not say which task its data is from: name the task to act in, such as tmaze/90"
+        )
     return str(task)
 
 
@@ -114,7 +118,9 @@ def _write(folder: Path, about: dict[str, Any], findings: Findings) -> None:
         atomic_write(folder / name, png)
     content = {
         **about,
-        "figures": [{"file": name, "caption": caption} for name, (_, caption) in findings.pictures.items()],
+        "figures": [
+            {"file": name, "caption": caption} for name, (_, caption) in findings.pictures.items()
+        ],
         "table": [list(row) for row in findings.table],
         "notes": findings.notes,
         **findings.numbers,
@@ -126,7 +132,9 @@ def _write(folder: Path, about: dict[str, Any], findings: Findings) -> None:
 class Inspection:
     """One policy in one task, on the episodes of `seeds`."""
 
-    def __init__(self, policy: Policy, task: Task, seeds: range, show_progress: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, task: Task, seeds: range, show_progress: bool = False
+    ) -> None:
         self.policy, self.task, self.seeds, self.show = policy, task, seeds, show_progress
         self.target_return = 0.0 if task.target_return is None else task.target_return
         self.parts = policy.backbone.memory_parts(policy.initial_memory(1))
@@ -138,7 +146,9 @@ class Inspection:
     def findings(self) -> Findings:
         """Everything that there is to find, in the order of the report."""
         waves = -(-len(self.seeds) // WAVE)
-        with progress_bar(f"act in {self.task.name}", waves * self.task.horizon, show=self.show) as self.bar:
+        with progress_bar(
+            f"act in {self.task.name}", waves * self.task.horizon, show=self.show
+        ) as self.bar:
             self.untouched, self.lengths = self._score(Actor(self.policy, self.target_return))
         self.found.table.append(_row(self.task.metric, self.untouched))
         self.found.numbers["untouched"] = asdict(self.untouched)
@@ -158,7 +168,9 @@ class Inspection:
         else:
             rollouts = 1 + len(self.parts) * (len(steps) + len(STRENGTHS))
             total = rollouts * waves * self.task.horizon
-            with progress_bar(f"look into memory in {self.task.name}", total, show=self.show) as self.bar:
+            with progress_bar(
+                f"look into memory in {self.task.name}", total, show=self.show
+            ) as self.bar:
                 self._trace(steps)
                 self._corrupt(steps)
         return self.found
@@ -166,7 +178,9 @@ class Inspection:
     def _score(self, agent: Actor) -> tuple[Estimate, np.ndarray]:
         """Score and lengths [episodes] of an agent's episodes."""
         results = list(outcomes(agent, self.task, self.seeds, parallel=WAVE, progress=self.bar))
-        scores = np.array([self.task.score(result.total_return, result.length) for result in results])
+        scores = np.array(
+            [self.task.score(result.total_return, result.length) for result in results]
+        )
         return estimate(scores), np.array([result.length for result in results])
 
     # Attention --------------------------------------------------------------------------------------------------
@@ -189,7 +203,10 @@ class Inspection:
         caption += f"{len(chosen)} of {len(maps)} segments. Rows look at columns. {frame}"
         self.found.pictures["inspect-attention.png"] = (figures.attention(chosen), caption)
         caption = "The last segment by layer and head."
-        self.found.pictures["inspect-attention-heads.png"] = (figures.attention_heads(maps[-1]), caption)
+        self.found.pictures["inspect-attention-heads.png"] = (
+            figures.attention_heads(maps[-1]),
+            caption,
+        )
 
     # Memory -----------------------------------------------------------------------------------------------------
 
@@ -203,12 +220,16 @@ class Inspection:
         }
         self._trajectories(agent, alive, steps)
         if self.cues is None:
-            self.found.notes.append("This task names no cue: nothing is coloured by it or decoded from memory.")
+            self.found.notes.append(
+                "This task names no cue: nothing is coloured by it or decoded from memory."
+            )
             return
         points = {part: self._decoded(agent, part, alive, steps) for part in self.parts}
         points = {part: own for part, own in points.items() if own}
         if not points:
-            self.found.notes.append("There are too few episodes to decode the cue from memory: ask for more.")
+            self.found.notes.append(
+                "There are too few episodes to decode the cue from memory: ask for more."
+            )
             return
         for part, own in points.items():
             step, reached = own[-1]
@@ -220,24 +241,35 @@ class Inspection:
         )
         self.found.pictures["inspect-decoding.png"] = (figures.decoding(points), caption)
 
-    def _trajectories(self, agent: Traced, alive: dict[int, list[int]], steps: Sequence[int]) -> None:
+    def _trajectories(
+        self, agent: Traced, alive: dict[int, list[int]], steps: Sequence[int]
+    ) -> None:
         part = next(iter(self.parts))
         handed = [agent.kept[part, seed, step] for seed, own in alive.items() for step in own]
         projections, shares = principal_components(np.stack(handed))
         ends = np.cumsum([len(own) for own in alive.values()])
         paths = np.split(projections, ends[:-1])
-        self.found.numbers["components"] = {"part": part, "variance": [float(each) for each in shares]}
+        self.found.numbers["components"] = {
+            "part": part,
+            "variance": [float(each) for each in shares],
+        }
         caption = f"The {part} handed from segment to segment in {len(paths)} episodes, projected on two principal components; "
         caption += "one line an episode, a dot where it ends."
         caption += " Colours are cues." if self.cues else ""
         png = figures.trajectories(paths, steps, [float(each) for each in shares], self.cues)
         self.found.pictures["inspect-trajectories.png"] = (png, caption)
 
-    def _decoded(self, agent: Traced, part: str, alive: dict[int, list[int]], steps: Sequence[int]) -> Points:
+    def _decoded(
+        self, agent: Traced, part: str, alive: dict[int, list[int]], steps: Sequence[int]
+    ) -> Points:
         assert self.cues is not None
         points = []
         for step in steps:
-            here = [(seed, cue) for seed, cue in zip(self.seeds, self.cues, strict=True) if step in alive[seed]]
+            here = [
+                (seed, cue)
+                for seed, cue in zip(self.seeds, self.cues, strict=True)
+                if step in alive[seed]
+            ]
             features = np.stack([agent.kept[part, seed, step] for seed, _ in here])
             decoded = decode(features, np.array([cue for _, cue in here]))
             if decoded is not None:
@@ -251,10 +283,16 @@ class Inspection:
         by_strength: dict[str, Points] = {}
         for part in self.parts:
             what = cast(Literal["memory", "cache"], part)
-            by_step[part] = [(step, self._noisy(Corruption(what, step=step, until=step + 1))) for step in steps]
-            stronger = [(strength, self._noisy(Corruption(what, strength))) for strength in STRENGTHS]
+            by_step[part] = [
+                (step, self._noisy(Corruption(what, step=step, until=step + 1))) for step in steps
+            ]
+            stronger = [
+                (strength, self._noisy(Corruption(what, strength))) for strength in STRENGTHS
+            ]
             by_strength[part] = [(0.0, self.untouched), *stronger]
-            self.found.table.append(_row(f"{self.task.metric} with noise for {part}", by_strength[part][-1][1]))
+            self.found.table.append(
+                _row(f"{self.task.metric} with noise for {part}", by_strength[part][-1][1])
+            )
         self.found.numbers["noise_by_step"] = _numbers(by_step, "step")
         self.found.numbers["noise_by_strength"] = _numbers(by_strength, "strength")
         caption = (
@@ -262,7 +300,11 @@ class Inspection:
             "Right: it is mixed with noise in every segment. 95 % intervals over episodes."
         )
         png = figures.corruption(
-            by_step, by_strength, metric=self.task.metric, untouched=self.untouched, chance=self.chance
+            by_step,
+            by_strength,
+            metric=self.task.metric,
+            untouched=self.untouched,
+            chance=self.chance,
         )
         self.found.pictures["inspect-noise.png"] = (png, caption)
 
@@ -272,7 +314,9 @@ class Inspection:
 
 def _spaced(steps: Sequence[int]) -> list[int]:
     """At most MOST_STEPS of the steps, evenly spread, the first and last among them."""
-    places = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), MOST_STEPS)).round().astype(int))
+    places = np.unique(
+        np.linspace(0, len(steps) - 1, min(len(steps), MOST_STEPS)).round().astype(int)
+    )
     return [steps[place] for place in places]
 
 
@@ -282,4 +326,7 @@ def _row(what: str, found: Estimate) -> tuple[str, str, str, str]:
 
 
 def _numbers(points: dict[str, Points], axis: str) -> dict[str, list[dict[str, Any]]]:
-    return {part: [{axis: place, **asdict(found)} for place, found in own] for part, own in points.items()}
+    return {
+        part: [{axis: place, **asdict(found)} for place, found in own]
+        for part, own in points.items()
+    }

@@ -41,17 +41,29 @@ def attention_maps(policy: Policy, segments: Sequence[Segment]) -> list[Attentio
         with _observed(policy.backbone) as weights:
             _, after = policy(segment, memory, complete)
         layers = torch.stack([layer[0] for layer in weights])
-        maps.append(AttentionMap(layers, *_positions(policy.backbone.config, segment, complete, layers.shape[-1])))
+        maps.append(
+            AttentionMap(
+                layers, *_positions(policy.backbone.config, segment, complete, layers.shape[-1])
+            )
+        )
         memory = after
     return maps
 
 
-def _positions(config: Config, segment: Segment, complete: bool, keys: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _positions(
+    config: Config, segment: Segment, complete: bool, keys: int
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Roles and steps of the keys: [past | read memory | tokens | write memory]."""
-    read, names, first = ("read",) * config.memory_tokens, config.tokens, int(segment.timesteps[0, 0])
+    read, names, first = (
+        ("read",) * config.memory_tokens,
+        config.tokens,
+        int(segment.timesteps[0, 0]),
+    )
     before = keys - len(read) - len(names) * segment.steps
     # A memory that is never written has no write tokens, not even in complete segments.
-    write = ("write",) * (config.memory_tokens if complete and before >= config.memory_tokens else 0)
+    write = ("write",) * (
+        config.memory_tokens if complete and before >= config.memory_tokens else 0
+    )
     past = before - len(write)
     if config.context_segments:  # Plain context are tokens like all others.
         first, past = first - past // len(names), 0
@@ -71,11 +83,18 @@ def _observed(backbone: MemoryTransformer) -> Iterator[list[Tensor]]:
         attend = attention.attend
 
         def observed(
-            content: Tensor, rotated: Tensor, keys: Tensor, values: Tensor, *rest: Any, **options: Any
+            content: Tensor,
+            rotated: Tensor,
+            keys: Tensor,
+            values: Tensor,
+            *rest: Any,
+            **options: Any,
         ) -> Tensor:
             # Attention over values that are unit vectors is its weights, whichever way it is computed.
             times, width = keys.shape[2], content.shape[3]
-            units = torch.eye(times, -(-times // width) * width, device=keys.device, dtype=keys.dtype)
+            units = torch.eye(
+                times, -(-times // width) * width, device=keys.device, dtype=keys.dtype
+            )
             parts = [
                 attend(content, rotated, keys, unit.expand_as(values), *rest, **options)
                 for unit in units.split(width, 1)

@@ -17,9 +17,18 @@ from rate.inspection.probe import Estimate
 from rate.reporting import style as drawing
 from rate.reporting.style import COLOURS, FAINT, INK, SMALL, colour, marker
 
-SHADES = LinearSegmentedColormap.from_list("attention", ("#FFFFFF", "#A9D0EA", COLOURS[0], "#00203A"))
+SHADES = LinearSegmentedColormap.from_list(
+    "attention", ("#FFFFFF", "#A9D0EA", COLOURS[0], "#00203A")
+)
 HIDDEN = "#EDEDED"
-LETTERS = {"return_to_go": "R", "observation": "o", "action": "a", "read": "m", "write": "m", "past": "·"}
+LETTERS = {
+    "return_to_go": "R",
+    "observation": "o",
+    "action": "a",
+    "read": "m",
+    "write": "m",
+    "past": "·",
+}
 FEW = 36
 """Most positions that are named one by one."""
 TINY = 0.075
@@ -47,15 +56,31 @@ def attention_heads(found: AttentionMap, most: int = 4) -> bytes:
     rows = []
     for layer, weights in enumerate(found.weights):
         if len(weights) > most:
-            rows.append([_Panel(f"layer {layer + 1}, mean of {len(weights)} heads", found, weights.mean(0).numpy())])
+            rows.append(
+                [
+                    _Panel(
+                        f"layer {layer + 1}, mean of {len(weights)} heads",
+                        found,
+                        weights.mean(0).numpy(),
+                    )
+                ]
+            )
         else:
             titles = [f"layer {layer + 1}, head {head + 1}" for head in range(len(weights))]
-            rows.append([_Panel(title, found, each.numpy()) for title, each in zip(titles, weights, strict=True)])
+            rows.append(
+                [
+                    _Panel(title, found, each.numpy())
+                    for title, each in zip(titles, weights, strict=True)
+                ]
+            )
     return _draw_maps(rows)
 
 
 def trajectories(
-    paths: Sequence[np.ndarray], steps: Sequence[int], shares: Sequence[float], cues: Sequence[int] | None
+    paths: Sequence[np.ndarray],
+    steps: Sequence[int],
+    shares: Sequence[float],
+    cues: Sequence[int] | None,
 ) -> bytes:
     """Memory in the plane of its two principal components, and each component against the step; colours are cues.
 
@@ -65,16 +90,38 @@ def trajectories(
     def draw(figure: Figure) -> None:
         names = sorted(set(cues or ()))
         grid = figure.add_gridspec(2, 2, width_ratios=(1.15, 1))
-        plane, times = figure.add_subplot(grid[:, 0]), [figure.add_subplot(grid[row, 1]) for row in range(2)]
+        plane, times = (
+            figure.add_subplot(grid[:, 0]),
+            [figure.add_subplot(grid[row, 1]) for row in range(2)],
+        )
         for number, path in enumerate(paths):
             shade = colour(names.index(cues[number])) if cues else COLOURS[0]
             plane.plot(*path.T, color=shade, alpha=0.35, linewidth=1, zorder=2)
-            plane.scatter(path[-1:, 0], path[-1:, 1], 26, color=shade, edgecolors="white", linewidths=0.6, zorder=4)
+            plane.scatter(
+                path[-1:, 0],
+                path[-1:, 1],
+                26,
+                color=shade,
+                edgecolors="white",
+                linewidths=0.6,
+                zorder=4,
+            )
             for axes, values in zip(times, path.T, strict=True):
                 axes.plot(steps[: len(path)], values, color=shade, alpha=0.35, linewidth=1)
         plane.scatter(paths[0][:1, 0], paths[0][:1, 1], 60, color=INK, marker="*", zorder=5)
-        plane.annotate("start", paths[0][0], (6, 6), textcoords="offset points", color=INK, fontsize=SMALL, zorder=5)
-        labels = [f"component {number + 1} ({share:.0%} of variance)" for number, share in enumerate(shares)]
+        plane.annotate(
+            "start",
+            paths[0][0],
+            (6, 6),
+            textcoords="offset points",
+            color=INK,
+            fontsize=SMALL,
+            zorder=5,
+        )
+        labels = [
+            f"component {number + 1} ({share:.0%} of variance)"
+            for number, share in enumerate(shares)
+        ]
         plane.set(xlabel=labels[0], ylabel=labels[1])
         for number, axes in enumerate(times):
             axes.set(ylabel=f"component {number + 1}")
@@ -98,11 +145,22 @@ def decoding(points: Mapping[str, Points]) -> bytes:
             ends.append((own[-1][1].value, f"{part}  {own[-1][1].value:.2f}", index))
         first = next(iter(points.values()))
         chances = [estimate.chance or 0.0 for _, estimate in first]
-        axes.plot([x for x, _ in first], chances, color=FAINT, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
+        axes.plot(
+            [x for x, _ in first],
+            chances,
+            color=FAINT,
+            linewidth=1,
+            linestyle=(0, (1, 3)),
+            zorder=0,
+        )
         end = (first[-1][0], chances[-1])
         words: dict[str, Any] = {"color": FAINT, "fontsize": SMALL, "textcoords": "offset points"}
         axes.annotate("chance", end, (0, -3), ha="right", va="top", **words)
-        axes.set(xlabel="step at which memory is handed over", ylabel="cue decoded (held out)", ylim=(-0.02, 1.04))
+        axes.set(
+            xlabel="step at which memory is handed over",
+            ylabel="cue decoded (held out)",
+            ylim=(-0.02, 1.04),
+        )
         _name_steps(axes, [x for x, _ in first])
         drawing.label_ends(axes, ends)
 
@@ -131,10 +189,25 @@ def corruption(
                 axes.axhline(chance, color=FAINT, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
         place = right.get_yaxis_transform()
         right.text(
-            0.99, untouched.value, "untouched", transform=place, ha="right", va="bottom", color=INK, fontsize=SMALL
+            0.99,
+            untouched.value,
+            "untouched",
+            transform=place,
+            ha="right",
+            va="bottom",
+            color=INK,
+            fontsize=SMALL,
         )
         if chance is not None and abs(chance - untouched.value) > 0.08:
-            right.text(0.01, chance - 0.012, "chance", transform=place, va="top", color=FAINT, fontsize=SMALL)
+            right.text(
+                0.01,
+                chance - 0.012,
+                "chance",
+                transform=place,
+                va="top",
+                color=FAINT,
+                fontsize=SMALL,
+            )
         left.set(xlabel="first step of the one segment that gets noise", ylabel=metric)
         right.set(xlabel="share of noise, in all segments", xticks=(0, 0.25, 0.5, 0.75, 1))
         right.set_xticklabels(("0", "¼", "½", "¾", "1"))
@@ -188,7 +261,9 @@ def _draw_maps(rows: Sequence[Sequence[_Panel]]) -> bytes:
         top = above
         for row, height in zip(rows, heights, strict=True):
             # Rows end together: where they are single maps, a growing cache then grows to the left.
-            left = right - sum(panel.weights.shape[1] for panel in row) * cell - gap * (len(row) - 1)
+            left = (
+                right - sum(panel.weights.shape[1] for panel in row) * cell - gap * (len(row) - 1)
+            )
             for number, panel in enumerate(row):
                 lines, times = panel.weights.shape
                 axes = figure.add_axes(_box(left, top, times * cell, lines * tall, width, total))
@@ -199,7 +274,9 @@ def _draw_maps(rows: Sequence[Sequence[_Panel]]) -> bytes:
         key = figure.colorbar(ScalarMappable(norm, SHADES), cax=figure.add_axes(place))
         key.ax.tick_params(labelsize=7.5, length=2)
         key.ax.spines["outline"].set_visible(False)
-        key.set_ticks([mark for mark in (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1) if mark <= (norm.vmax or 0)])
+        key.set_ticks(
+            [mark for mark in (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1) if mark <= (norm.vmax or 0)]
+        )
         key.ax.yaxis.set_major_formatter("{x:g}")
 
     return drawing.png(draw, (width, total))
@@ -217,7 +294,9 @@ def _draw_map(axes: Axes, panel: _Panel, norm: PowerNorm, cell: float, named: bo
     axes.set_facecolor(HIDDEN)
     hidden = found.weights.amax((0, 1)).numpy() == 0
     smooth = "none" if times <= FEW else "antialiased"
-    axes.imshow(np.ma.masked_array(weights, hidden), SHADES, norm, aspect="auto", interpolation=smooth)
+    axes.imshow(
+        np.ma.masked_array(weights, hidden), SHADES, norm, aspect="auto", interpolation=smooth
+    )
     axes.set_title(panel.title, fontsize=SMALL, color=INK, pad=4)
     roles = found.roles[-length:]
     read_off = max(index for index, role in enumerate(roles) if role == "observation")
@@ -230,11 +309,15 @@ def _draw_map(axes: Axes, panel: _Panel, norm: PowerNorm, cell: float, named: bo
     size = min(6.5, 0.75 * 72 * cell)
     for axis, count in ((axes.xaxis, times), (axes.yaxis, length)):
         shown = range(count) if times <= FEW and cell > TINY else ()
-        axis.set_ticks(shown, [LETTERS[found.roles[place - count]] for place in shown], fontsize=size)
+        axis.set_ticks(
+            shown, [LETTERS[found.roles[place - count]] for place in shown], fontsize=size
+        )
     _name_groups(axes, found, length, times, cell, named)
 
 
-def _name_groups(axes: Axes, found: AttentionMap, length: int, times: int, cell: float, named: bool) -> None:
+def _name_groups(
+    axes: Axes, found: AttentionMap, length: int, times: int, cell: float, named: bool
+) -> None:
     """Lines between groups of positions, and their names: below for keys and, if `named`, to the left for queries."""
     letters = times <= FEW and cell > TINY
     away, offset = (15 if letters else 4), times - length
@@ -247,20 +330,36 @@ def _name_groups(axes: Axes, found: AttentionMap, length: int, times: int, cell:
         room = (stop - start) * cell
         below = name if room > 0.062 * len(name) else brief if room > 0.062 * len(brief) else ""
         centre = ((start + stop - 1) / 2, 0.0)
-        axes.annotate(below, centre, (0, -away), xycoords=("data", "axes fraction"), ha="center", va="top", **words)
+        axes.annotate(
+            below,
+            centre,
+            (0, -away),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            va="top",
+            **words,
+        )
         first, last = max(start - offset, 0), stop - offset
         if named and last > 0:
             centre = (0.0, (first + last - 1) / 2)
             text = name if len(name) < 9 else brief
             axes.annotate(
-                text, centre, (-away, 0), xycoords=("axes fraction", "data"), ha="right", va="center", **words
+                text,
+                centre,
+                (-away, 0),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="center",
+                **words,
             )
 
 
 def _groups(found: AttentionMap, each_step: bool) -> list[tuple[int, int, str, str]]:
     """Neighbouring keys that belong together: first, end, name, and a brief name."""
     kinds = [
-        ("cache" if role == "past" else "memory", 0) if step < 0 else ("step", step if each_step else 0)
+        ("cache" if role == "past" else "memory", 0)
+        if step < 0
+        else ("step", step if each_step else 0)
         for role, step in zip(found.roles, found.steps, strict=True)
     ]
     groups, start = [], 0
@@ -269,7 +368,11 @@ def _groups(found: AttentionMap, each_step: bool) -> list[tuple[int, int, str, s
         first, last = found.steps[start], found.steps[stop - 1]
         names = (kind, kind[:1])
         if kind == "step":
-            names = (f"step {first}", str(first)) if first == last else (f"steps {first} to {last}", f"{first}–{last}")
+            names = (
+                (f"step {first}", str(first))
+                if first == last
+                else (f"steps {first} to {last}", f"{first}–{last}")
+            )
         groups.append((start, stop, *names))
         start = stop
     return groups

@@ -30,7 +30,9 @@ def estimate(scores: np.ndarray, chance: float | None = None) -> Estimate:
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a probability: unlike mean ± error it has a width where all trials agree."""
     if not 0 <= successes <= trials or not trials:
-        raise ValueError(f"successes must lie between 0 and at least one trial, but {successes} of {trials} were given")
+        raise ValueError(
+            f"successes must lie between 0 and at least one trial, but {successes} of {trials} were given"
+        )
     z = 1.959964
     rate, spread = successes / trials, z * z / trials
     middle = (rate + spread / 2) / (1 + spread)
@@ -59,21 +61,30 @@ def decode(
     right = np.zeros(len(codes), bool)
     for number in range(folds):
         test = fold == number
-        right[test] = _classified(features[~test], codes[~test], features[test], len(names), penalty) == codes[test]
+        right[test] = (
+            _classified(features[~test], codes[~test], features[test], len(names), penalty)
+            == codes[test]
+        )
     return estimate(right, float(counts.max() / counts.sum()))
 
 
-def _classified(known: np.ndarray, codes: np.ndarray, new: np.ndarray, labels: int, penalty: float) -> np.ndarray:
+def _classified(
+    known: np.ndarray, codes: np.ndarray, new: np.ndarray, labels: int, penalty: float
+) -> np.ndarray:
     """Labels of `new` features by ridge regression on the `known` ones, in the dual form: memory may be wide."""
     middle, scale = known.mean(0), known.std(0)
     # Rounding makes equal memories differ in the last digits, which must not become features.
     varied = scale > 1e-5 * (1 + np.abs(middle))
     if not varied.any():
         return np.zeros(len(new), np.int64)
-    known, new = (((each - middle)[:, varied] / scale[varied]).astype(np.float64) for each in (known, new))
+    known, new = (
+        ((each - middle)[:, varied] / scale[varied]).astype(np.float64) for each in (known, new)
+    )
     width = known.shape[1]
     targets = np.eye(labels)[codes]
-    weights = np.linalg.solve(known @ known.T / width + penalty * np.eye(len(known)), targets - targets.mean(0))
+    weights = np.linalg.solve(
+        known @ known.T / width + penalty * np.eye(len(known)), targets - targets.mean(0)
+    )
     answer: np.ndarray = np.argmax(new @ known.T / width @ weights, 1)
     return answer
 
@@ -87,5 +98,7 @@ def principal_components(features: np.ndarray, count: int = 2) -> tuple[np.ndarr
     # The n x n form: there are fewer memories than numbers in one of them, if there is a cache.
     vectors, values, _ = np.linalg.svd(centred @ centred.T, hermitian=True)
     projections = vectors[:, :count] * np.sqrt(np.maximum(values[:count], 0.0))
-    projections *= np.where(projections[np.abs(projections).argmax(0), np.arange(projections.shape[1])] < 0, -1.0, 1.0)
+    projections *= np.where(
+        projections[np.abs(projections).argmax(0), np.arange(projections.shape[1])] < 0, -1.0, 1.0
+    )
     return projections, values[:count] / max(float(values.sum()), 1e-12)

@@ -20,14 +20,20 @@ class Traced(Actor):
     """
 
     def __init__(
-        self, policy: Policy, target_return: float, parts: Mapping[str, tuple[int, ...]], at: Sequence[int]
+        self,
+        policy: Policy,
+        target_return: float,
+        parts: Mapping[str, tuple[int, ...]],
+        at: Sequence[int],
     ) -> None:
         super().__init__(policy, target_return)
         self.parts, self.at = parts, set(at)
         self.kept: dict[tuple[str, int, int], np.ndarray] = {}
         self.seeds: Sequence[int] = ()
 
-    def reset(self, batch: int = 1, seeds: Sequence[int] | None = None, rows: np.ndarray | None = None) -> None:
+    def reset(
+        self, batch: int = 1, seeds: Sequence[int] | None = None, rows: np.ndarray | None = None
+    ) -> None:
         """See `Actor.reset`; seeds name the episodes, and rows without one go by their number."""
         if rows is None:
             self.seeds = range(batch) if seeds is None else seeds
@@ -35,7 +41,9 @@ class Traced(Actor):
 
     def _start(self, memory: Memory, rows: np.ndarray, steps: np.ndarray) -> Stream:
         wanted = [
-            (place, row, step) for place, (row, step) in enumerate(zip(rows, steps, strict=True)) if step in self.at
+            (place, row, step)
+            for place, (row, step) in enumerate(zip(rows, steps, strict=True))
+            if step in self.at
         ]
         for part, entries in self.parts.items() if wanted else ():
             flat = torch.cat([memory[entry].flatten(1) for entry in entries], 1).cpu().numpy()

@@ -58,5 +58,9 @@ def _build(cls: type, data: dict[str, Any]) -> Any:
     allowed = {item.name for item in fields(cls)}
     unknown = set(data) - allowed
     if unknown:
-        raise ValueError(f"{cls.__name__} has no field {sorted(unknown)}; its fields are {sorted(allowed)}")
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+        raise ValueError(
+            f"{cls.__name__} has no field {sorted(unknown)}; its fields are {sorted(allowed)}"
+        )
+    return cls(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    )

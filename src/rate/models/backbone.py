@@ -32,13 +32,17 @@ class ModelConfig:
         """Raise a ValueError that names the first of the fields below `least`."""
         for field in fields:
             if getattr(self, field) < least:
-                raise ValueError(f"{field} must be at least {least}, but {getattr(self, field)} was given")
+                raise ValueError(
+                    f"{field} must be at least {least}, but {getattr(self, field)} was given"
+                )
 
     def require_rates(self, *fields: str) -> None:
         """Raise a ValueError that names the first of the fields outside [0, 1)."""
         for field in fields:
             if not 0 <= getattr(self, field) < 1:
-                raise ValueError(f"{field} must lie in [0, 1), but {getattr(self, field)} was given")
+                raise ValueError(
+                    f"{field} must lie in [0, 1), but {getattr(self, field)} was given"
+                )
 
     @property
     def window(self) -> int:
@@ -91,12 +95,16 @@ class Stream:
         if self.aligned:
             return slice(int(self.positions[0]), int(self.positions[0]) + length)
         device = next(iter(self.tensors.values())).device
-        return torch.from_numpy(self.positions).to(device)[:, None] + torch.arange(length, device=device)
+        return torch.from_numpy(self.positions).to(device)[:, None] + torch.arange(
+            length, device=device
+        )
 
     def rows(self, index: np.ndarray) -> "Stream":
         """A copy of the rows in `index` (integers)."""
         selected = torch.from_numpy(index)
-        return Stream({name: tensor[selected] for name, tensor in self.tensors.items()}, self.positions[index])
+        return Stream(
+            {name: tensor[selected] for name, tensor in self.tensors.items()}, self.positions[index]
+        )
 
     def put(self, index: np.ndarray, stream: "Stream") -> None:
         """Replace the rows in `index` by the rows of `stream`."""
@@ -139,8 +147,14 @@ class Backbone(nn.Module, ABC):
 
 def named_parts(memory: Memory, parts: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     """The parts without entries of whole numbers or of no numbers at all; parts that are left with none are left out."""
-    held = {index for index, tensor in enumerate(memory) if tensor.is_floating_point() and tensor[:1].numel()}
-    found = {name: tuple(index for index in entries if index in held) for name, entries in parts.items()}
+    held = {
+        index
+        for index, tensor in enumerate(memory)
+        if tensor.is_floating_point() and tensor[:1].numel()
+    }
+    found = {
+        name: tuple(index for index in entries if index in held) for name, entries in parts.items()
+    }
     return {name: entries for name, entries in found.items() if entries}
 
 
@@ -173,4 +187,7 @@ def detach(memory: Memory) -> Memory:
 
 def where_rows(condition: Tensor, yes: Memory, no: Memory) -> Memory:
     """Row by row, the memory `yes` where `condition` [B] holds and the memory `no` elsewhere."""
-    return tuple(torch.where(condition.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in zip(yes, no, strict=True))
+    return tuple(
+        torch.where(condition.view(-1, *[1] * (a.dim() - 1)), a, b)
+        for a, b in zip(yes, no, strict=True)
+    )

@@ -80,7 +80,9 @@ class Mixer(nn.Module):
         values = functional.silu(self.convolution(joined)).transpose(1, 2)
         rank, write, read = self.selection(values).split(self.sizes, -1)
         delta = functional.softplus(self.step(rank))
-        outputs, state = selective_scan(values, delta, -self.log_rates.exp(), write, read, state, carry)
+        outputs, state = selective_scan(
+            values, delta, -self.log_rates.exp(), write, read, state, carry
+        )
         outputs = outputs + self.skip * values
         return self.output(outputs * functional.silu(gate)), joined[..., tokens.shape[1] :], state
 
@@ -136,7 +138,9 @@ class StateSpaceModel(Backbone):
         config = self.config
         shape = (batch, config.layers, config.inner)
         weight = self.norm.weight
-        return weight.new_zeros(*shape, config.convolution - 1), weight.new_zeros(*shape, config.state_size)
+        return weight.new_zeros(*shape, config.convolution - 1), weight.new_zeros(
+            *shape, config.state_size
+        )
 
     def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
         hidden = self.dropout(tokens)
@@ -153,7 +157,9 @@ class StateSpaceModel(Backbone):
         return Stream({"history": history, "state": state}, np.zeros(len(state), dtype=np.int64))
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        hidden, (stream.tensors["history"], stream.tensors["state"]) = self(tokens, self.commit(stream))
+        hidden, (stream.tensors["history"], stream.tensors["state"]) = self(
+            tokens, self.commit(stream)
+        )
         stream.positions = stream.positions + tokens.shape[1]
         return hidden
 

@@ -55,7 +55,9 @@ class Config(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_at_least(1, "layers", "heads", "head_width", "feed_forward", "memory_slots", "distance_limit")
+        self.require_at_least(
+            1, "layers", "heads", "head_width", "feed_forward", "memory_slots", "distance_limit"
+        )
         self.require_rates("attention_dropout", "memory_dropout")
         if not 0 < self.blend <= 1:
             raise ValueError(f"blend must lie in (0, 1], but {self.blend} was given")
@@ -90,7 +92,12 @@ class Layer(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        width, heads, head_width, rate = config.width, config.heads, config.head_width, config.attention_dropout
+        width, heads, head_width, rate = (
+            config.width,
+            config.heads,
+            config.head_width,
+            config.attention_dropout,
+        )
         self.attention = RelativeAttention(width, heads, head_width, rate)
         self.read = CrossAttention(width, heads, head_width, rate)
         self.write = CrossAttention(width, heads, head_width, rate)
@@ -102,7 +109,9 @@ class Layer(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.memory_dropout = Dropout(config.memory_dropout)
 
-    def finish(self, hidden: Tensor, attended: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    def finish(
+        self, hidden: Tensor, attended: Tensor, keys: Tensor, values: Tensor, bias: Tensor
+    ) -> Tensor:
         """Hidden states [B, n, d] after the layer.
 
         attended: what self-attention gave [B, n, d]; keys, values: of the memory slots [B, h, M, head width]; bias: of
@@ -170,10 +179,16 @@ class ExternalMemoryTransformer(Backbone):
         slot = positions.argmin(1)
         empty = positions.gather(1, slot[:, None]) < 0
         # The mirror image of reading: negative, since the slot is older than the tokens.
-        distance = -self._reach(memory)[0].gather(1, slot[:, None]) - torch.arange(length, device=slots.device)
+        distance = -self._reach(memory)[0].gather(1, slot[:, None]) - torch.arange(
+            length, device=slots.device
+        )
         old = slots[torch.arange(len(slots), device=slots.device), :, slot]
         new = torch.stack(
-            [layer.propose(old[:, level], states[:, level], distance) for level, layer in enumerate(self._layers)], 1
+            [
+                layer.propose(old[:, level], states[:, level], distance)
+                for level, layer in enumerate(self._layers)
+            ],
+            1,
         )
         blend = self.config.blend
         written = torch.where(empty[..., None], new, blend * new + (1 - blend) * old)
@@ -193,8 +208,13 @@ class ExternalMemoryTransformer(Backbone):
         index = torch.arange(length, device=tokens.device)
         distance, hidden_slots = self._reach(memory)
         distance = distance[:, None] + index[:, None]
-        mask = torch.zeros(length, length, device=tokens.device).masked_fill(index > index[:, None], -torch.inf)
-        table, blocks = self.positions, tuple(range(QUERY_BLOCK, length - QUERY_BLOCK // 2, QUERY_BLOCK))
+        mask = torch.zeros(length, length, device=tokens.device).masked_fill(
+            index > index[:, None], -torch.inf
+        )
+        table, blocks = (
+            self.positions,
+            tuple(range(QUERY_BLOCK, length - QUERY_BLOCK // 2, QUERY_BLOCK)),
+        )
         hidden = self.dropout(tokens)
         states = []
         for level, layer in enumerate(self._layers):
@@ -203,7 +223,9 @@ class ExternalMemoryTransformer(Backbone):
                 query + self.position_bias[:, None], table.sin[:length], table.cos[:length]
             )
             content = query + self.content_bias[:, None]
-            attended = layer.attention.attend(content, rotated, keys, values, table.table[:length], mask, blocks)
+            attended = layer.attention.attend(
+                content, rotated, keys, values, table.table[:length], mask, blocks
+            )
             slots = layer.read.keys_values(memory[0][:, level])
             bias = layer.bias(distance) + hidden_slots
             hidden = layer.finish(hidden, layer.attention.merge(attended), *slots, bias)
@@ -215,12 +237,18 @@ class ExternalMemoryTransformer(Backbone):
     def start(self, memory: Memory) -> Stream:
         config, (slots, positions, seen) = self.config, memory
         distance, hidden_slots = self._reach(memory)
-        tensors = {"slots": slots.clone(), "slot_positions": positions.clone(), "seen": seen.clone()}
+        tensors = {
+            "slots": slots.clone(),
+            "slot_positions": positions.clone(),
+            "seen": seen.clone(),
+        }
         tensors |= {"distance": distance, "hidden_slots": hidden_slots}
         tensors["states"] = slots.new_zeros(len(seen), self.capacity, config.layers, config.width)
         for level, layer in enumerate(self._layers):
             for name in ("keys", "values"):
-                tensors[f"{name}{level}"] = slots.new_zeros(len(seen), config.heads, self.capacity, config.head_width)
+                tensors[f"{name}{level}"] = slots.new_zeros(
+                    len(seen), config.heads, self.capacity, config.head_width
+                )
             read = layer.read.keys_values(slots[:, level])
             tensors[f"slot_keys{level}"], tensors[f"slot_values{level}"] = read
         return Stream(tensors, np.zeros(len(seen), dtype=np.int64))

@@ -17,18 +17,26 @@ Normalisation = dict[str, tuple[np.ndarray, np.ndarray]]
 class VectorEncoder(nn.Module):
     """Numbers of any shape [..., *shape], standardised, flattened and mapped linearly to [..., d]."""
 
-    def __init__(self, shape: tuple[int, ...], width: int, mean: np.ndarray | float, std: np.ndarray | float) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], width: int, mean: np.ndarray | float, std: np.ndarray | float
+    ) -> None:
         super().__init__()
         self.dimensions = len(shape)
         self.linear = nn.Linear(int(np.prod(shape)), width)
-        self.register_buffer("mean", torch.as_tensor(np.broadcast_to(mean, shape).copy(), dtype=torch.float32))
-        self.register_buffer("std", torch.as_tensor(np.broadcast_to(std, shape).copy(), dtype=torch.float32))
+        self.register_buffer(
+            "mean", torch.as_tensor(np.broadcast_to(mean, shape).copy(), dtype=torch.float32)
+        )
+        self.register_buffer(
+            "std", torch.as_tensor(np.broadcast_to(std, shape).copy(), dtype=torch.float32)
+        )
         self.mean: Tensor
         self.std: Tensor
 
     def forward(self, values: Tensor) -> Tensor:
         values = (values.to(self.mean.dtype) - self.mean) / self.std
-        return self.linear(values.flatten(-self.dimensions) if self.dimensions else values[..., None])
+        return self.linear(
+            values.flatten(-self.dimensions) if self.dimensions else values[..., None]
+        )
 
 
 class ImageEncoder(nn.Module):
@@ -43,7 +51,9 @@ class ImageEncoder(nn.Module):
         self.channels_last = shape[-1] < shape[0]
         channels, height, breadth = (shape[-1], *shape[:2]) if self.channels_last else shape
         if padding is None:
-            side = min(height, breadth)  # 36 is the smallest that the three convolutions cover unpadded, 4 padded by 2
+            side = min(
+                height, breadth
+            )  # 36 is the smallest that the three convolutions cover unpadded, 4 padded by 2
             padding = 0 if side >= 36 else 2 if side >= 4 else 4
         self.convolutions = nn.Sequential(
             nn.Conv2d(channels, 32, 8, 4, padding),
@@ -58,7 +68,9 @@ class ImageEncoder(nn.Module):
         self.linear = nn.Linear(features, width)
         for module in (*self.convolutions, self.linear):
             if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if module is self.linear else "relu")
+                nn.init.kaiming_normal_(
+                    module.weight, nonlinearity="linear" if module is self.linear else "relu"
+                )
                 nn.init.constant_(cast(Tensor, module.bias), 0.0)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -82,7 +94,9 @@ def distinct(images: Tensor) -> tuple[Tensor, Tensor | None]:
     if flat.shape[1] % 8:
         flat = nn.functional.pad(flat, (0, 8 - flat.shape[1] % 8))
     words = flat.contiguous().view(torch.int64)
-    weights = torch.randint(2**62, words.shape[1:], generator=torch.Generator().manual_seed(0)).to(words.device)
+    weights = torch.randint(2**62, words.shape[1:], generator=torch.Generator().manual_seed(0)).to(
+        words.device
+    )
     sums, index = (words * weights).sum(1).unique(return_inverse=True)
     if len(sums) == len(images):
         return images, None
@@ -106,7 +120,9 @@ class CategoryEncoder(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         if not self.components:
             return self.embedding(self._indices(values.long() + self.offsets[0]))
-        return self.embedding(self._indices(values.long().flatten(-self.components) + self.offsets)).sum(-2)
+        return self.embedding(
+            self._indices(values.long().flatten(-self.components) + self.offsets)
+        ).sum(-2)
 
     def _indices(self, indices: Tensor) -> Tensor:
         """Padding is zeros, which are no category where counting begins elsewhere; masked steps take any embedding."""
@@ -114,7 +130,10 @@ class CategoryEncoder(nn.Module):
 
 
 def encoder(
-    space: gymnasium.Space, width: int, mean: np.ndarray | float = 0.0, std: np.ndarray | float = 1.0
+    space: gymnasium.Space,
+    width: int,
+    mean: np.ndarray | float = 0.0,
+    std: np.ndarray | float = 1.0,
 ) -> nn.Module:
     """The encoder of one leaf space; values come with any leading batch dimensions."""
     if is_image(space):
@@ -140,13 +159,18 @@ class ObservationEncoder(nn.Module):
         found = leaves(space)
         self.paths = list(found)
         self.encoders = nn.ModuleList(
-            encoder(leaf, width, *normalisation.get(path, (0.0, 1.0))) for path, leaf in found.items()
+            encoder(leaf, width, *normalisation.get(path, (0.0, 1.0)))
+            for path, leaf in found.items()
         )
 
-    def forward(self, observations: dict[str, Tensor], frames: dict[str, Tensor] | None = None) -> Tensor:
+    def forward(
+        self, observations: dict[str, Tensor], frames: dict[str, Tensor] | None = None
+    ) -> Tensor:
         frames = frames or {}
         tokens = [
-            encode(frames[path])[observations[path]] if path in frames else encode(observations[path])
+            encode(frames[path])[observations[path]]
+            if path in frames
+            else encode(observations[path])
             for path, encode in zip(self.paths, self.encoders, strict=True)
         ]
         return tokens[0] if len(tokens) == 1 else torch.stack(tokens).sum(0)

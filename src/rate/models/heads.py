@@ -27,7 +27,11 @@ class CategoricalHead(nn.Module):
         targets = actions.reshape(*batch, -1).long() - start
         # Padding is zeros, which need not be an action; masked steps take any target.
         losses = [
-            F.cross_entropy(logits.flatten(0, -2).float(), target.flatten().clamp(0, count - 1), reduction="none")
+            F.cross_entropy(
+                logits.flatten(0, -2).float(),
+                target.flatten().clamp(0, count - 1),
+                reduction="none",
+            )
             for logits, target, count in zip(
                 outputs.split(self.counts, -1), targets.unbind(-1), self.counts, strict=True
             )
@@ -43,7 +47,9 @@ class CategoricalHead(nn.Module):
             else:
                 cumulative = logits.double().softmax(-1).cumsum(-1)
                 threshold = torch.as_tensor(uniform[:, component, None], device=outputs.device)
-                chosen.append((cumulative <= threshold).sum(-1).clamp(max=self.counts[component] - 1))
+                chosen.append(
+                    (cumulative <= threshold).sum(-1).clamp(max=self.counts[component] - 1)
+                )
         actions = torch.stack(chosen, -1).cpu().numpy() + self.start.ravel()
         return actions.reshape(len(actions), *self.shape).astype(np.int64)
 
@@ -64,7 +70,10 @@ class ContinuousHead(nn.Module):
         self.linear = nn.Linear(width, int(np.prod(space.shape)))
         self.bounded = bool(space.is_bounded())
         if self.bounded:
-            low, high = (torch.as_tensor(bound, dtype=torch.float32).flatten() for bound in (space.low, space.high))
+            low, high = (
+                torch.as_tensor(bound, dtype=torch.float32).flatten()
+                for bound in (space.low, space.high)
+            )
             self.register_buffer("centre", (low + high) / 2, persistent=False)
             self.register_buffer("radius", (high - low) / 2, persistent=False)
             self.centre: Tensor
@@ -81,7 +90,9 @@ class ContinuousHead(nn.Module):
     def choose(self, outputs: Tensor, uniform: np.ndarray | None) -> np.ndarray:
         """The actions themselves; there is no distribution to sample from."""
         if uniform is not None:
-            raise ValueError("Box actions are deterministic and cannot be sampled: evaluate with greedy actions")
+            raise ValueError(
+                "Box actions are deterministic and cannot be sampled: evaluate with greedy actions"
+            )
         actions = outputs.float().cpu().numpy().reshape(len(outputs), *self.shape)
         return actions.astype(self.dtype)
 
@@ -100,4 +111,6 @@ def head(space: gymnasium.Space, width: int) -> CategoricalHead | ContinuousHead
             return CategoricalHead(np.asarray(space.nvec), np.asarray(space.start), width)
         case gym.Box():
             return ContinuousHead(space, width)
-    raise ValueError(f"no head for {type(space).__name__} actions: use Discrete, MultiDiscrete or Box")
+    raise ValueError(
+        f"no head for {type(space).__name__} actions: use Discrete, MultiDiscrete or Box"
+    )

@@ -61,7 +61,11 @@ class Config(ModelConfig):
     @property
     def convolved(self) -> int:
         """Channels that are convolved: half of the width in whole groups, unless said otherwise."""
-        return self.width // (2 * GROUP) * GROUP if self.convolution_channels == -1 else self.convolution_channels
+        return (
+            self.width // (2 * GROUP) * GROUP
+            if self.convolution_channels == -1
+            else self.convolution_channels
+        )
 
     @property
     def attending(self) -> int:
@@ -109,31 +113,53 @@ class Block(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        width, feed_forward = config.width, config.feed_forward if config.feed_forward > 0 else 4 * config.width
+        width, feed_forward = (
+            config.width,
+            config.feed_forward if config.feed_forward > 0 else 4 * config.width,
+        )
         self.heads, self.split = config.heads, [config.attending, config.convolved]
         self.query_key_value = nn.Linear(config.attending, 3 * config.attending)
-        self.convolution = DynamicConvolution(config.convolved, config.kernel, config.kernel_dropout)
+        self.convolution = DynamicConvolution(
+            config.convolved, config.kernel, config.kernel_dropout
+        )
         self.attention_dropout = Dropout(config.attention_dropout)
-        self.gate = nn.Sequential(nn.Linear(width, width // 2), nn.ReLU(), nn.Linear(width // 2, width), nn.Softmax(-1))
+        self.gate = nn.Sequential(
+            nn.Linear(width, width // 2), nn.ReLU(), nn.Linear(width // 2, width), nn.Softmax(-1)
+        )
         self.output = nn.Sequential(nn.Linear(width, width), Dropout(config.dropout))
         self.mix_norm = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(
-            nn.Linear(width, feed_forward), nn.GELU(), nn.Linear(feed_forward, width), Dropout(config.dropout)
+            nn.Linear(width, feed_forward),
+            nn.GELU(),
+            nn.Linear(feed_forward, width),
+            Dropout(config.dropout),
         )
         self.feed_forward_norm = nn.LayerNorm(width)
 
     def project(self, hidden: Tensor) -> Projected:
         """What hidden states [B, n, d] ask, offer and pass on to the convolution."""
         attending, convolved = hidden.split(self.split, -1)
-        projected = self.query_key_value(attending).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        projected = (
+            self.query_key_value(attending)
+            .unflatten(-1, (3, self.heads, -1))
+            .permute(2, 0, 3, 1, 4)
+        )
         queries, keys, values = projected.unbind(0)
         return Projected(queries, keys, values, self.convolution.gate(convolved))
 
     def finish(
-        self, hidden: Tensor, new: Projected, keys: Tensor, values: Tensor, windows: Tensor, view: View
+        self,
+        hidden: Tensor,
+        new: Projected,
+        keys: Tensor,
+        values: Tensor,
+        windows: Tensor,
+        view: View,
     ) -> Tensor:
         """The block's output [B, n, d], given all keys and values [B, h, t, head width] and the windows [B, n, k, c]."""
-        attended = F.scaled_dot_product_attention(new.queries, keys, values, view.keys, is_causal=view.keys is None)
+        attended = F.scaled_dot_product_attention(
+            new.queries, keys, values, view.keys, is_causal=view.keys is None
+        )
         attended = self.attention_dropout(attended).transpose(1, 2).flatten(2)
         mixed = torch.cat([attended, self.convolution(new.gated, windows, view.taps)], -1)
         hidden = self.mix_norm(hidden + self.output(self.gate(mixed) * mixed))
@@ -174,7 +200,10 @@ class LongShortTransformer(Backbone):
             windows = block.convolution.windows(F.pad(new.gated, (0, 0, self.config.kernel - 1, 0)))
             hidden = block.finish(hidden, new, new.keys, new.values, windows, view)
         if commit and limit:
-            memory = torch.cat([retained, tokens], 1)[:, -limit:], (count + tokens.shape[1]).clamp(max=limit)
+            memory = (
+                torch.cat([retained, tokens], 1)[:, -limit:],
+                (count + tokens.shape[1]).clamp(max=limit),
+            )
         return hidden[:, past:], memory
 
     def _view(self, index: Tensor, columns: Tensor | None, first: Tensor) -> View:
@@ -207,7 +236,9 @@ class LongShortTransformer(Backbone):
 
     def commit(self, stream: Stream) -> Memory:
         limit, stop = self.config.retained, int(stream.positions[0])
-        return stream["tokens"][:, stop - limit : stop], (stream["count"] + stop - limit).clamp(max=limit)
+        return stream["tokens"][:, stop - limit : stop], (stream["count"] + stop - limit).clamp(
+            max=limit
+        )
 
     def memory_parts(self, memory: Memory) -> dict[str, tuple[int, ...]]:
         return named_parts(memory, {"cache": (0,)})
@@ -219,10 +250,16 @@ class LongShortTransformer(Backbone):
         """
         config, count = self.config, stream["count"]
         here = stream.here(tokens.shape[1])
-        index = torch.arange(here.start, here.stop, device=tokens.device)[None] if isinstance(here, slice) else here
+        index = (
+            torch.arange(here.start, here.stop, device=tokens.device)[None]
+            if isinstance(here, slice)
+            else here
+        )
         begin = config.retained - (int(count.max()) if config.retained else 0)
         columns = slice(begin, int(stream.positions.max()) + tokens.shape[1])
-        view = self._view(index, torch.arange(begin, columns.stop, device=tokens.device), config.retained - count)
+        view = self._view(
+            index, torch.arange(begin, columns.stop, device=tokens.device), config.retained - count
+        )
         place(stream["tokens"], here, tokens)
         hidden = self.norm(tokens)
         for level, block in enumerate(self.blocks):
@@ -235,11 +272,17 @@ class LongShortTransformer(Backbone):
             if not outputs and level + 1 == config.layers:
                 break
             if isinstance(here, slice):
-                windows = block.convolution.windows(gated[:, here.start : here.stop + config.kernel - 1])
+                windows = block.convolution.windows(
+                    gated[:, here.start : here.stop + config.kernel - 1]
+                )
             else:
                 rows = torch.arange(len(here), device=here.device)[:, None, None]
-                windows = gated[rows, here[..., None] + torch.arange(config.kernel, device=here.device)]
-            hidden = block.finish(hidden, new, keys[:, :, columns], values[:, :, columns], windows, view)
+                windows = gated[
+                    rows, here[..., None] + torch.arange(config.kernel, device=here.device)
+                ]
+            hidden = block.finish(
+                hidden, new, keys[:, :, columns], values[:, :, columns], windows, view
+            )
         stream.positions = stream.positions + tokens.shape[1]
         return hidden
 

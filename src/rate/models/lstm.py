@@ -50,12 +50,16 @@ class Recurrent(Backbone):
         super().__init__()
         self.layers, self.hidden = config.layers, config.hidden
         self.dropout = Dropout(config.dropout)
-        self.network: nn.LSTM | nn.GRU = config.cell(config.width, config.hidden, config.layers, batch_first=True)
+        self.network: nn.LSTM | nn.GRU = config.cell(
+            config.width, config.hidden, config.layers, batch_first=True
+        )
         self.output = nn.Linear(config.hidden, config.width)
         self.states = 2 if config.cell is nn.LSTM else 1
         for name, parameter in self.network.named_parameters():
             if "weight" in name:
-                for gate in parameter.data.split(config.hidden):  # each gate by itself is orthogonal
+                for gate in parameter.data.split(
+                    config.hidden
+                ):  # each gate by itself is orthogonal
                     nn.init.orthogonal_(gate)
             else:
                 nn.init.zeros_(parameter)
@@ -86,6 +90,8 @@ class Recurrent(Backbone):
 
     def _run(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         before = tuple(state.transpose(0, 1).contiguous() for state in memory)
-        hidden, after = self.network(self.dropout(tokens), before if self.states == 2 else before[0])
+        hidden, after = self.network(
+            self.dropout(tokens), before if self.states == 2 else before[0]
+        )
         states = after if isinstance(after, tuple) else (after,)
         return self.output(self.dropout(hidden)), tuple(state.transpose(0, 1) for state in states)

@@ -90,4 +90,8 @@ class OracleTransformer(rate.MemoryTransformer):
         """The memory with the first observation's token pinned in rows that have none yet."""
         token, retained, count = memory
         first = tokens[:, self.observation : self.observation + 1]
-        return torch.where(count.bool()[:, None, None], token, first), retained, torch.ones_like(count)
+        return (
+            torch.where(count.bool()[:, None, None], token, first),
+            retained,
+            torch.ones_like(count),
+        )

@@ -22,7 +22,11 @@ class Policy(nn.Module):
         return_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        self.observation_space, self.action_space, self.config = observation_space, action_space, config
+        self.observation_space, self.action_space, self.config = (
+            observation_space,
+            action_space,
+            config,
+        )
         self.backbone = config.build()
         self.head = head(action_space, config.width)
         self.tokens = config.tokens
@@ -42,7 +46,9 @@ class Policy(nn.Module):
         """Memory before the first segment of `batch` episodes."""
         return self.backbone.initial_memory(batch)
 
-    def forward(self, segment: Segment, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
+    def forward(
+        self, segment: Segment, memory: Memory, commit: bool = True
+    ) -> tuple[Tensor, Memory]:
         """Action outputs [B, K, outputs] of a segment, and the memory after it.
 
         Memory is written from complete segments only: rows with padded steps keep the memory they came with.
@@ -53,7 +59,9 @@ class Policy(nn.Module):
             "observation": (segment.observations, segment.frames),
             "action": (segment.actions,),
         }
-        tokens = self._stamped([self.encoders[name](*values[name]) for name in self.tokens], segment.timesteps)
+        tokens = self._stamped(
+            [self.encoders[name](*values[name]) for name in self.tokens], segment.timesteps
+        )
         tokens = tokens.flatten(1, 2)
         complete = segment.mask[:, -1]
         commit = commit and bool(complete.any())
@@ -77,7 +85,8 @@ class Policy(nn.Module):
         """
         values = {"return_to_go": returns_to_go, "observation": observations}
         tokens = self._stamped(
-            [self.encoders[name](values[name]) for name in self.tokens[: self.target + 1]], timesteps
+            [self.encoders[name](values[name]) for name in self.tokens[: self.target + 1]],
+            timesteps,
         )
         if actions is not None and self.target + 1 < len(self.tokens):
             tokens = torch.cat([self._after_observation(actions, _before(timesteps)), tokens], 1)
@@ -89,7 +98,9 @@ class Policy(nn.Module):
             self.backbone.append(stream, self._after_observation(actions, timesteps))
 
     def _after_observation(self, actions: Tensor, timesteps: Tensor | None) -> Tensor:
-        return self._stamped([self.encoders[name](actions) for name in self.tokens[self.target + 1 :]], timesteps)
+        return self._stamped(
+            [self.encoders[name](actions) for name in self.tokens[self.target + 1 :]], timesteps
+        )
 
     def _stamped(self, tokens: list[Tensor], timesteps: Tensor | None) -> Tensor:
         """Tokens of a step [..., tokens, d], with its time step [...] added if the model embeds it."""
@@ -102,7 +113,10 @@ class Policy(nn.Module):
                 "in its episode"
             )
         # Later steps share the last row: acting goes on for longer than the table.
-        return stacked + self.timesteps(timesteps.clamp(max=self.timesteps.num_embeddings - 1))[..., None, :]
+        return (
+            stacked
+            + self.timesteps(timesteps.clamp(max=self.timesteps.num_embeddings - 1))[..., None, :]
+        )
 
 
 def _before(timesteps: Tensor | None) -> Tensor | None:

@@ -58,10 +58,14 @@ class Config(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_at_least(1, "layers", "heads", "head_width")
-        self.require_at_least(0, "memory_tokens", "cached_states", "context_segments", "feed_forward")
+        self.require_at_least(
+            0, "memory_tokens", "cached_states", "context_segments", "feed_forward"
+        )
         self.require_rates("attention_dropout")
         if self.context_segments and (self.cached_states or self.memory_tokens):
-            raise ValueError("context_segments goes with neither memory_tokens nor cached_states: set these to 0")
+            raise ValueError(
+                "context_segments goes with neither memory_tokens nor cached_states: set these to 0"
+            )
 
     @property
     def training_segment_length(self) -> int:
@@ -115,8 +119,12 @@ class MemoryTransformer(Backbone):
             for _ in range(config.layers)
         )
         # One pair of attention biases for all layers, u for content and v for position.
-        self.content_bias = nn.Parameter(nn.init.xavier_uniform_(torch.empty(config.heads, config.head_width)))
-        self.position_bias = nn.Parameter(nn.init.xavier_uniform_(torch.empty(config.heads, config.head_width)))
+        self.content_bias = nn.Parameter(
+            nn.init.xavier_uniform_(torch.empty(config.heads, config.head_width))
+        )
+        self.position_bias = nn.Parameter(
+            nn.init.xavier_uniform_(torch.empty(config.heads, config.head_width))
+        )
         if memory_tokens:
             self.memory_tokens = nn.Parameter(torch.randn(memory_tokens, width))
         self.valve: Valve | None = None
@@ -134,7 +142,9 @@ class MemoryTransformer(Backbone):
         )  # in training also one segment
         self.read_start = config.retained
         self.token_start = self.read_start + memory_tokens
-        self.capacity = self.token_start + config.segment_length * len(config.tokens) + memory_tokens
+        self.capacity = (
+            self.token_start + config.segment_length * len(config.tokens) + memory_tokens
+        )
         self.positions = Positions(self.token_start + segment + memory_tokens, width)
 
     # Memory -----------------------------------------------------------------------------------------------------
@@ -143,7 +153,9 @@ class MemoryTransformer(Backbone):
         config = self.config
         like = self.content_bias
         tokens = (
-            self.memory_tokens.expand(batch, -1, -1) if config.memory_tokens else like.new_zeros(batch, 0, config.width)
+            self.memory_tokens.expand(batch, -1, -1)
+            if config.memory_tokens
+            else like.new_zeros(batch, 0, config.width)
         )
         retained = like.new_zeros(batch, self.levels, config.retained, config.width)
         state = self.valve.initial_state(batch) if self.valve is not None else ()
@@ -152,7 +164,9 @@ class MemoryTransformer(Backbone):
     def _write(self, memory: Memory, written: Tensor, states: Tensor) -> Memory:
         """The next memory from the write tokens' outputs [B, m, d] and the segment's states [B, levels, n, d]."""
         incoming, retained, count, *state = memory
-        tokens, *state = self.valve(incoming, written, *state) if self.valve is not None else (written,)
+        tokens, *state = (
+            self.valve(incoming, written, *state) if self.valve is not None else (written,)
+        )
         if self.config.retained:
             retained = torch.cat([retained, states], 2)[:, :, -self.config.retained :]
             count = (count + states.shape[2]).clamp(max=self.config.retained)
@@ -188,7 +202,9 @@ class MemoryTransformer(Backbone):
             states = self._states(inputs, hidden)
         else:
             states = tokens[:, None] if config.retained else retained
-        return hidden[:, first : first + length], self._write(memory, hidden[:, first + length :], states)
+        return hidden[:, first : first + length], self._write(
+            memory, hidden[:, first + length :], states
+        )
 
     def _states(self, inputs: list[Tensor], outputs: Tensor) -> Tensor:
         """What the cache keeps of a segment, [B, levels, n, d]: the layers' inputs, memory positions included."""
@@ -198,7 +214,9 @@ class MemoryTransformer(Backbone):
         config = self.config
         read = config.memory_tokens
         start, stop = self.read_start - past, self.token_start + length + write
-        mask = segment_mask(past, read, length, write, config.memory_reads_cache, bool(config.context_segments))
+        mask = segment_mask(
+            past, read, length, write, config.memory_reads_cache, bool(config.context_segments)
+        )
         mask = mask.to(count.device)
         if past and int(count.min()) < past:
             empty = torch.arange(past, device=count.device) < past - count[:, None]
@@ -225,7 +243,9 @@ class MemoryTransformer(Backbone):
             old = attention.keys_values(layer.cache_input(cached))
             keys, values = (torch.cat(pair, 2) for pair in zip(old, (keys, values), strict=True))
         rotated = attention.rotate(
-            query + self.position_bias[:, None], positions.sin[view.queries], positions.cos[view.queries]
+            query + self.position_bias[:, None],
+            positions.sin[view.queries],
+            positions.cos[view.queries],
         )
         attended = attention.attend(
             query + self.content_bias[:, None],
@@ -244,11 +264,17 @@ class MemoryTransformer(Backbone):
         config = self.config
         incoming, retained, count = memory[:3]
         batch = len(count)
-        tensors = {"memory_tokens": incoming.clone(), "retained": retained.clone(), "count": count.clone()}
+        tensors = {
+            "memory_tokens": incoming.clone(),
+            "retained": retained.clone(),
+            "count": count.clone(),
+        }
         tensors |= {f"valve{number}": state.clone() for number, state in enumerate(memory[3:])}
         for level in range(config.layers):
             for name in ("keys", "values"):
-                tensors[f"{name}{level}"] = incoming.new_zeros(batch, config.heads, self.capacity, config.head_width)
+                tensors[f"{name}{level}"] = incoming.new_zeros(
+                    batch, config.heads, self.capacity, config.head_width
+                )
         if config.retained:
             tensors["states"] = incoming.new_zeros(batch, self.capacity, self.levels, config.width)
         stream = Stream(tensors, np.full(batch, self.read_start))
@@ -287,7 +313,11 @@ class MemoryTransformer(Backbone):
         return self._write(memory, written, states)
 
     def _extend(
-        self, stream: Stream, tokens: Tensor, role: Literal["memory", "tokens"], outputs: bool = True
+        self,
+        stream: Stream,
+        tokens: Tensor,
+        role: Literal["memory", "tokens"],
+        outputs: bool = True,
     ) -> Tensor:
         """Run new positions [B, n, d] through the layers, against the keys and values of all earlier ones.
 
@@ -336,21 +366,35 @@ class MemoryTransformer(Backbone):
         stream.positions = stream.positions + length
         return hidden
 
-    def _stream_mask(self, stream: Stream, keys: slice, length: int, role: Literal["memory", "tokens"]) -> Tensor:
+    def _stream_mask(
+        self, stream: Stream, keys: slice, length: int, role: Literal["memory", "tokens"]
+    ) -> Tensor:
         """Additive mask of `length` new positions over the key positions in `keys`: [n, t], or [B, 1, n, t]."""
         config, count = self.config, stream["count"]
-        hidden_past = self.read_start - keys.start if role == "memory" and not config.memory_reads_cache else 0
-        same_past = not config.retained or hidden_past or int(count.min()) == self.read_start - keys.start
+        hidden_past = (
+            self.read_start - keys.start
+            if role == "memory" and not config.memory_reads_cache
+            else 0
+        )
+        same_past = (
+            not config.retained or hidden_past or int(count.min()) == self.read_start - keys.start
+        )
         if stream.aligned and same_past:
-            return stream_mask(length, keys.stop - keys.start, hidden_past, role == "memory").to(count.device)
-        index = torch.from_numpy(stream.positions).to(count.device)[:, None] + torch.arange(length, device=count.device)
+            return stream_mask(length, keys.stop - keys.start, hidden_past, role == "memory").to(
+                count.device
+            )
+        index = torch.from_numpy(stream.positions).to(count.device)[:, None] + torch.arange(
+            length, device=count.device
+        )
         columns = torch.arange(keys.start, keys.stop, device=count.device)
         last = index if role == "tokens" else index[:, -1:].expand_as(index)
         first = self.read_start - (torch.zeros_like(count) if hidden_past else count)
         allowed = (columns <= last[..., None]) & (columns >= first[:, None, None])
         # Rows of empty context must see something: themselves.
         allowed = allowed | (columns == index[..., None])
-        return torch.zeros(allowed.shape, device=count.device).masked_fill(~allowed, -torch.inf)[:, None]
+        return torch.zeros(allowed.shape, device=count.device).masked_fill(~allowed, -torch.inf)[
+            :, None
+        ]
 
 
 @lru_cache(maxsize=2048)

@@ -64,7 +64,9 @@ class ReleasedLayer(Layer):
 
     def finish(self, inputs: Tensor, attention_input: Tensor, attended: Tensor) -> Tensor:
         """LN(2 x + A(x)) in post-norm layers, else see `Layer.finish`."""
-        return super().finish(2 * inputs if self.kind == "trxl" else inputs, attention_input, attended)
+        return super().finish(
+            2 * inputs if self.kind == "trxl" else inputs, attention_input, attended
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,10 @@ class ReleasedTransformer(rate.MemoryTransformer):
 
 
 def load_released(
-    state_dict: Mapping[str, np.ndarray | Tensor], config: Mapping[str, Any], *, action_tanh: bool = True
+    state_dict: Mapping[str, np.ndarray | Tensor],
+    config: Mapping[str, Any],
+    *,
+    action_tanh: bool = True,
 ) -> Policy:
     """The policy in evaluation mode that computes what the released model class computes with these weights.
 
@@ -140,14 +145,22 @@ def load_released(
         model,
     )
     action, table = policy.encoders["action"], state_dict.get("action_embeddings.0.weight")
-    if isinstance(action, CategoryEncoder) and table is not None and np.shape(table)[:1] == (count + 1,):
-        action.embedding = nn.Embedding(count + 1, model.width)  # the last row stood for padding and is never looked up
+    if (
+        isinstance(action, CategoryEncoder)
+        and table is not None
+        and np.shape(table)[:1] == (count + 1,)
+    ):
+        action.embedding = nn.Embedding(
+            count + 1, model.width
+        )  # the last row stood for padding and is never looked up
     policy.encoders["action"] = nn.Sequential(action, nn.Tanh() if action_tanh else nn.Identity())
     modules = {**_MODULES, "head.linear": "head.0" if continuous else "head"}
     sources = {name: _sources(name, modules) for name, _ in policy.named_parameters()}
     unused = _unused(model, config.get("max_ep_len", 1000))
     wanted = {source for found in sources.values() for source in found}
-    advice = "Give the configuration that the model was built with; models of images are not supported."
+    advice = (
+        "Give the configuration that the model was built with; models of images are not supported."
+    )
     _compare("state dict", set(state_dict), wanted, set(unused), advice)
     for name in set(unused) & set(state_dict):
         _read(state_dict, name, unused[name])
@@ -172,32 +185,66 @@ _INTEGERS = {
     "mem_len": "cached_states",
     "segment_length": "segment_length",
 }
-_ACTIVATIONS: dict[str, Activation] = {"relu": "relu", "leaky_relu": "leaky-relu", "tanh": "tanh", "no_act": "none"}
-_KINDS: dict[tuple[bool, bool], LayerKind] = {(False, False): "trxl", (False, True): "trxl-i", (True, True): "gtrxl"}
+_ACTIVATIONS: dict[str, Activation] = {
+    "relu": "relu",
+    "leaky_relu": "leaky-relu",
+    "tanh": "tanh",
+    "no_act": "none",
+}
+_KINDS: dict[tuple[bool, bool], LayerKind] = {
+    (False, False): "trxl",
+    (False, True): "trxl-i",
+    (True, True): "gtrxl",
+}
 _ONLY = {"pre_lnorm": (False,), "same_length": (False,), "clamp_len": (-1, 0), "ext_len": (0, None)}
 _REQUIRED = {*_INTEGERS, "state_dim", "act_dim", "d_inner", "n_head_ca", "dropout", "dropatt"}
-_SWITCHES = {"mem_at_end", "mrv_act", "skip_dec_ffn", "use_gate", "use_stable_version", "read_mem_from_cache"}
+_SWITCHES = {
+    "mem_at_end",
+    "mrv_act",
+    "skip_dec_ffn",
+    "use_gate",
+    "use_stable_version",
+    "read_mem_from_cache",
+}
 _WITHOUT_EFFECT = {"env_name", "tgt_len", "padding_idx", "max_ep_len", "sample_softmax"}
 _OPTIONAL = _SWITCHES | _WITHOUT_EFFECT | set(_ONLY) | {"segments"}
 
 
 def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
     """The released constructor's arguments in this library's names."""
-    _compare("configuration", set(config), _REQUIRED, _OPTIONAL, f"Allowed are {sorted(_REQUIRED | _OPTIONAL)}.")
+    _compare(
+        "configuration",
+        set(config),
+        _REQUIRED,
+        _OPTIONAL,
+        f"Allowed are {sorted(_REQUIRED | _OPTIONAL)}.",
+    )
     for name, allowed in _ONLY.items():
         if config.get(name, allowed[0]) not in allowed:
-            raise ValueError(f"{name} = {config[name]!r} is not supported: it must be {allowed[0]!r}")
-    gated, stable, bare = (bool(config.get(name)) for name in ("use_gate", "use_stable_version", "skip_dec_ffn"))
+            raise ValueError(
+                f"{name} = {config[name]!r} is not supported: it must be {allowed[0]!r}"
+            )
+    gated, stable, bare = (
+        bool(config.get(name)) for name in ("use_gate", "use_stable_version", "skip_dec_ffn")
+    )
     kind = _KINDS.get((gated, stable))
     if kind is None:
-        raise ValueError("use_gate without use_stable_version is not supported: set both for GTrXL, none for TrXL")
+        raise ValueError(
+            "use_gate without use_stable_version is not supported: set both for GTrXL, none for TrXL"
+        )
     if bare and kind != "trxl":
-        raise ValueError(f"skip_dec_ffn is for TrXL layers, not for {kind}: the released class cannot run then, either")
+        raise ValueError(
+            f"skip_dec_ffn is for TrXL layers, not for {kind}: the released class cannot run then, either"
+        )
     activation = str(config.get("mrv_act", "relu"))
     if activation not in _ACTIVATIONS:
-        raise ValueError(f"mrv_act = {activation!r} is not supported: choose among {', '.join(_ACTIVATIONS)}")
+        raise ValueError(
+            f"mrv_act = {activation!r} is not supported: choose among {', '.join(_ACTIVATIONS)}"
+        )
     if _integer(config, "num_mem_tokens") and not config.get("mem_at_end", True):
-        raise ValueError("memory tokens need mem_at_end: without it the released class hands on other rows than memory")
+        raise ValueError(
+            "memory tokens need mem_at_end: without it the released class hands on other rows than memory"
+        )
     heads = _integer(config, "n_head_ca")
     return ReleasedConfig(
         **{ours: _integer(config, theirs) for theirs, ours in _INTEGERS.items()},
@@ -220,9 +267,14 @@ def _integer(config: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _compare(what: str, given: set[str], required: set[str], optional: set[str], advice: str) -> None:
+def _compare(
+    what: str, given: set[str], required: set[str], optional: set[str], advice: str
+) -> None:
     """Refuse names that are missing or unknown."""
-    for problem, names in (("lacks", required - given), ("has unknown", given - required - optional)):
+    for problem, names in (
+        ("lacks", required - given),
+        ("has unknown", given - required - optional),
+    ):
         if names:
             shown = ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "")
             raise ValueError(f"the released {what} {problem} {shown}. {advice}")
@@ -285,7 +337,9 @@ def _unused(model: ReleasedConfig, episode_length: int) -> dict[str, tuple[int, 
     return shapes | {f"{norm}.{kind}": (width,) for norm in norms for kind in ("weight", "bias")}
 
 
-def _read(state_dict: Mapping[str, np.ndarray | Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+def _read(
+    state_dict: Mapping[str, np.ndarray | Tensor], name: str, shape: tuple[int, ...]
+) -> Tensor:
     """One released tensor as float32; a wrong type or shape, or a number that is not finite, is a ValueError."""
     value = state_dict[name]
     if not isinstance(value, Tensor):
@@ -294,7 +348,11 @@ def _read(state_dict: Mapping[str, np.ndarray | Tensor], name: str, shape: tuple
         raise ValueError(f"{name} must hold floating point numbers, but its type is {value.dtype}")
     tensor = torch.as_tensor(value).detach().float().cpu()
     if tuple(tensor.shape) != shape:
-        raise ValueError(f"{name} has shape {tuple(tensor.shape)}, but the configuration asks for {shape}")
+        raise ValueError(
+            f"{name} has shape {tuple(tensor.shape)}, but the configuration asks for {shape}"
+        )
     if not bool(tensor.isfinite().all()):
-        raise ValueError(f"{name} holds numbers that are not finite: the file is damaged or the training diverged")
+        raise ValueError(
+            f"{name} holds numbers that are not finite: the file is damaged or the training diverged"
+        )
     return tensor

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from rate.models.backbone import Memory
 from rate.models.heads import CategoricalHead, ContinuousHead
 from rate.models.policy import Policy
-from rate.objectives.critics import ActionValue, StateValue, Targets, best, extended, features, value_of
+from rate.objectives.critics import (
+    ActionValue,
+    StateValue,
+    Targets,
+    best,
+    extended,
+    features,
+    value_of,
+)
 from rate.recipe import ObjectiveConfig, Recipe
 from rate.segment import Segment
 
@@ -29,7 +37,9 @@ class Objective(nn.Module):
     following = False
     """Whether the observation that follows a window must be loaded."""
 
-    def forward(self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool) -> Outcome:
+    def forward(
+        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool
+    ) -> Outcome:
         """Loss on a segment; weights: [B, K], zero on padded steps and summing to one over the whole batch."""
         raise NotImplementedError
 
@@ -40,12 +50,16 @@ class Objective(nn.Module):
 class BehaviourCloning(Objective):
     """Predict the recorded actions: cross-entropy for discrete ones, squared error for continuous ones (method, section 9)."""
 
-    def forward(self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool) -> Outcome:
+    def forward(
+        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool
+    ) -> Outcome:
         outputs, memory = policy(segment, memory, commit)
         return *behaviour_cloning(policy, outputs, segment, weights), memory
 
 
-def behaviour_cloning(policy: Policy, outputs: Tensor, segment: Segment, weights: Tensor) -> tuple[Tensor, Tensor]:
+def behaviour_cloning(
+    policy: Policy, outputs: Tensor, segment: Segment, weights: Tensor
+) -> tuple[Tensor, Tensor]:
     """Weighted sum of the loss of the recorded actions, and of how many were predicted right (two scalars).
 
     outputs: [B, K, outputs]; weights: [B, K], zero on padded steps and summing to one over the whole batch.
@@ -65,28 +79,38 @@ class DiscreteCQL(Objective):
 
     following = True
 
-    def __init__(self, config: ObjectiveConfig, policy: Policy, make: Callable[[], Policy], scale: float) -> None:
+    def __init__(
+        self, config: ObjectiveConfig, policy: Policy, make: Callable[[], Policy], scale: float
+    ) -> None:
         super().__init__()
         self.config, self.scale = config, scale
         self.second = make()
         self.targets = Targets(nn.ModuleList([policy, self.second]), config.target_rate)
 
-    def forward(self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool) -> Outcome:
+    def forward(
+        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool
+    ) -> Outcome:
         head, observations = policy.head, extended(segment)
         assert isinstance(head, CategoricalHead)
         both = [network.head(features(network, observations)) for network in (policy, self.second)]
         with torch.no_grad():
             chosen = best(head, both[0][:, 1:])
             following = self.targets.least(
-                lambda network: value_of(head, network.head(features(network, observations))[:, 1:], chosen)
+                lambda network: value_of(
+                    head, network.head(features(network, observations))[:, 1:], chosen
+                )
             )
             wanted = bellman(segment, following, self.config.discount, self.scale)
         losses = torch.zeros_like(weights)
         for outputs in both:
             conservative = head.loss(outputs[:, :-1], segment.actions)
-            soft = torch.stack([values.logsumexp(-1) for values in outputs[:, :-1].split(head.counts, -1)]).sum(0)
+            soft = torch.stack(
+                [values.logsumexp(-1) for values in outputs[:, :-1].split(head.counts, -1)]
+            ).sum(0)
             losses = (
-                losses + (soft - conservative - wanted).square() / 2 + self.config.conservative_weight * conservative
+                losses
+                + (soft - conservative - wanted).square() / 2
+                + self.config.conservative_weight * conservative
             )
         correct = head.correct(both[0][:, :-1].detach(), segment.actions)
         return (losses * weights).sum(), (correct * weights).sum(), memory
@@ -125,10 +149,14 @@ class ContinuousCQL(ActionValues):
 
     PROPOSALS = 10
 
-    def forward(self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool) -> Outcome:
+    def forward(
+        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool
+    ) -> Outcome:
         observations = extended(segment)
         actions = policy.head(features(policy, observations))
-        values = self.targets.least(lambda critic: critic(features(critic.body, observations), actions))
+        values = self.targets.least(
+            lambda critic: critic(features(critic.body, observations), actions)
+        )
         wanted = bellman(segment, values[:, 1:].detach(), self.config.discount, self.scale)
         losses = -values[:, :-1]
         for critic in self.critics:
@@ -137,7 +165,11 @@ class ContinuousCQL(ActionValues):
             everywhere = hidden[:, :, None].expand(-1, -1, self.PROPOSALS, -1)
             proposed = critic(everywhere, self._uniform(policy, everywhere))
             conservative = proposed.logsumexp(-1) - recorded
-            losses = losses + (recorded - wanted).square() / 2 + self.config.conservative_weight * conservative
+            losses = (
+                losses
+                + (recorded - wanted).square() / 2
+                + self.config.conservative_weight * conservative
+            )
         correct = policy.head.correct(actions[:, :-1].detach(), segment.actions)
         return (losses * weights).sum(), (correct * weights).sum(), memory
 
@@ -161,7 +193,9 @@ class IQL(ActionValues):
         super().__init__(config, make, scale)
         self.value = StateValue(make())
 
-    def forward(self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool) -> Outcome:
+    def forward(
+        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool
+    ) -> Outcome:
         config, observations = self.config, extended(segment)
         values = self.value(observations)
         with torch.no_grad():
@@ -175,7 +209,9 @@ class IQL(ActionValues):
             hidden = features(critic.body, observations)[:, :-1]
             losses = losses + (critic(hidden, segment.actions) - wanted).square()
         outputs = policy.head(features(policy, segment.observations))
-        preference = (config.inverse_temperature * advantage.detach()).exp().clamp(max=self.LARGEST_WEIGHT)
+        preference = (
+            (config.inverse_temperature * advantage.detach()).exp().clamp(max=self.LARGEST_WEIGHT)
+        )
         losses = losses + preference * policy.head.loss(outputs, segment.actions)
         correct = policy.head.correct(outputs.detach(), segment.actions)
         return (losses * weights).sum(), (correct * weights).sum(), memory
@@ -191,7 +227,9 @@ def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
     return torch.where(difference < 0, 1 - expectile, expectile) * difference.square()
 
 
-def build(config: ObjectiveConfig, policy: Policy, make: Callable[[], Policy], scale: float) -> Objective:
+def build(
+    config: ObjectiveConfig, policy: Policy, make: Callable[[], Policy], scale: float
+) -> Objective:
     """The objective of a recipe. make: a fresh policy of the same kind; scale: what rewards are divided by."""
     match config.name:
         case "behaviour-cloning":

@@ -36,7 +36,9 @@ def best(head: CategoricalHead, outputs: Tensor) -> Tensor:
 def value_of(head: CategoricalHead, outputs: Tensor, components: Tensor) -> Tensor:
     """Value [...] of an action given by its components [..., components]; the values of components add up."""
     parts = zip(outputs.split(head.counts, -1), components.unbind(-1), strict=True)
-    return torch.stack([values.gather(-1, index[..., None])[..., 0] for values, index in parts]).sum(0)
+    return torch.stack(
+        [values.gather(-1, index[..., None])[..., 0] for values, index in parts]
+    ).sum(0)
 
 
 class ActionValue(nn.Module):
@@ -47,8 +49,12 @@ class ActionValue(nn.Module):
         self.body = body
         if isinstance(body.head, ContinuousHead):
             size, bounded = body.head.linear.out_features, body.head.bounded
-            self.register_buffer("centre", body.head.centre if bounded else torch.zeros(size), persistent=False)
-            self.register_buffer("radius", body.head.radius if bounded else torch.ones(size), persistent=False)
+            self.register_buffer(
+                "centre", body.head.centre if bounded else torch.zeros(size), persistent=False
+            )
+            self.register_buffer(
+                "radius", body.head.radius if bounded else torch.ones(size), persistent=False
+            )
             self.centre: Tensor
             self.radius: Tensor
             body.head = nn.Identity()  # type: ignore[assignment]
@@ -61,9 +67,13 @@ class ActionValue(nn.Module):
         if isinstance(head, CategoricalHead):
             components = flat.long() - torch.as_tensor(head.start, device=flat.device).ravel()
             # Padding is zeros, which need not be an action; masked steps take any.
-            components = components.clamp_min(0).minimum(torch.as_tensor(head.counts, device=flat.device) - 1)
+            components = components.clamp_min(0).minimum(
+                torch.as_tensor(head.counts, device=flat.device) - 1
+            )
             return value_of(head, head(hidden), components)
-        values: Tensor = self.value(torch.cat([hidden, (flat.float() - self.centre) / self.radius], -1))
+        values: Tensor = self.value(
+            torch.cat([hidden, (flat.float() - self.centre) / self.radius], -1)
+        )
         return values[..., 0]
 
 

@@ -95,7 +95,11 @@ def measure(evidence: Evidence, origin: Path) -> Results:
     rest = [row for row in rows if row.get("checkpoint") != facts.checkpoint] if named else []
     expected = (facts.order, facts.seeds, facts.first_seed_only) if rows else ()
     try:
-        returns = summarise(returned(chosen), facts.order) if any("returns" in row for row in chosen) else ()
+        returns = (
+            summarise(returned(chosen), facts.order)
+            if any("returns" in row for row in chosen)
+            else ()
+        )
         return Results(summarise(chosen, *expected), summarise(rest), conditionals(chosen), returns)
     except ValueError as error:
         raise ReportError(f"the results in {origin} cannot be reported: {error}") from error
@@ -107,16 +111,24 @@ def draw(evidence: Evidence, results: Results) -> dict[str, bytes]:
     pictures, axis, length = {}, facts.axis or "task size", facts.training_length
     if any(summary.x and summary.seeds for summary in summaries):
         chance = 0.5 if all(summary.metric == "success" for summary in summaries) else None
-        pictures["success.png"] = figures.success(summaries, axis=axis, training_length=length, chance=chance)
+        pictures["success.png"] = figures.success(
+            summaries, axis=axis, training_length=length, chance=chance
+        )
     elif len({summary.task for summary in summaries if summary.seeds}) > 1:
         pictures["tasks.png"] = figures.tasks(summaries)
     if any(summary.x and summary.seeds for summary in results.returns):
-        pictures["return.png"] = figures.success(results.returns, axis=axis, training_length=length, chance=None)
+        pictures["return.png"] = figures.success(
+            results.returns, axis=axis, training_length=length, chance=None
+        )
     if facts.grid and any(summary.variant in facts.grid and summary.seeds for summary in summaries):
-        pictures["heat-map.png"] = figures.heat_map(summaries, facts.grid, axis=axis, grid_axis=facts.grid_axis)
+        pictures["heat-map.png"] = figures.heat_map(
+            summaries, facts.grid, axis=axis, grid_axis=facts.grid_axis
+        )
     if points and all(len(point.means) == 2 for point in points):
         order = [summary.variant for summary in summaries]
-        pictures["conditional.png"] = figures.conditional(points, order=order, axis=axis, training_length=length)
+        pictures["conditional.png"] = figures.conditional(
+            points, order=order, axis=axis, training_length=length
+        )
     curves = [run.curve for run in evidence.runs if run.curve]
     if curves:
         pictures["training.png"] = figures.training(curves, facts.order)
@@ -131,55 +143,77 @@ def sections(
     inspected: Sequence[Part] = (),
 ) -> list[Part]:
     """The sections of a report in their order; published numbers are set beside the measured ones."""
-    facts, summaries, parts = evidence.facts, results.summaries, [_result(evidence.facts, results.summaries, pictures)]
+    facts, summaries, parts = (
+        evidence.facts,
+        results.summaries,
+        [_result(evidence.facts, results.summaries, pictures)],
+    )
     if results.returns:
         parts.append(_returns(facts, results.returns, pictures))
     if facts.sums and summaries:
         own = [row for row in evidence.rows if row["checkpoint"] == summaries[0].checkpoint]
         parts.append(
-            Part("Sums over tasks", left_out(own, facts.sums), table=sum_table(sums(own, facts.sums), published))
+            Part(
+                "Sums over tasks",
+                left_out(own, facts.sums),
+                table=sum_table(sums(own, facts.sums), published),
+            )
         )
     if facts.remarks:
         parts.append(Part("What it shows", facts.remarks))
     paper = {**(published.in_words() if published else {}), **facts.paper}
     # What the paper says of a model is said of each of its rows in a heat map.
-    paper = {variant: paper[panel] for variant, (panel, _) in facts.grid.items() if panel in paper} | paper
+    paper = {
+        variant: paper[panel] for variant, (panel, _) in facts.grid.items() if panel in paper
+    } | paper
     if summaries and (paper or (published and published.note)):
         note = published.note if published else ""
         # Positions of printed values, where these are what the paper is quoted with.
         spoken = {*facts.paper, *published.statements} if published else {}
-        printed = {name: own for name, own in published.values.items() if name not in spoken} if published else {}
+        printed = (
+            {name: own for name, own in published.values.items() if name not in spoken}
+            if published
+            else {}
+        )
         table = paper_table(summaries, paper, facts.training_length, printed) if paper else None
         parts.append(Part("Beside the paper", note, table=table))
     if "heat-map.png" in pictures:
         where = f"Rows: {facts.grid_axis}" if facts.grid_axis else "Rows: variants"
         caption = f"Mean over seeds. {where}; columns: {facts.axis or 'task size'}."
-        if {row for _, row in facts.grid.values()} & {f"{summary.x:g}" for summary in summaries if summary.x}:
+        if {row for _, row in facts.grid.values()} & {
+            f"{summary.x:g}" for summary in summaries if summary.x
+        }:
             caption += " Frames: where both are the same."
         parts.append(Part("Heat map", figure="heat-map.png", caption=caption))
     if "conditional.png" in pictures:
         parts.append(_memory(facts, results))
     parts += inspected
     if "training.png" in pictures:
-        caption = (
-            "Means of at most 100 groups of consecutive updates. Thin lines are seeds, the thick one is their mean."
-        )
+        caption = "Means of at most 100 groups of consecutive updates. Thin lines are seeds, the thick one is their mean."
         seconds, selection = (sum(run.spent[entry] for run in evidence.runs) for entry in (0, 1))
         if selection:
             caption += f" Choosing the best checkpoint took {selection / seconds:.1%} of the time of training."
         parts.append(Part("Training", figure="training.png", caption=caption))
     if summaries:
         numbers = detail_table([*summaries, *results.others], published)
-        parts += [Part("How the statistics were made", METHOD), Part("All numbers", table=numbers, folded=True)]
+        parts += [
+            Part("How the statistics were made", METHOD),
+            Part("All numbers", table=numbers, folded=True),
+        ]
     parts.append(Part("Provenance", table=_provenance(evidence)))
     if facts.command:
-        parts.append(Part("Command", f"Cost: {facts.cost}." if facts.cost else "", code=facts.command))
+        parts.append(
+            Part("Command", f"Cost: {facts.cost}." if facts.cost else "", code=facts.command)
+        )
     return parts
 
 
 def _result(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, bytes]) -> Part:
     if not summaries:
-        return Part("Result", "No scores yet: rate evaluate adds them to a run, rate reproduce to an experiment.")
+        return Part(
+            "Result",
+            "No scores yet: rate evaluate adds them to a run, rate reproduce to an experiment.",
+        )
     metric = " / ".join(dict.fromkeys(summary.metric for summary in summaries)).capitalize()
     checkpoint = " / ".join(dict.fromkeys(summary.checkpoint for summary in summaries))
     text = f"{metric} of the {checkpoint} checkpoint, mean ± standard error; {extent(summaries)}."
@@ -187,16 +221,25 @@ def _result(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, b
     if alone:
         text += f" At {', '.join(alone)} one seed is scored, and the error is over its episodes."
     if "tasks.png" in pictures:
-        figure, caption = "tasks.png", f"{metric} by task. Lines: 95 % bootstrap intervals of the mean."
+        figure, caption = (
+            "tasks.png",
+            f"{metric} by task. Lines: 95 % bootstrap intervals of the mean.",
+        )
     else:
         figure = "success.png" if "success.png" in pictures else ""
         caption = f"{metric} against {facts.axis or 'task size'}. Bands: 95 % bootstrap intervals of the mean."
-        caption += "" if all(summary.complete for summary in summaries) else " Hollow markers lack a seed."
-    return Part("Result", text, gaps(summaries), figure, caption, score_table(summaries, facts.axis))
+        caption += (
+            "" if all(summary.complete for summary in summaries) else " Hollow markers lack a seed."
+        )
+    return Part(
+        "Result", text, gaps(summaries), figure, caption, score_table(summaries, facts.axis)
+    )
 
 
 def _returns(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, bytes]) -> Part:
-    caption = f"Return against {facts.axis or 'task size'}. Bands: 95 % bootstrap intervals of the mean."
+    caption = (
+        f"Return against {facts.axis or 'task size'}. Bands: 95 % bootstrap intervals of the mean."
+    )
     figure = "return.png" if "return.png" in pictures else ""
     text = f"Mean return of the same episodes ± standard error; {extent(summaries)}."
     return Part("Return", text, (), figure, caption, score_table(summaries, facts.axis))
@@ -243,8 +286,12 @@ def _inspection(folder: Path) -> tuple[Part, dict[str, bytes]]:
                 raise ValueError(f"{name!r} is not the name of a file beside it")
             pictures[name] = (folder / name).read_bytes()
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise ReportError(f"{path} cannot be shown ({error}): remove it, or run rate inspect again") from error
-    return Part("What the memory does", text, table=Table(INSPECTED, rows), further=figured), pictures
+        raise ReportError(
+            f"{path} cannot be shown ({error}): remove it, or run rate inspect again"
+        ) from error
+    return Part(
+        "What the memory does", text, table=Table(INSPECTED, rows), further=figured
+    ), pictures
 
 
 def _memory(facts: Facts, results: Results) -> Part:
@@ -270,9 +317,14 @@ def _provenance(evidence: Evidence) -> Table:
 
     runs, scored = evidence.runs, evidence.rows
     origins = [run.provenance for run in runs]
-    for variant in dict.fromkeys([*(run.variant for run in runs), *(row["variant"] for row in scored)]):
+    for variant in dict.fromkeys(
+        [*(run.variant for run in runs), *(row["variant"] for row in scored)]
+    ):
         hashes = [run.recipe.get("hash") for run in runs if run.variant == variant]
-        add(f"recipe of {variant}", [*hashes, *(row.get("recipe") for row in scored if row["variant"] == variant)])
+        add(
+            f"recipe of {variant}",
+            [*hashes, *(row.get("recipe") for row in scored if row["variant"] == variant)],
+        )
     add("dataset hash", (facts.get("dataset") for facts in origins))
     seeds = {*(run.seed for run in runs), *(row["seed"] for row in scored)}
     add("seeds", [", ".join(map(str, sorted(seeds)))])
@@ -300,9 +352,13 @@ def markdown(facts: Facts, parts: Sequence[Part], prefix: str = "") -> str:
     for part in parts:
         blocks += [f"## {markdown_text(part.title)}", markdown_text(part.text)]
         blocks += [f"**Incomplete:** {markdown_text(warning)}." for warning in part.warnings]
-        blocks.append(f"![{markdown_text(part.caption)}]({prefix}{part.figure})" if part.figure else "")
+        blocks.append(
+            f"![{markdown_text(part.caption)}]({prefix}{part.figure})" if part.figure else ""
+        )
         blocks.append(part.table.markdown().rstrip() if part.table else "")
-        blocks += [f"![{markdown_text(caption)}]({prefix}{figure})" for figure, caption in part.further]
+        blocks += [
+            f"![{markdown_text(caption)}]({prefix}{figure})" for figure, caption in part.further
+        ]
         blocks.append("\n".join("    " + line for line in part.code.splitlines()))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -310,26 +366,43 @@ def markdown(facts: Facts, parts: Sequence[Part], prefix: str = "") -> str:
 def extent(summaries: Sequence[Summary]) -> str:
     """How many seeds and episodes there are, in words; a range where it differs."""
     seeds = sorted({len(summary.seeds) for summary in summaries})
-    episodes = sorted({round(summary.episodes / len(summary.seeds)) for summary in summaries if summary.seeds})
-    return f"{_range(seeds)} {'seed' if seeds == [1] else 'seeds'}, {_range(episodes)} episodes each"
+    episodes = sorted(
+        {round(summary.episodes / len(summary.seeds)) for summary in summaries if summary.seeds}
+    )
+    return (
+        f"{_range(seeds)} {'seed' if seeds == [1] else 'seeds'}, {_range(episodes)} episodes each"
+    )
 
 
 def _range(numbers: Sequence[int]) -> str:
-    return "–".join(str(number) for number in dict.fromkeys([numbers[0], numbers[-1]])) if numbers else "no"
+    return (
+        "–".join(str(number) for number in dict.fromkeys([numbers[0], numbers[-1]]))
+        if numbers
+        else "no"
+    )
 
 
 def _html(evidence: Evidence, parts: Sequence[Part], pictures: Mapping[str, bytes]) -> str:
     facts, title = evidence.facts, evidence.facts.title or evidence.facts.name
-    body = [page.heading(title, 1), page.paragraph(f"Claim: {facts.claim}" if facts.claim else "", "claim")]
+    body = [
+        page.heading(title, 1),
+        page.paragraph(f"Claim: {facts.claim}" if facts.claim else "", "claim"),
+    ]
     body.append(page.paragraph(f"Source: {facts.source}" if facts.source else "", "faint"))
     for part in parts:
         content = page.paragraph(part.text, "faint")
-        content += "".join(page.paragraph(f"Incomplete: {warning}.", "warning") for warning in part.warnings)
+        content += "".join(
+            page.paragraph(f"Incomplete: {warning}.", "warning") for warning in part.warnings
+        )
         content += page.picture(pictures[part.figure], part.caption) if part.figure else ""
         content += part.table.html() if part.table else ""
-        content += "".join(page.picture(pictures[figure], caption) for figure, caption in part.further)
+        content += "".join(
+            page.picture(pictures[figure], caption) for figure, caption in part.further
+        )
         content += page.code(part.code) if part.code else ""
-        body.append(page.details(part.title, content) if part.folded else page.heading(part.title) + content)
+        body.append(
+            page.details(part.title, content) if part.folded else page.heading(part.title) + content
+        )
     for name, recipe in {f"Recipe of {run.variant}": run.recipe for run in evidence.runs}.items():
         body.append(page.details(name, page.code(json.dumps(recipe, indent=2))))
     return page.page(title, body)

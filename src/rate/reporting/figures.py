@@ -28,7 +28,11 @@ class Curve:
 
 
 def success(
-    summaries: Sequence[Summary], *, axis: str, training_length: float | None = None, chance: float | None = None
+    summaries: Sequence[Summary],
+    *,
+    axis: str,
+    training_length: float | None = None,
+    chance: float | None = None,
 ) -> bytes:
     """Mean score with its 95 % band against the position x (logarithmic); hollow markers lack a seed.
 
@@ -46,20 +50,34 @@ def success(
             if own:
                 _band(axes, own, index)
                 ends.append((own[-1].mean, f"{short(variant)}  {own[-1].mean:.2f}", index))
-        drawing.log_positions(axes, sorted({summary.x for summary in placed if summary.x}), training_length)
+        drawing.log_positions(
+            axes, sorted({summary.x for summary in placed if summary.x}), training_length
+        )
         metrics = " / ".join(dict.fromkeys(summary.metric for summary in summaries))
         axes.set(xlabel=short(axis, 80), ylabel=short(metrics, 40))
         if chance is not None:
             axes.set_ylim(-0.02, 1.04)
             axes.axhline(chance, color=FAINT, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
             place = axes.get_yaxis_transform()
-            axes.text(0.005, chance - 0.012, "chance", transform=place, color=FAINT, va="top", fontsize=SMALL)
+            axes.text(
+                0.005,
+                chance - 0.012,
+                "chance",
+                transform=place,
+                color=FAINT,
+                va="top",
+                fontsize=SMALL,
+            )
         if training_length:
-            drawing.vertical_line(axes, training_length, f"trained up to {position_label(training_length)}")
+            drawing.vertical_line(
+                axes, training_length, f"trained up to {position_label(training_length)}"
+            )
         drawing.label_ends(axes, ends)
 
     # A line of text for every name beside the curves.
-    return drawing.png(draw, (8, max(4.4, 0.8 + 0.2 * len({summary.variant for summary in summaries}))))
+    return drawing.png(
+        draw, (8, max(4.4, 0.8 + 0.2 * len({summary.variant for summary in summaries})))
+    )
 
 
 def tasks(summaries: Sequence[Summary]) -> bytes:
@@ -73,24 +91,48 @@ def tasks(summaries: Sequence[Summary]) -> bytes:
         for summary in scored:
             index, line = variants.index(summary.variant), names.index(summary.task)
             height = line + 0.6 * ((index + 0.5) / len(variants) - 0.5)
-            axes.plot(summary.interval, (height, height), color=colour(index), linewidth=1.5, alpha=0.5)
-            axes.plot(summary.mean, height, marker=marker(index), color=colour(index), markersize=5.5, linestyle="")
+            axes.plot(
+                summary.interval, (height, height), color=colour(index), linewidth=1.5, alpha=0.5
+            )
+            axes.plot(
+                summary.mean,
+                height,
+                marker=marker(index),
+                color=colour(index),
+                markersize=5.5,
+                linestyle="",
+            )
         for line in range(1, len(names)):
             axes.axhline(line - 0.5, color=FAINT, linewidth=0.4, zorder=0)
-        axes.set_yticks(range(len(names)), [short(name.rpartition("/")[2], 32) for name in names], fontsize=SMALL)
+        axes.set_yticks(
+            range(len(names)),
+            [short(name.rpartition("/")[2], 32) for name in names],
+            fontsize=SMALL,
+        )
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel(short(" / ".join(dict.fromkeys(summary.metric for summary in scored)), 40))
         marks = [
-            Line2D([], [], color=colour(index), marker=marker(index), linestyle="", label=short(variant))
+            Line2D(
+                [],
+                [],
+                color=colour(index),
+                marker=marker(index),
+                linestyle="",
+                label=short(variant),
+            )
             for index, variant in enumerate(variants)
         ]
-        figure.legend(handles=marks, loc="outside upper center", ncols=min(6, len(marks)), frameon=False)
+        figure.legend(
+            handles=marks, loc="outside upper center", ncols=min(6, len(marks)), frameon=False
+        )
 
     return drawing.png(draw, (8, 1.2 + len(names) * max(0.3, 0.09 * len(variants))))
 
 
-def heat_map(summaries: Sequence[Summary], grid: Mapping[str, tuple[str, str]], *, axis: str, grid_axis: str) -> bytes:
+def heat_map(
+    summaries: Sequence[Summary], grid: Mapping[str, tuple[str, str]], *, axis: str, grid_axis: str
+) -> bytes:
     """Mean scores in [0, 1] as colours and numbers: a panel and a row per variant as `grid` says, a column per task (Fig. 6).
 
     A cell without any score stays empty. A thin frame marks where row and column name the same length.
@@ -100,7 +142,9 @@ def heat_map(summaries: Sequence[Summary], grid: Mapping[str, tuple[str, str]], 
         panels = list(dict.fromkeys(panel for panel, _ in grid.values()))
         columns = {summary.task: summary.x for summary in summaries if summary.variant in grid}
         across = 1 if len(panels) == 1 else 2
-        cells = figure.subplots(-(-len(panels) // across), across, squeeze=False, sharey="row").ravel()
+        cells = figure.subplots(
+            -(-len(panels) // across), across, squeeze=False, sharey="row"
+        ).ravel()
         for axes, panel in zip(cells, panels, strict=False):
             rows = {row: variant for variant, (own, row) in grid.items() if own == panel}
             _cells(axes, summaries, rows, columns)
@@ -112,25 +156,49 @@ def heat_map(summaries: Sequence[Summary], grid: Mapping[str, tuple[str, str]], 
 
     panels = len({panel for panel, _ in grid.values()})
     rows = max(sum(own == panel for own, _ in grid.values()) for panel, _ in grid.values())
-    return drawing.png(draw, (8, 0.9 + (0.45 + 0.36 * rows) * (1 if panels == 1 else -(-panels // 2))))
+    return drawing.png(
+        draw, (8, 0.9 + (0.45 + 0.36 * rows) * (1 if panels == 1 else -(-panels // 2)))
+    )
 
 
 def _cells(
-    axes: Axes, summaries: Sequence[Summary], rows: Mapping[str, str], columns: Mapping[str, float | None]
+    axes: Axes,
+    summaries: Sequence[Summary],
+    rows: Mapping[str, str],
+    columns: Mapping[str, float | None],
 ) -> None:
     found = {(summary.variant, summary.task): summary.mean for summary in summaries}
-    values = np.array([[found.get((variant, task), math.nan) for task in columns] for variant in rows.values()])
+    values = np.array(
+        [[found.get((variant, task), math.nan) for task in columns] for variant in rows.values()]
+    )
     axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
             text = f"{value:.2f}".removeprefix("0") if value < 1 else "1"
-            axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if value < 0.7 else INK)
+            axes.text(
+                column,
+                row,
+                text,
+                ha="center",
+                va="center",
+                fontsize=7.5,
+                color="white" if value < 0.7 else INK,
+            )
     names = [short(task, 12) if x is None else position_label(x) for task, x in columns.items()]
     for row, name in enumerate(rows):
         if name in names:
-            frame = Rectangle((names.index(name) - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=1.5)
+            frame = Rectangle(
+                (names.index(name) - 0.5, row - 0.5),
+                1,
+                1,
+                fill=False,
+                edgecolor="white",
+                linewidth=1.5,
+            )
             axes.add_patch(frame)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=SMALL)
+    axes.set_xticks(
+        range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=SMALL
+    )
     axes.set_yticks(range(len(rows)), [short(name, 20) for name in rows], fontsize=SMALL)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -144,13 +212,20 @@ def training(curves: Sequence[Curve], order: Sequence[str]) -> bytes:
         for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             for index, variant in reversed(list(enumerate(names))):
                 own = [
-                    _grouped(curve.updates, getattr(curve, quantity)) for curve in curves if curve.variant == variant
+                    _grouped(curve.updates, getattr(curve, quantity))
+                    for curve in curves
+                    if curve.variant == variant
                 ]
                 lines = [(x, y) for x, y in own if np.isfinite(y).any()]
                 for x, y in lines if len(lines) > 1 else []:
                     axes.plot(x, y, color=colour(index), linewidth=0.8, alpha=0.4)
                 if lines:
-                    axes.plot(*_mean_line(lines), color=colour(index), linestyle=dashes(index), linewidth=2.2)
+                    axes.plot(
+                        *_mean_line(lines),
+                        color=colour(index),
+                        linestyle=dashes(index),
+                        linewidth=2.2,
+                    )
             axes.set(xlabel="update", ylabel=quantity)
             axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
             axes.set_axisbelow(True)
@@ -162,7 +237,11 @@ def training(curves: Sequence[Curve], order: Sequence[str]) -> bytes:
 
 
 def conditional(
-    points: Sequence[Conditional], *, order: Sequence[str], axis: str, training_length: float | None = None
+    points: Sequence[Conditional],
+    *,
+    order: Sequence[str],
+    axis: str,
+    training_length: float | None = None,
 ) -> bytes:
     """How often the answer is right given each of two cues, and the sum of both against the position x (Fig. 12).
 
@@ -194,14 +273,35 @@ def _band(axes: Axes, summaries: Sequence[Summary], index: int) -> None:
     axes.plot(x, means, color=colour(index), linestyle=dashes(index), linewidth=width, zorder=front)
     faces = ["white" if summary.missing else colour(index) for summary in summaries]
     edge = colour(index)
-    axes.scatter(x, means, 30, facecolors=faces, edgecolors=edge, marker=marker(index), zorder=front, clip_on=False)
+    axes.scatter(
+        x,
+        means,
+        30,
+        facecolors=faces,
+        edgecolors=edge,
+        marker=marker(index),
+        zorder=front,
+        clip_on=False,
+    )
 
 
-def _scatter(axes: Axes, points: Sequence[Conditional], names: Sequence[str], training_length: float | None) -> None:
+def _scatter(
+    axes: Axes, points: Sequence[Conditional], names: Sequence[str], training_length: float | None
+) -> None:
     axes.fill_between((0, 1), (1, 0), color="#F0F0F0", zorder=0, linewidth=0)
     axes.plot((0, 1), (1, 0), color=FAINT, linewidth=1, zorder=1)
     for place, text in ((0.455, "no memory"), (0.545, "memory")):
-        axes.text(place, place, text, color=FAINT, fontsize=SMALL, ha="center", va="center", rotation=-45, zorder=1)
+        axes.text(
+            place,
+            place,
+            text,
+            color=FAINT,
+            fontsize=SMALL,
+            ha="center",
+            va="center",
+            rotation=-45,
+            zorder=1,
+        )
     cues = sorted({cue for point in points for cue in point.means})
     for index, name in reversed(list(enumerate(names))):
         own = [point for point in points if point.variant == name]
@@ -209,7 +309,16 @@ def _scatter(axes: Axes, points: Sequence[Conditional], names: Sequence[str], tr
         beyond = [bool(training_length and point.x and point.x > training_length) for point in own]
         faces = [to_rgba(colour(index), 0.0 if hollow else 0.75) for hollow in beyond]
         edge = to_rgba(colour(index), 0.75)
-        axes.scatter(x, y, 40, facecolors=faces, edgecolors=edge, marker=marker(index), clip_on=False, zorder=3)
+        axes.scatter(
+            x,
+            y,
+            40,
+            facecolors=faces,
+            edgecolors=edge,
+            marker=marker(index),
+            clip_on=False,
+            zorder=3,
+        )
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     axes.set(xlabel=f"right given cue {cues[0]}", ylabel=f"right given cue {cues[1]}")
 
@@ -219,22 +328,45 @@ def _sums(axes: Axes, points: Sequence[Conditional], names: Sequence[str], axis:
     crowded = len(tasks) * len(names) > 40
     width = 0.8 / len(names)
     for index, name in reversed(list(enumerate(names))):
-        totals = [[point.total for point in points if (point.variant, point.task) == (name, task)] for task in tasks]
+        totals = [
+            [point.total for point in points if (point.variant, point.task) == (name, task)]
+            for task in tasks
+        ]
         centres = np.arange(len(tasks)) + (index - (len(names) - 1) / 2) * width
         heights = [float(np.mean(total)) if total else math.nan for total in totals]
         if crowded:  # Bars would be hairlines.
             axes.plot(
-                centres, heights, color=colour(index), marker=marker(index), markersize=4, linewidth=1, clip_on=False
+                centres,
+                heights,
+                color=colour(index),
+                marker=marker(index),
+                markersize=4,
+                linewidth=1,
+                clip_on=False,
             )
         else:
             axes.bar(centres, heights, 0.9 * width, color=colour(index), zorder=2)
         for centre, total in zip(centres, totals, strict=True):
             if len(total) > 1:
                 ends = (min(total), max(total))
-                axes.plot((centre, centre), ends, color=colour(index) if crowded else INK, linewidth=1, zorder=3)
+                axes.plot(
+                    (centre, centre),
+                    ends,
+                    color=colour(index) if crowded else INK,
+                    linewidth=1,
+                    zorder=3,
+                )
     axes.axhline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=4)
     side = axes.get_yaxis_transform()
-    axes.text(1.01, 1, "at most 1\nwithout\nmemory", transform=side, va="center", fontsize=SMALL, color=FAINT)
+    axes.text(
+        1.01,
+        1,
+        "at most 1\nwithout\nmemory",
+        transform=side,
+        va="center",
+        fontsize=SMALL,
+        color=FAINT,
+    )
     labels = [short(task) if x is None else position_label(x) for task, x in tasks.items()]
     axes.set_xticks(range(len(tasks)), labels)
     if sum(map(len, labels)) > 22:
@@ -244,10 +376,14 @@ def _sums(axes: Axes, points: Sequence[Conditional], names: Sequence[str], axis:
     axes.tick_params(axis="x", length=0)
 
 
-def _grouped(updates: np.ndarray, values: np.ndarray, groups: int = 100) -> tuple[np.ndarray, np.ndarray]:
+def _grouped(
+    updates: np.ndarray, values: np.ndarray, groups: int = 100
+) -> tuple[np.ndarray, np.ndarray]:
     """Means of at most `groups` groups of consecutive updates: the noise of single batches would hide the curve."""
     parts = np.array_split(np.arange(len(updates)), min(groups, len(updates)))
-    return np.array([updates[part].mean() for part in parts]), np.array([values[part].mean() for part in parts])
+    return np.array([updates[part].mean() for part in parts]), np.array(
+        [values[part].mean() for part in parts]
+    )
 
 
 def _mean_line(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

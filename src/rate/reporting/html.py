@@ -84,9 +84,7 @@ def picture(png: bytes, caption: str) -> str:
     """A PNG inside the page, with its caption as text for who cannot see it."""
     source = base64.b64encode(png).decode("ascii")
     text = html.escape(caption)
-    return (
-        f'<figure><img alt="{text}" src="data:image/png;base64,{source}">\n<figcaption>{text}</figcaption></figure>\n'
-    )
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{source}">\n<figcaption>{text}</figcaption></figure>\n'
 
 
 def details(title: str, content: str) -> str:

@@ -14,7 +14,12 @@ from rate.reporting.figures import Curve
 from rate.runs.metrics import Spent, spent
 
 FACTS, ROWS = "experiment.json", "rows.jsonl"
-RECIPE, PROVENANCE, METRICS, SCORES = "recipe.json", "provenance.json", "metrics.jsonl", "scores.jsonl"
+RECIPE, PROVENANCE, METRICS, SCORES = (
+    "recipe.json",
+    "provenance.json",
+    "metrics.jsonl",
+    "scores.jsonl",
+)
 
 
 class ReportError(ValueError):
@@ -80,7 +85,11 @@ def read_evidence(folder: str | Path) -> Evidence:
         return _experiment(folder)
     if (folder / RECIPE).is_file():
         return _run(folder)
-    what = f"{folder} does not exist" if not folder.exists() else f"{folder} has neither {FACTS} nor {RECIPE}"
+    what = (
+        f"{folder} does not exist"
+        if not folder.exists()
+        else f"{folder} has neither {FACTS} nor {RECIPE}"
+    )
     raise ReportError(
         f"{what}: give a run folder made by `rate train` or an experiment folder made by `rate reproduce`"
     )
@@ -90,19 +99,38 @@ def read_facts(path: Path) -> Facts:
     """The facts of an experiment from its JSON file; wrong types are a ReportError that names the entry."""
     data = read_object(path)
     facts: dict[str, Any] = {"name": path.parent.name}
-    for key in ("name", "title", "claim", "source", "axis", "command", "cost", "checkpoint", "grid_axis", "remarks"):
+    for key in (
+        "name",
+        "title",
+        "claim",
+        "source",
+        "axis",
+        "command",
+        "cost",
+        "checkpoint",
+        "grid_axis",
+        "remarks",
+    ):
         if key in data:
             facts[key] = _typed(path, key, data[key], str)
     if data.get("training_length") is not None:
-        facts["training_length"] = _typed(path, "training_length", data["training_length"], int | float)
+        facts["training_length"] = _typed(
+            path, "training_length", data["training_length"], int | float
+        )
     for key, kind in (("order", str), ("seeds", int), ("first_seed_only", str), ("inspected", str)):
         values = _typed(path, key, data.get(key, []), list)
         facts[key] = tuple(_typed(path, key, value, kind) for value in values)
     paper = _typed(path, "paper", data.get("paper", {}), dict)
     facts["paper"] = {variant: _typed(path, "paper", text, str) for variant, text in paper.items()}
-    runs = [_typed(path, "runs", run, dict) for run in _typed(path, "runs", data.get("runs", []), list)]
+    runs = [
+        _typed(path, "runs", run, dict) for run in _typed(path, "runs", data.get("runs", []), list)
+    ]
     facts["runs"] = tuple(
-        (_typed(path, "runs", run.get("variant"), str), _typed(path, "runs", run.get("folder"), str)) for run in runs
+        (
+            _typed(path, "runs", run.get("variant"), str),
+            _typed(path, "runs", run.get("folder"), str),
+        )
+        for run in runs
     )
     sums = _typed(path, "sums", data.get("sums", {}), dict)
     facts["sums"] = {
@@ -114,7 +142,9 @@ def read_facts(path: Path) -> Facts:
     for variant, place in grid.items():
         parts = [_typed(path, "grid", part, str) for part in _typed(path, "grid", place, list)]
         if len(parts) != 2:
-            raise ReportError(f"{path}: grid must give panel and row of a variant, but {variant!r} has {parts}")
+            raise ReportError(
+                f"{path}: grid must give panel and row of a variant, but {variant!r} has {parts}"
+            )
         facts["grid"][variant] = (parts[0], parts[1])
     return Facts(**facts)
 
@@ -128,7 +158,9 @@ def read_object(path: Path) -> dict[str, Any]:
             f"{path} cannot be read ({error.strerror}): the folder is incomplete; make it again"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ReportError(f"{path} is not JSON ({error}): restore the file, or make the folder again") from error
+        raise ReportError(
+            f"{path} is not JSON ({error}): restore the file, or make the folder again"
+        ) from error
     if not isinstance(data, dict):
         raise ReportError(
             f"{path} must hold a JSON object, but holds {str(data)[:60]!r}: restore the file, or make the folder again"

@@ -10,8 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from rate.files import append_jsonl, atomic_write, read_jsonl
-from rate.reporting import INSPECTION, draw, extent, inspected_runs, inspections, markdown, measure, sections
-from rate.reporting.load import FACTS, ROWS, Evidence, Facts, ReportError, read_facts, read_object, read_rows
+from rate.reporting import (
+    INSPECTION,
+    draw,
+    extent,
+    inspected_runs,
+    inspections,
+    markdown,
+    measure,
+    sections,
+)
+from rate.reporting.load import (
+    FACTS,
+    ROWS,
+    Evidence,
+    Facts,
+    ReportError,
+    read_facts,
+    read_object,
+    read_rows,
+)
 from rate.reporting.statistics import latest
 from rate.reporting.suite import SUITE
 from rate.reporting.tables import Published, table_markdown
@@ -43,7 +61,9 @@ def read_paper(path: str | Path) -> dict[str, Published]:
         entry = _published(path, name, table)
         for experiment in table["experiments"]:
             if experiment in found:
-                raise ReportError(f"{path}: two tables name the experiment {experiment!r}; let only one of them do so")
+                raise ReportError(
+                    f"{path}: two tables name the experiment {experiment!r}; let only one of them do so"
+                )
             found[experiment] = entry
     return found
 
@@ -73,9 +93,7 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
         if published and not facts.source:
             facts = replace(facts, source=published.source)
         text = markdown(facts, sections(evidence, measured, pictures, published, inspected), prefix)
-        note = (
-            f"<!-- Rendered from {results.name}/{path.name} and {results.name}/{PAPER}: edits here are overwritten. -->"
-        )
+        note = f"<!-- Rendered from {results.name}/{path.name} and {results.name}/{PAPER}: edits here are overwritten. -->"
         atomic_write(pages / f"{path.stem}.md", f"{note}\n\n{text}")
         written.append(pages / f"{path.stem}.md")
     return written
@@ -94,7 +112,10 @@ def publish(folder: str | Path, repository: str | Path = ".") -> list[Path]:
             _take(folder / member, results)
         written = render_results(results, Path(repository) / "docs")
         written.append(Path(repository) / "docs" / "results" / f"{suite['name']}.md")
-        atomic_write(written[-1], (folder / "report.md").read_text(encoding="utf-8").replace("/report.md)", ".md)"))
+        atomic_write(
+            written[-1],
+            (folder / "report.md").read_text(encoding="utf-8").replace("/report.md)", ".md)"),
+        )
     else:
         _take(folder, results)
         written = render_results(results, Path(repository) / "docs")
@@ -106,7 +127,9 @@ def _take(folder: Path, results: Path) -> None:
     """Append an experiment's rows to those in results/, and copy its facts and inspections there."""
     facts = read_facts(folder / FACTS)
     target = results / f"{facts.name}.jsonl"
-    known = {json.dumps(row, sort_keys=True) for row in (read_jsonl(target) if target.exists() else [])}
+    known = {
+        json.dumps(row, sort_keys=True) for row in (read_jsonl(target) if target.exists() else [])
+    }
     for row in read_jsonl(folder / ROWS):
         if json.dumps(row, sort_keys=True) not in known:
             append_jsonl(target, row)
@@ -132,7 +155,9 @@ def update_markdown(path: str | Path, results_folder: str | Path) -> bool:
         raise ReportError(
             f"{path} has {opened} markers <!-- results:NAME --> and {closed} markers <!-- /results -->: they must come in pairs"
         )
-    new = _MARKED.sub(lambda match: f"{match[1]}\n{_table(results, match[2], path)}{match[3]}", text)
+    new = _MARKED.sub(
+        lambda match: f"{match[1]}\n{_table(results, match[2], path)}{match[3]}", text
+    )
     if new != text:
         atomic_write(path, new)
     return new != text
@@ -158,9 +183,13 @@ def _evidence(path: Path) -> Evidence:
                 f"{path} holds a row of {row.get('experiment')!r}; rows of an experiment go to a file of its name"
             )
     if not rows:
-        raise ReportError(f"{path} holds no rows: publish an experiment's rows to it, or remove the file")
+        raise ReportError(
+            f"{path} holds no rows: publish an experiment's rows to it, or remove the file"
+        )
     facts_path = path.with_suffix(".json")
-    facts = read_facts(facts_path) if facts_path.exists() else Facts(name=path.stem, axis="task size")
+    facts = (
+        read_facts(facts_path) if facts_path.exists() else Facts(name=path.stem, axis="task size")
+    )
     try:
         counted = latest(rows)
     except ValueError as error:
@@ -179,7 +208,9 @@ def _published(path: Path, name: str, table: Any) -> Published:
             variant: {position: _pair(value) for position, value in by_position.items()}
             for variant, by_position in _mapping(table.get("values", {})).items()
         }
-        statements = {variant: str(text) for variant, text in _mapping(table.get("statements", {})).items()}
+        statements = {
+            variant: str(text) for variant, text in _mapping(table.get("statements", {})).items()
+        }
         if not isinstance(table["experiments"], list):
             raise TypeError("experiments must be a list of names")
         note = str(table.get("note", ""))

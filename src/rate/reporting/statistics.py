@@ -152,7 +152,12 @@ def summarise(
 def returned(rows: Iterable[Row]) -> list[Row]:
     """The rows with returns in place of scores, which are the returns where a row names no others."""
     return [
-        {**row, "metric": "return", "scores": row["returns"], "value": float(np.mean(row["returns"]))}
+        {
+            **row,
+            "metric": "return",
+            "scores": row["returns"],
+            "value": float(np.mean(row["returns"])),
+        }
         if "returns" in row
         else {**row, "metric": "return"}
         for row in rows
@@ -171,7 +176,9 @@ def conditionals(rows: Iterable[Row]) -> list[Conditional]:
         by_cue = {str(cue): mean_standard_error(scores[cues == cue]) for cue in np.unique(cues)}
         error = math.hypot(*(error for _, error in by_cue.values()))
         means = {cue: mean for cue, (mean, _) in by_cue.items()}
-        found.append(Conditional(row["variant"], row["task"], row.get("x"), row["seed"], means, error))
+        found.append(
+            Conditional(row["variant"], row["task"], row.get("x"), row["seed"], means, error)
+        )
     return found
 
 
@@ -202,7 +209,9 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
         seeds=seeds,
         missing=tuple(seed for seed in expected if seed not in seeds),
         episodes=sum(len(values) for values in scores),
-        seconds=float(np.mean([row.get("seconds", math.nan) for row in group])) if group else math.nan,
+        seconds=float(np.mean([row.get("seconds", math.nan) for row in group]))
+        if group
+        else math.nan,
     )
 
 
@@ -216,7 +225,9 @@ def bootstrap_means(scores_by_seed: Sequence[ArrayLike], resamples: int, seed: i
     means = np.empty(chosen.shape)
     for index, values in enumerate(scores):
         here = chosen == index
-        means[here] = values[random.integers(values.size, size=(int(here.sum()), values.size))].mean(-1)
+        means[here] = values[
+            random.integers(values.size, size=(int(here.sum()), values.size))
+        ].mean(-1)
     return means
 
 
@@ -228,7 +239,9 @@ def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
 def _finite(values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, float)
     if array.ndim != 1 or not array.size:
-        raise ValueError(f"scores must be a list of at least one number, but an array of shape {array.shape} was given")
+        raise ValueError(
+            f"scores must be a list of at least one number, but an array of shape {array.shape} was given"
+        )
     if not np.isfinite(array).all():
         raise ValueError(
             f"scores must be finite, but {array[~np.isfinite(array)][0]} is among them: find out why before averaging"
@@ -242,7 +255,14 @@ def _checked(row: Row) -> Row:
         raise ValueError(
             f"a result row lacks {', '.join(absent)}; rows are written by `rate evaluate`: {str(dict(row))[:120]}"
         )
-    types = {"variant": str, "task": str, "checkpoint": str, "metric": str, "seed": int, "x": int | float | None}
+    types = {
+        "variant": str,
+        "task": str,
+        "checkpoint": str,
+        "metric": str,
+        "seed": int,
+        "x": int | float | None,
+    }
     for key, kind in types.items():
         if not isinstance(row.get(key), kind):
             raise ValueError(

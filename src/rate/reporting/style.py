@@ -13,7 +13,18 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 # Okabe and Ito's colours without the yellow, which is too pale on white, then three of Tol's: a set that stays apart
 # for colour-blind readers. Markers say the same once more.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D", "#882255", "#999933", "#332288")
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#4D4D4D",
+    "#882255",
+    "#999933",
+    "#332288",
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 INK, FAINT = "#333333", "#8C8C8C"
 SMALL = 9.5
@@ -65,7 +76,9 @@ def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
         draw(figure)
         buffer = io.BytesIO()
         # No software version in the file: equal rows give equal bytes.
-        figure.savefig(buffer, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+        figure.savefig(
+            buffer, format="png", dpi=160, facecolor="white", metadata={"Software": None}
+        )
     return buffer.getvalue()
 
 
@@ -100,26 +113,39 @@ def vertical_line(axes: Axes, x: float, text: str) -> None:
     """A thin line at x with its meaning above the axes."""
     axes.axvline(x, color=FAINT, linewidth=1, zorder=0)
     place = axes.get_xaxis_transform()
-    axes.text(x, 1.015, text, transform=place, ha="center", va="bottom", color=FAINT, fontsize=SMALL)
+    axes.text(
+        x, 1.015, text, transform=place, ha="center", va="bottom", color=FAINT, fontsize=SMALL
+    )
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, str, int]]) -> None:
     """Names beside the ends (height, name, index) of lines, moved apart where they would overlap."""
     side = axes.get_xlim()[1]
     to_fraction = axes.transData + axes.transAxes.inverted()
-    wanted = sorted((float(to_fraction.transform((side, y))[1]), text, index) for y, text, index in ends)
+    wanted = sorted(
+        (float(to_fraction.transform((side, y))[1]), text, index) for y, text, index in ends
+    )
     gap = min(0.06, 1.04 / max(1, len(wanted) - 1))
     heights = within(spread([height for height, _, _ in wanted], gap), gap, -0.02, 1.02)
     for y, (_, text, index) in zip(heights, wanted, strict=True):
         for key in (
-            Line2D((1.015, 1.05), (y, y), color=colour(index), linestyle=dashes(index), linewidth=2),
+            Line2D(
+                (1.015, 1.05), (y, y), color=colour(index), linestyle=dashes(index), linewidth=2
+            ),
             Line2D((1.0325,), (y,), color=colour(index), marker=marker(index), markersize=5.5),
         ):
             key.set(transform=axes.transAxes, clip_on=False)
             axes.add_line(key)
         place = axes.transAxes
         axes.text(
-            1.065, y, short(text, 36), transform=place, color=colour(index), va="center", weight="bold", fontsize=10.5
+            1.065,
+            y,
+            short(text, 36),
+            transform=place,
+            color=colour(index),
+            va="center",
+            weight="bold",
+            fontsize=10.5,
         )
 
 
@@ -128,10 +154,17 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     blocks: list[tuple[float, int]] = []  # (middle, members)
     for height in heights:
         blocks.append((height, 1))
-        while len(blocks) > 1 and blocks[-1][0] - blocks[-2][0] < gap * (blocks[-1][1] + blocks[-2][1]) / 2:
+        while (
+            len(blocks) > 1
+            and blocks[-1][0] - blocks[-2][0] < gap * (blocks[-1][1] + blocks[-2][1]) / 2
+        ):
             (upper, above), (lower, below) = blocks.pop(), blocks.pop()
             blocks.append(((upper * above + lower * below) / (above + below), above + below))
-    return [middle + gap * (member - (members - 1) / 2) for middle, members in blocks for member in range(members)]
+    return [
+        middle + gap * (member - (members - 1) / 2)
+        for middle, members in blocks
+        for member in range(members)
+    ]
 
 
 def within(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -151,7 +184,10 @@ def legend_columns(names: Sequence[str]) -> int:
 
 def legend(figure: Figure, names: Sequence[str], marked: bool = False) -> None:
     """Names above all axes, with lines or markers as keys."""
-    keys = [Line2D((), (), color=colour(index), linestyle=dashes(index), linewidth=2.2) for index in range(len(names))]
+    keys = [
+        Line2D((), (), color=colour(index), linestyle=dashes(index), linewidth=2.2)
+        for index in range(len(names))
+    ]
     for index, key in enumerate(keys if marked else ()):
         key.set(linestyle="", marker=marker(index))
     texts = [short(name) for name in names]

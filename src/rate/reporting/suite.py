@@ -21,15 +21,25 @@ def overview(folder: Path, name: str, title: str, command: str, members: list[st
         places = {(folder / member / place).resolve() for _, place in facts.runs}
         runs |= places
         scored = read_rows(folder / member / "rows.jsonl")
-        hours = (sum(_training(place) for place in places) + sum(row["seconds"] for row in scored)) / 3600
-        rows.append((member, facts.title, facts.claim, str(len(places)), str(len(scored)), f"{hours:.2f}"))
+        hours = (
+            sum(_training(place) for place in places) + sum(row["seconds"] for row in scored)
+        ) / 3600
+        rows.append(
+            (member, facts.title, facts.claim, str(len(places)), str(len(scored)), f"{hours:.2f}")
+        )
     total = sum(_training(run) + sum(row["seconds"] for row in _scores(run)) for run in runs)
     table = Table(("experiment", "title", "claim", "runs", "scores", "processor hours"), rows)
     text = (
         f"Training and scoring took {total / 3600:.1f} processor hours in all, one thread each; runs that experiments share are "
         "counted with each of them above, and once here."
     )
-    body = [page.heading(title, 1), page.paragraph(text), table.html(), page.heading("Command"), page.code(command)]
+    body = [
+        page.heading(title, 1),
+        page.paragraph(text),
+        table.html(),
+        page.heading("Command"),
+        page.code(command),
+    ]
     body += [page.link(f"{member}/report.html", f"Report of {member}") for member in members]
     blocks = [f"# {markdown_text(title)}", text, table.markdown().rstrip(), "    " + command]
     blocks += [f"* [{member}]({member}/report.md)" for member in members]

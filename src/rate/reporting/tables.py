@@ -10,7 +10,9 @@ from rate.reporting.statistics import Conditional, Summary, mean_standard_error
 from rate.reporting.style import position_label
 
 MISSING = "missing"
-_NUMBER = re.compile(r"—|missing|[-−+]?\d[\d.]*( (±|to) [-−]?[\d.]+)?( \(without .*\))?|\d+, missing .*")
+_NUMBER = re.compile(
+    r"—|missing|[-−+]?\d[\d.]*( (±|to) [-−]?[\d.]+)?( \(without .*\))?|\d+, missing .*"
+)
 METHOD = (
     "Each seed's score is its mean over episodes. Values are the mean over seeds ± the standard error over seeds; with "
     "a single seed, the error is over its episodes. IQM is the interquartile mean over seeds (the lowest and highest "
@@ -33,19 +35,28 @@ class Table:
 
     def markdown(self) -> str:
         """The table in GitHub's Markdown; numbers stand to the right."""
-        lines = ["| " + " | ".join(markdown_text(cell) for cell in row) + " |" for row in (self.columns, *self.rows)]
-        lines.insert(1, "|" + "|".join("---:" if numeric else "---" for numeric in self._numeric()) + "|")
+        lines = [
+            "| " + " | ".join(markdown_text(cell) for cell in row) + " |"
+            for row in (self.columns, *self.rows)
+        ]
+        lines.insert(
+            1, "|" + "|".join("---:" if numeric else "---" for numeric in self._numeric()) + "|"
+        )
         return "\n".join(lines) + "\n"
 
     def html(self) -> str:
         """The table as an HTML element."""
         kinds = ["number" if numeric else "text" for numeric in self._numeric()]
         head = "".join(
-            f'<th class="{kind}">{html.escape(cell)}</th>' for kind, cell in zip(kinds, self.columns, strict=True)
+            f'<th class="{kind}">{html.escape(cell)}</th>'
+            for kind, cell in zip(kinds, self.columns, strict=True)
         )
         body = "".join(
             "<tr>"
-            + "".join(f'<td class="{kind}">{html.escape(cell)}</td>' for kind, cell in zip(kinds, row, strict=True))
+            + "".join(
+                f'<td class="{kind}">{html.escape(cell)}</td>'
+                for kind, cell in zip(kinds, row, strict=True)
+            )
             + "</tr>\n"
             for row in self.rows
         )
@@ -54,7 +65,8 @@ class Table:
     def _numeric(self) -> list[bool]:
         columns = [[row[index] for row in self.rows] for index in range(len(self.columns))]
         return [
-            any(cell[:1].isdigit() for cell in cells) and all(_NUMBER.fullmatch(cell) for cell in cells)
+            any(cell[:1].isdigit() for cell in cells)
+            and all(_NUMBER.fullmatch(cell) for cell in cells)
             for cells in columns
         ]
 
@@ -71,7 +83,9 @@ class Published:
     def in_words(self) -> dict[str, str]:
         """Statements by variant; where there is none, the printed values."""
         printed = {
-            variant: ", ".join(f"{_mean_error(*pair)} at {position}" for position, pair in values.items())
+            variant: ", ".join(
+                f"{_mean_error(*pair)} at {position}" for position, pair in values.items()
+            )
             for variant, values in self.values.items()
         }
         return {**printed, **self.statements}
@@ -90,7 +104,9 @@ def labels(summaries: Sequence[Summary]) -> dict[str, str]:
     tasks = {summary.task: summary.x for summary in summaries}
     positions = list(tasks.values())
     unique = None not in positions and len(set(positions)) == len(positions)
-    return {task: position_label(x) if unique and x is not None else task for task, x in tasks.items()}
+    return {
+        task: position_label(x) if unique and x is not None else task for task, x in tasks.items()
+    }
 
 
 def means(summaries: Sequence[Summary]) -> dict[str, dict[str, float | None]]:
@@ -119,9 +135,14 @@ def score_table(summaries: Sequence[Summary], axis: str = "") -> Table:
     variants = tuple(dict.fromkeys(summary.variant for summary in summaries))
     by_position = any(name != task for task, name in names.items())
     if len(variants) > WIDEST:
-        rows = [(variant, *(cells.get((task, variant), "—") for task in names)) for variant in variants]
+        rows = [
+            (variant, *(cells.get((task, variant), "—") for task in names)) for variant in variants
+        ]
         return Table(("variant", *names.values()), rows)
-    rows = [(name, *(cells.get((task, variant), "—") for variant in variants)) for task, name in names.items()]
+    rows = [
+        (name, *(cells.get((task, variant), "—") for variant in variants))
+        for task, name in names.items()
+    ]
     return Table((axis if axis and by_position else "task", *variants), rows)
 
 
@@ -139,7 +160,9 @@ def paper_table(
     for variant in dict.fromkeys(summary.variant for summary in summaries):
         own = [summary for summary in summaries if summary.variant == variant]
         trained = [
-            summary for summary in own if training_length and summary.x is not None and summary.x <= training_length
+            summary
+            for summary in own
+            if training_length and summary.x is not None and summary.x <= training_length
         ]
         shown = {own[0].task, *(summary.task for summary in trained[-1:]), own[-1].task}
         positions = set((printed or {}).get(variant, ()))
@@ -149,7 +172,13 @@ def paper_table(
             for summary in own
             if summary.task in shown
         )
-        rows.append((variant, here + max((_without(summary) for summary in own), key=len), paper.get(variant, "—")))
+        rows.append(
+            (
+                variant,
+                here + max((_without(summary) for summary in own), key=len),
+                paper.get(variant, "—"),
+            )
+        )
     return Table(("variant", "measured", "the paper"), rows)
 
 
@@ -166,36 +195,60 @@ def detail_table(summaries: Sequence[Summary], published: Published | None = Non
     for name in ("checkpoint", "metric"):
         if len({getattr(summary, name) for summary in summaries}) > 1:
             columns[name] = [getattr(summary, name) for summary in summaries]
-    columns["mean ± s.e."] = [_score(summary) if summary.seeds else MISSING for summary in summaries]
+    columns["mean ± s.e."] = [
+        _score(summary) if summary.seeds else MISSING for summary in summaries
+    ]
     columns["95 % interval"] = [_interval(summary.interval) for summary in summaries]
     columns["IQM"] = [_number(summary.interquartile_mean) for summary in summaries]
-    columns["95 % interval of IQM"] = [_interval(summary.interquartile_interval) for summary in summaries]
+    columns["95 % interval of IQM"] = [
+        _interval(summary.interquartile_interval) for summary in summaries
+    ]
     columns["seeds"] = [_seeds(summary) for summary in summaries]
     columns["episodes"] = [str(summary.episodes) for summary in summaries]
     columns["wall time (s)"] = [_seconds(summary.seconds) for summary in summaries]
     if published and published.values:
-        pairs = [published.values.get(summary.variant, {}).get(names[summary.task]) for summary in summaries]
+        pairs = [
+            published.values.get(summary.variant, {}).get(names[summary.task])
+            for summary in summaries
+        ]
         columns["paper"] = [_mean_error(*pair) if pair else "—" for pair in pairs]
-        columns["difference"] = [_difference(summary, pair) for summary, pair in zip(summaries, pairs, strict=True)]
+        columns["difference"] = [
+            _difference(summary, pair) for summary, pair in zip(summaries, pairs, strict=True)
+        ]
     return Table(tuple(columns), list(zip(*columns.values(), strict=True)))
 
 
-def memory_table(points: Sequence[Conditional], summaries: Sequence[Summary], axis: str = "") -> Table:
+def memory_table(
+    points: Sequence[Conditional], summaries: Sequence[Summary], axis: str = ""
+) -> Table:
     """Sum over cues of the frequency of the right answer: mean ± standard error over seeds.
 
     With a single seed the error is over its episodes. The summaries say which seeds are missing.
     """
     names, cells = labels(summaries), {}
     for summary in summaries:
-        own = [point for point in points if (point.task, point.variant) == (summary.task, summary.variant)]
-        mean, error = mean_standard_error([point.total for point in own]) if own else (math.nan, math.nan)
-        text = f"{mean:.2f} ± {own[0].error if len(own) == 1 else error:.2f}{_without(summary)}" if own else MISSING
+        own = [
+            point
+            for point in points
+            if (point.task, point.variant) == (summary.task, summary.variant)
+        ]
+        mean, error = (
+            mean_standard_error([point.total for point in own]) if own else (math.nan, math.nan)
+        )
+        text = (
+            f"{mean:.2f} ± {own[0].error if len(own) == 1 else error:.2f}{_without(summary)}"
+            if own
+            else MISSING
+        )
         cells[summary.task, summary.variant] = text
     variants = tuple(dict.fromkeys(summary.variant for summary in summaries))
     tasks = [task for task in names if any(point.task == task for point in points)]
     return Table(
         (axis or "task", *variants),
-        [(names[task], *(cells.get((task, variant), MISSING) for variant in variants)) for task in tasks],
+        [
+            (names[task], *(cells.get((task, variant), MISSING) for variant in variants))
+            for task in tasks
+        ],
     )
 
 

@@ -30,7 +30,9 @@ def sums(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> list[Sum]:
     """One sum per group and variant, where there is something to sum; rows of one checkpoint, groups of tasks by name."""
     scores: dict[tuple[str, str], dict[int, np.ndarray]] = {}
     for row in latest(rows):
-        scores.setdefault((row["variant"], row["task"]), {})[row["seed"]] = np.asarray(row["scores"], float)
+        scores.setdefault((row["variant"], row["task"]), {})[row["seed"]] = np.asarray(
+            row["scores"], float
+        )
     variants = dict.fromkeys(variant for variant, _ in scores)
     return [
         _sum(group, variant, tasks, scores)
@@ -43,7 +45,9 @@ def sums(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> list[Sum]:
 def left_out(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> str:
     """Say what the sums are of, and which tasks of the groups have no score at all."""
     scored = {row["task"] for row in rows}
-    missing = dict.fromkeys(task for tasks in groups.values() for task in tasks if task not in scored)
+    missing = dict.fromkeys(
+        task for tasks in groups.values() for task in tasks if task not in scored
+    )
     text = "Mean scores added up over those tasks of a group that were run."
     return f"{text} Not run: {', '.join(missing)}." if missing else text
 
@@ -65,11 +69,17 @@ def sum_table(found: Sequence[Sum], published: Published | None = None) -> Table
     if published is None or not published.values:
         return Table(columns, rows)
     printed = [_printed(entry, published) for entry in found]
-    return Table((*columns, "paper, same tasks"), [(*row, text) for row, text in zip(rows, printed, strict=True)])
+    return Table(
+        (*columns, "paper, same tasks"),
+        [(*row, text) for row, text in zip(rows, printed, strict=True)],
+    )
 
 
 def _sum(
-    group: str, variant: str, tasks: Sequence[str], scores: Mapping[tuple[str, str], Mapping[int, np.ndarray]]
+    group: str,
+    variant: str,
+    tasks: Sequence[str],
+    scores: Mapping[tuple[str, str], Mapping[int, np.ndarray]],
 ) -> Sum:
     present = tuple(task for task in tasks if (variant, task) in scores)
     missing = tuple(task for task in tasks if task not in present)
@@ -77,12 +87,21 @@ def _sum(
     total = sum(float(np.mean([values.mean() for values in seeds.values()])) for seeds in by_task)
     shared = sorted(set.intersection(*(set(seeds) for seeds in by_task)))
     if len(shared) > 1:
-        error = mean_standard_error([sum(seeds[seed].mean() for seeds in by_task) for seed in shared])[1]
+        error = mean_standard_error(
+            [sum(seeds[seed].mean() for seeds in by_task) for seed in shared]
+        )[1]
     else:
-        errors = [mean_standard_error(values)[1] for seeds in by_task for values in list(seeds.values())[:1]]
+        errors = [
+            mean_standard_error(values)[1]
+            for seeds in by_task
+            for values in list(seeds.values())[:1]
+        ]
         error = float(np.sqrt(np.sum(np.square(errors))))
     # Tasks are independent of one another: each has draws of its own.
-    draws = sum(bootstrap_means(list(seeds.values()), 2000, index).mean(axis=-1) for index, seeds in enumerate(by_task))
+    draws = sum(
+        bootstrap_means(list(seeds.values()), 2000, index).mean(axis=-1)
+        for index, seeds in enumerate(by_task)
+    )
     low, high = np.percentile(draws, [2.5, 97.5])
     return Sum(group, variant, total, error, (float(low), float(high)), present, missing)
 

@@ -42,7 +42,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         header = json.loads(metadata["rate"])
         intact = metadata["sha256"] == _digest(tensors, metadata["rate"])
-    except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (
+        safetensors.SafetensorError,
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ) as error:
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({type(error).__name__}: {error}): it is truncated, damaged, or of another "
             "format. Use another checkpoint of the run, or train again."
@@ -52,7 +59,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} is damaged: its content does not match its hash. Use another checkpoint of the run."
         )
     if header.get("format") != FORMAT:
-        raise CheckpointError(f"{path} has format {header.get('format')}, but this version reads format {FORMAT}")
+        raise CheckpointError(
+            f"{path} has format {header.get('format')}, but this version reads format {FORMAT}"
+        )
     return tensors, header
 
 
@@ -91,7 +100,9 @@ def save_state(path: Path, learner: nn.Module, optimiser: Any, **header: Any) ->
 def load_state(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     """Restore what `save_state` wrote and return its header; weights of other shapes are a CheckpointError."""
     tensors, header = read_tensors(path)
-    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimiser.")}
+    weights = {
+        name: tensor for name, tensor in tensors.items() if not name.startswith("optimiser.")
+    }
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         kind, index, *rest = name.split(".", 2)
@@ -125,5 +136,3 @@ def load_policy(path: str | Path) -> tuple[Policy, dict[str, Any]]:
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"the content of {path} does not make a policy: {error}") from error
     return policy.eval(), header
-
-

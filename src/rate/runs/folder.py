@@ -32,7 +32,9 @@ def create(run: Path, recipe: Recipe, seed: int, **facts: Any) -> None:
 def read(run: Path) -> tuple[Recipe, dict[str, Any]]:
     """The recipe and provenance of a run folder."""
     if not (run / RECIPE).is_file():
-        raise RunError(f"{run} is not a run: it has no {RECIPE}. Run folders are made by `rate train`")
+        raise RunError(
+            f"{run} is not a run: it has no {RECIPE}. Run folders are made by `rate train`"
+        )
     try:
         data = json.loads((run / RECIPE).read_text())
         data.pop("hash", None)
@@ -45,13 +47,3 @@ def remove_partial_files(run: Path) -> None:
     """Remove what a killed process was just writing; whole files never bear such a name."""
     for partial in run.glob(".*.partial"):
         partial.unlink(missing_ok=True)
-
-
-
-
-
-
-
-
-
-

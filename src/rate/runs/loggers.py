@@ -24,7 +24,9 @@ def require_loggers(names: Sequence[str]) -> None:
         if name not in LOGGERS:
             raise ValueError(f"unknown logger {name!r}: loggers are {', '.join(LOGGERS)}")
         if find_spec(name) is None:
-            raise ImportError(f"the logger {name!r} is not installed: pip install 'rate-rl[{name}]'")
+            raise ImportError(
+                f"the logger {name!r} is not installed: pip install 'rate-rl[{name}]'"
+            )
 
 
 class Sink(Protocol):
@@ -60,7 +62,12 @@ class _WeightsAndBiases:
         if key:
             os.environ["WANDB_API_KEY"] = key
         settings = wandb.Settings(init_timeout=WANDB_TIMEOUT, console="off", silent=True)
-        options: dict[str, Any] = {"project": "rate", "name": run.name, "id": _identity(run), "dir": str(run)}
+        options: dict[str, Any] = {
+            "project": "rate",
+            "name": run.name,
+            "id": _identity(run),
+            "dir": str(run),
+        }
         options["settings"] = settings
         self.run = None
         for mode in ("online", "offline") if key else ("offline",):
@@ -69,12 +76,17 @@ class _WeightsAndBiases:
                 break
             except Exception as error:  # the service may fail in any way; training goes on
                 warnings.warn(f"Weights & Biases failed {mode}: {error}", stacklevel=2)
-                options["id"] += "-offline"  # the name that failed stays in use for the rest of this process
+                options["id"] += (
+                    "-offline"  # the name that failed stays in use for the rest of this process
+                )
 
     def write(self, row: dict[str, float]) -> None:
         if self.run is not None:
             try:
-                self.run.log({name: value for name, value in row.items() if name != "update"}, step=int(row["update"]))
+                self.run.log(
+                    {name: value for name, value in row.items() if name != "update"},
+                    step=int(row["update"]),
+                )
             except Exception as error:
                 warnings.warn(f"Weights & Biases stopped logging: {error}", stacklevel=2)
                 self.run = None

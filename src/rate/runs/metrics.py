@@ -13,8 +13,6 @@ from rate.runs.loggers import Sink, _TensorBoard, _WeightsAndBiases, require_log
 METRICS = "metrics.jsonl"
 
 
-
-
 class Spent(NamedTuple):
     """Seconds that a run has taken in all, and those of them that went into choosing its best checkpoint."""
 
@@ -33,17 +31,21 @@ def spent(rows: Iterable[Mapping[str, Any]]) -> Spent:
     return Spent(seconds, selection)
 
 
-
-
 class RunLog:
     """Appends rows to metrics.jsonl and to the loggers named; rows behind update `after` of an earlier attempt are dropped."""
 
-    def __init__(self, run: Path, loggers: Sequence[str], *, after: int, writes: bool = True) -> None:
+    def __init__(
+        self, run: Path, loggers: Sequence[str], *, after: int, writes: bool = True
+    ) -> None:
         require_loggers(loggers)
         self.file = None
         self.path = run / METRICS
         if writes:
-            rows = [row for row in (read_jsonl(self.path) if self.path.exists() else []) if row["update"] <= after]
+            rows = [
+                row
+                for row in (read_jsonl(self.path) if self.path.exists() else [])
+                if row["update"] <= after
+            ]
             atomic_write(self.path, "".join(json.dumps(row) + "\n" for row in rows))
             self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
         kinds: dict[str, type[_TensorBoard | _WeightsAndBiases]] = {
@@ -71,18 +73,13 @@ class RunLog:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for sink in self.sinks:
             sink.close()
         if self.file:
             with storage_errors(self.path):
                 self.file.close()
-
-
-
-
-
-
-
-

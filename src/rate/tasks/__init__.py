@@ -8,4 +8,14 @@ without its simulator: it imports the simulator where an environment is made and
 from rate.tasks.lookup import families, find
 from rate.tasks.task import Agent, Environments, Family, Task, read_length, read_segments, success
 
-__all__ = ["Agent", "Environments", "Family", "Task", "families", "find", "read_length", "read_segments", "success"]
+__all__ = [
+    "Agent",
+    "Environments",
+    "Family",
+    "Task",
+    "families",
+    "find",
+    "read_length",
+    "read_segments",
+    "success",
+]

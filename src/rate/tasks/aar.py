@@ -24,7 +24,9 @@ class ActionAssociativeRetrievals:
         if not stays or min(stays) < 1:
             raise ValueError(f"numbers of steps to stay are {list(stays)}, each must be at least 1")
         self._stays = tuple(stays)
-        self.observation_space = gymnasium.spaces.Box(np.array([0, 0, -1], np.float32), np.array([1, 1, 1], np.float32))
+        self.observation_space = gymnasium.spaces.Box(
+            np.array([0, 0, -1], np.float32), np.array([1, 1, 1], np.float32)
+        )
         self.action_space = gymnasium.spaces.Discrete(3)
 
     def reset(self, seeds: Sequence[int]) -> np.ndarray:
@@ -101,7 +103,10 @@ class ActionAssociativeRetrieval(BatchOfOne):
     """
 
     def __init__(self, stay: int | Sequence[int] = 88, render_mode: str | None = None) -> None:
-        super().__init__(ActionAssociativeRetrievals(stay if isinstance(stay, Sequence) else (stay,)), render_mode)
+        super().__init__(
+            ActionAssociativeRetrievals(stay if isinstance(stay, Sequence) else (stay,)),
+            render_mode,
+        )
 
 
 class ActionAssociativeRetrievalOracle:
@@ -111,10 +116,14 @@ class ActionAssociativeRetrievalOracle:
         """Forget the first actions of the last episodes."""
         self._first: np.ndarray | None = None
 
-    def act(self, observations: np.ndarray, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: np.ndarray, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return one action per row, int64 [n]."""
         if self._first is None:
-            self._first = np.zeros(len(observations), np.int64) if forced is None else np.array(forced)
+            self._first = (
+                np.zeros(len(observations), np.int64) if forced is None else np.array(forced)
+            )
             return self._first
         return np.where(observations[:, 1] > 0, self._first, STAY) if forced is None else forced
 
@@ -151,20 +160,34 @@ def uniform(size: str) -> Task:
     """Make ``aar-uniform/<T>``: every number of steps to stay from 1 to T - 2, in equal numbers."""
     steps = read_length(size, 4)
     stays = tuple(range(1, steps - EDGES + 1))
-    return _task(f"aar-uniform/{steps}", stays, f"Action Associative Retrieval of 3 to {steps} steps")
+    return _task(
+        f"aar-uniform/{steps}", stays, f"Action Associative Retrieval of 3 to {steps} steps"
+    )
 
 
 def segments(size: str) -> Task:
     """Make ``aar-segments/<T>x<N>``: n T / N - 3 steps to stay for n = 1 ... N, in equal numbers."""
     steps, count = read_segments(size, 5)
     stays = tuple(steps // count * n - 3 for n in range(1, count + 1))
-    return _task(f"aar-segments/{steps}x{count}", stays, f"Action Associative Retrieval of 1 to {count} segments")
+    return _task(
+        f"aar-segments/{steps}x{count}",
+        stays,
+        f"Action Associative Retrieval of 1 to {count} segments",
+    )
 
 
 TASKS: dict[str, Family] = {
-    "aar": Family(fixed, "aar/<T>", "Action Associative Retrieval: repeat the action taken T - 1 steps ago", "aar/6"),
+    "aar": Family(
+        fixed,
+        "aar/<T>",
+        "Action Associative Retrieval: repeat the action taken T - 1 steps ago",
+        "aar/6",
+    ),
     "aar-uniform": Family(
-        uniform, "aar-uniform/<T>", "Action Associative Retrieval with episodes of 3 to T steps", "aar-uniform/6"
+        uniform,
+        "aar-uniform/<T>",
+        "Action Associative Retrieval with episodes of 3 to T steps",
+        "aar-uniform/6",
     ),
     "aar-segments": Family(
         segments,
@@ -174,4 +197,6 @@ TASKS: dict[str, Family] = {
     ),
 }
 
-gymnasium.register(id="rate/ActionAssociativeRetrieval-v0", entry_point="rate.tasks.aar:ActionAssociativeRetrieval")
+gymnasium.register(
+    id="rate/ActionAssociativeRetrieval-v0", entry_point="rate.tasks.aar:ActionAssociativeRetrieval"
+)

@@ -30,7 +30,9 @@ def find(name: str) -> Task:
     if ":" in base:
         task = make.task(name, base, options)
     elif options.environment:
-        raise ValueError(f"{name!r}: {base} is a task of this library and takes no arguments of an environment")
+        raise ValueError(
+            f"{name!r}: {base} is a task of this library and takes no arguments of an environment"
+        )
     else:
         task = _of_family(base)
     given = {"horizon": options.horizon, "target_return": options.target_return}
@@ -47,7 +49,9 @@ def _of_family(name: str) -> Task:
     found = discover()
     key, _, size = name.partition("/")
     if key not in found:
-        raise ValueError(f"there is no task {name!r}. {_suggestion(key, size)}Tasks: {', '.join(families())}")
+        raise ValueError(
+            f"there is no task {name!r}. {_suggestion(key, size)}Tasks: {', '.join(families())}"
+        )
     family = found[key]
     missing = [module for module in family.modules if importlib.util.find_spec(module) is None]
     if missing:
@@ -73,10 +77,16 @@ def families() -> dict[str, str]:
 def discover() -> Mapping[str, Family]:
     """Return every family by the part of its names before the slash, in alphabetical order."""
     found: dict[str, Family] = {}
-    for module in sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])):
-        for key, family in getattr(importlib.import_module(f"rate.tasks.{module}"), "TASKS", {}).items():
+    for module in sorted(
+        module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])
+    ):
+        for key, family in getattr(
+            importlib.import_module(f"rate.tasks.{module}"), "TASKS", {}
+        ).items():
             if key in found:
-                raise ValueError(f"two task families are called {key!r}; the second is in rate.tasks.{module}")
+                raise ValueError(
+                    f"two task families are called {key!r}; the second is in rate.tasks.{module}"
+                )
             found[key] = family
     return dict(sorted(found.items()))
 

@@ -61,9 +61,13 @@ class MinigridMemories:
         self.time_limit = time_limit or walk(size)
         self.reward_limit = reward_limit or max(RELEASED_LIMIT, self.time_limit)
         self._rgb = observation == "rgb"
-        self.observation_space: gymnasium.Space[Any] = gymnasium.spaces.MultiBinary([VIEW, VIEW, KINDS])
+        self.observation_space: gymnasium.Space[Any] = gymnasium.spaces.MultiBinary(
+            [VIEW, VIEW, KINDS]
+        )
         if self._rgb:
-            self.observation_space = gymnasium.spaces.Box(0, 255, (VIEW * TILE, VIEW * TILE, 3), np.uint8)
+            self.observation_space = gymnasium.spaces.Box(
+                0, 255, (VIEW * TILE, VIEW * TILE, 3), np.uint8
+            )
         self.action_space = gymnasium.spaces.Discrete(3)
 
     def reset(self, seeds: Sequence[int]) -> np.ndarray:
@@ -71,8 +75,18 @@ class MinigridMemories:
         sources = generators(seeds)
         last = self.size - 3
         # The hallway ends as in the package: with a random end, column 4 at least.
-        self.end = np.array([int(source.integers(4, last + 1)) if self.random_hallway else last for source in sources])
-        self.x = np.array([int(source.integers(1, end + 1)) for source, end in zip(sources, self.end, strict=True)])
+        self.end = np.array(
+            [
+                int(source.integers(4, last + 1)) if self.random_hallway else last
+                for source in sources
+            ]
+        )
+        self.x = np.array(
+            [
+                int(source.integers(1, end + 1))
+                for source, end in zip(sources, self.end, strict=True)
+            ]
+        )
         self.upper = np.array([(KEY, BALL)[int(source.integers(2))] for source in sources])
         self.cue = KEY + cues(seeds)
         self.y = np.full(len(seeds), self.size // 2)
@@ -87,7 +101,11 @@ class MinigridMemories:
         turn = (actions == RIGHT).astype(np.int64) - (actions == LEFT)
         self.heading = np.where(self._running, (self.heading + turn) % 4, self.heading)
         ahead_x, ahead_y = self.x + STEP_X[self.heading], self.y + STEP_Y[self.heading]
-        moves = self._running & (actions == FORWARD) & (self.cells(ahead_x[:, None], ahead_y[:, None])[:, 0] == EMPTY)
+        moves = (
+            self._running
+            & (actions == FORWARD)
+            & (self.cells(ahead_x[:, None], ahead_y[:, None])[:, 0] == EMPTY)
+        )
         self.x, self.y = np.where(moves, ahead_x, self.x), np.where(moves, ahead_y, self.y)
         self._elapsed += 1
         off = (
@@ -148,7 +166,13 @@ def tiles() -> np.ndarray:
     from minigrid.core.grid import Grid
     from minigrid.core.world_object import Ball, Key, Wall
 
-    kinds = [(None, False), (None, True), (Wall(), True), (Key("green"), True), (Ball("green"), True)]
+    kinds = [
+        (None, False),
+        (None, True),
+        (Wall(), True),
+        (Key("green"), True),
+        (Ball("green"), True),
+    ]
     pictures = [Grid.render_tile(kind, highlight=lit, tile_size=TILE) for kind, lit in kinds]
     pictures.append(Grid.render_tile(None, agent_dir=3, highlight=True, tile_size=TILE))
     return np.stack(pictures).astype(np.uint8)
@@ -213,9 +237,12 @@ class MinigridMemory(BatchOfOne):
             return None
         middle, columns = self.grids.size // 2, np.arange(self.grids.size)[None]
         rows = [
-            np.array(list("?.#KB"))[self.grids.cells(columns, columns * 0 + middle + off)][0] for off in range(-2, 3)
+            np.array(list("?.#KB"))[self.grids.cells(columns, columns * 0 + middle + off)][0]
+            for off in range(-2, 3)
         ]
-        rows[int(self.grids.y[0]) - middle + 2][int(self.grids.x[0])] = ">v<^"[int(self.grids.heading[0])]
+        rows[int(self.grids.y[0]) - middle + 2][int(self.grids.x[0])] = ">v<^"[
+            int(self.grids.heading[0])
+        ]
         return "\n".join("".join(row) for row in rows) + "\n"
 
 
@@ -232,9 +259,13 @@ class MemoryWalker:
         self._heading = np.full(batch, EAST)
         self._goal = np.full(batch, WEST)
 
-    def act(self, observations: np.ndarray, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: np.ndarray, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return one action per row, int64 [n]."""
-        cells = observations.argmax(-1) if observations.shape[-1] == KINDS else _recognise(observations)
+        cells = (
+            observations.argmax(-1) if observations.shape[-1] == KINDS else _recognise(observations)
+        )
         seen = np.where((cells == KEY) | (cells == BALL), cells, 0).max((1, 2))
         # Who turns about beside the junction sees an object there, but never while looking along the hallway.
         found = (self._object == 0) & (seen > 0) & (self._heading % 2 == 0)
@@ -273,13 +304,26 @@ def telling_pixels() -> tuple[np.ndarray, ...]:
 
 
 def _task(
-    family: str, size: str, random_hallway: bool, observation: Observation = "symbolic", paper: bool = False
+    family: str,
+    size: str,
+    random_hallway: bool,
+    observation: Observation = "symbolic",
+    paper: bool = False,
 ) -> Task:
     match = re.fullmatch(r"([0-9]{1,5})(?:x([1-9][0-9]{0,6}))?", size)
     if match is None:
-        raise ValueError(f"{size!r} is not of the form <S> or <S>x<limit>: an odd side, and at most so many steps")
+        raise ValueError(
+            f"{size!r} is not of the form <S> or <S>x<limit>: an odd side, and at most so many steps"
+        )
     side, limit = int(match[1]), int(match[2] or 0)
-    make = partial(MinigridMemories, side, random_hallway, observation, limit, (limit or walk(side)) if paper else 0)
+    make = partial(
+        MinigridMemories,
+        side,
+        random_hallway,
+        observation,
+        limit,
+        (limit or walk(side)) if paper else 0,
+    )
     batch = make()
     return Task(
         name=f"{family}/{size}",
@@ -326,4 +370,6 @@ TASKS: dict[str, Family] = {
     ),
 }
 
-gymnasium.register(id="rate/MinigridMemory-v0", entry_point="rate.tasks.minigrid_memory:MinigridMemory")
+gymnasium.register(
+    id="rate/MinigridMemory-v0", entry_point="rate.tasks.minigrid_memory:MinigridMemory"
+)

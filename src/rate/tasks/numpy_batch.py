@@ -22,14 +22,18 @@ class BatchOfOne(gymnasium.Env[Any, Any]):
 
     def __init__(self, batch: Environments, render_mode: str | None = None) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"render_mode is {render_mode!r}, allowed: {self.metadata['render_modes']} or None")
+            raise ValueError(
+                f"render_mode is {render_mode!r}, allowed: {self.metadata['render_modes']} or None"
+            )
         self.batch = batch
         self.render_mode = render_mode
         self.observation_space = batch.observation_space
         self.action_space = batch.action_space
         self._running = False
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; ``options`` are not used."""
         super().reset(seed=seed)
         episode = int(self.np_random.integers(2**62)) if seed is None else seed
@@ -39,9 +43,13 @@ class BatchOfOne(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one action."""
         if not self._running:
-            raise gymnasium.error.ResetNeeded("the episode has ended or not begun: call reset() before step()")
+            raise gymnasium.error.ResetNeeded(
+                "the episode has ended or not begun: call reset() before step()"
+            )
         if not self.action_space.contains(action):
-            raise gymnasium.error.InvalidAction(f"the action is {action!r}, allowed: {self.action_space}")
+            raise gymnasium.error.InvalidAction(
+                f"the action is {action!r}, allowed: {self.action_space}"
+            )
         values, rewards, terminations, truncations = self.batch.step(np.asarray(action)[None])
         self._running = not (terminations[0] or truncations[0])
         return self._row(values), float(rewards[0]), bool(terminations[0]), bool(truncations[0]), {}
@@ -57,7 +65,9 @@ class RowNoise:
     Numbers are drawn in blocks, so a step costs one array access whatever the number of rows.
     """
 
-    def __init__(self, generators: Sequence[np.random.Generator], low: int, high: int, block: int = 256) -> None:
+    def __init__(
+        self, generators: Sequence[np.random.Generator], low: int, high: int, block: int = 256
+    ) -> None:
         self._generators = generators
         self._low, self._high = low, high
         self._numbers = np.empty((block, len(generators)), np.int8)
@@ -68,7 +78,9 @@ class RowNoise:
         block = len(self._numbers)
         if self._next == block:
             for row, generator in enumerate(self._generators):
-                self._numbers[:, row] = generator.integers(self._low, self._high, block, np.int8, endpoint=True)
+                self._numbers[:, row] = generator.integers(
+                    self._low, self._high, block, np.int8, endpoint=True
+                )
             self._next = 0
         self._next += 1
         numbers: np.ndarray = self._numbers[self._next - 1]

@@ -88,14 +88,18 @@ class Recalls:
         """Show the next symbol; the step after the query is the answer."""
         self._elapsed += 1
         distractors = self._distractors.draw()
-        symbols = np.full_like(distractors, QUERY) if self._elapsed == self._steps - 1 else distractors
+        symbols = (
+            np.full_like(distractors, QUERY) if self._elapsed == self._steps - 1 else distractors
+        )
         ends = np.full(len(self.cue), self._elapsed == self._steps)
         rewards = (ends & self._right(np.asarray(actions))).astype(np.float32)
         return self._observation.write(symbols), rewards, ends, np.zeros_like(ends)
 
     def _right(self, actions: np.ndarray) -> np.ndarray:
         given = np.sign(actions) if isinstance(self.action_space, Box) else actions
-        right: np.ndarray = (given == self._answer.write(self.cue)).reshape(len(self.cue), -1).all(axis=1)
+        right: np.ndarray = (
+            (given == self._answer.write(self.cue)).reshape(len(self.cue), -1).all(axis=1)
+        )
         return right
 
 
@@ -151,7 +155,9 @@ class RecallOracle:
         """Forget the cues of the last episodes."""
         self._cue = np.zeros(batch, np.int64)
 
-    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return one action per row, [n, ...]."""
         symbols = self._observation.read(observations)
         self._cue = np.where(symbols < FIRST_DISTRACTOR, symbols, self._cue)

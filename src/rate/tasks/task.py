@@ -19,7 +19,9 @@ class Agent(Protocol):
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         """Begin ``batch`` new episodes; row k draws its randomness, if any, from ``seeds[k]`` alone."""
 
-    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return the actions [n, ...] that are executed now.
 
         ``observations`` is a batch [n, ...] in the structure of the observation space; ``rewards`` is float32 [n],
@@ -134,7 +136,9 @@ def read_segments(size: str, least: int) -> tuple[int, int]:
     """Read a size such as ``90x3``: steps and number of segments; a segment has at least ``least`` steps."""
     match = re.fullmatch(r"([0-9]{1,9})x([1-9][0-9]{0,8})", size)
     if match is None:
-        raise ValueError(f"{size!r} is not of the form <T>x<N>: a number of steps and a number of segments")
+        raise ValueError(
+            f"{size!r} is not of the form <T>x<N>: a number of steps and a number of segments"
+        )
     steps, segments = int(match[1]), int(match[2])
     if steps % segments or steps // segments < least or steps > LONGEST:
         raise ValueError(

@@ -44,7 +44,9 @@ class TMazes:
         if self._sampling == "turns":
             self.length = lengths(seeds, self._corridors)
         else:
-            self.length = np.array([self._corridors[int(source.integers(len(self._corridors)))] for source in sources])
+            self.length = np.array(
+                [self._corridors[int(source.integers(len(self._corridors)))] for source in sources]
+            )
         self.goal = 1 - 2 * cues(seeds)
         self.x = np.zeros(len(seeds), np.int64)
         self.y = np.zeros(len(seeds), np.int64)
@@ -154,7 +156,9 @@ class TMazeOracle:
         """Forget the clues of the last episodes."""
         self._clue = np.zeros(batch, np.float32)
 
-    def act(self, observations: np.ndarray, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: np.ndarray, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return one action per row, int64 [n]."""
         self._clue = np.where(observations[:, 1] != 0, observations[:, 1], self._clue)
         turn = np.where(self._clue > 0, UP, DOWN)
@@ -194,16 +198,26 @@ def segments(size: str) -> Task:
     """Make ``tmaze-segments/<T>x<N>``: episodes of at most 1, 2, ... N segments of T / N steps, in equal numbers."""
     steps, count = read_segments(size, 3)
     corridors = tuple(steps // count * n - SPARE for n in range(1, count + 1))
-    return _task(f"tmaze-segments/{steps}x{count}", corridors, "turns", f"T-Maze of 1 to {count} segments")
+    return _task(
+        f"tmaze-segments/{steps}x{count}", corridors, "turns", f"T-Maze of 1 to {count} segments"
+    )
 
 
 TASKS: dict[str, Family] = {
-    "tmaze": Family(fixed, "tmaze/<T>", "T-Maze: turn to the side that a clue named T - 2 steps ago", "tmaze/9"),
+    "tmaze": Family(
+        fixed, "tmaze/<T>", "T-Maze: turn to the side that a clue named T - 2 steps ago", "tmaze/9"
+    ),
     "tmaze-uniform": Family(
-        uniform, "tmaze-uniform/<T>", "T-Maze with corridors uniform from 1 to T - 2", "tmaze-uniform/9"
+        uniform,
+        "tmaze-uniform/<T>",
+        "T-Maze with corridors uniform from 1 to T - 2",
+        "tmaze-uniform/9",
     ),
     "tmaze-segments": Family(
-        segments, "tmaze-segments/<T>x<N>", "T-Maze with episodes of at most 1 to N segments", "tmaze-segments/9x3"
+        segments,
+        "tmaze-segments/<T>x<N>",
+        "T-Maze with episodes of at most 1 to N segments",
+        "tmaze-segments/9x3",
     ),
 }
 

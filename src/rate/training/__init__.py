@@ -60,11 +60,20 @@ def train(
     fabric = _fabric(recipe, accelerator, devices)
     if not thread_count:
         thread_count = (
-            _fastest_threads(recipe) if accelerator in ("cpu", "auto") and not torch.cuda.is_available() else 1
+            _fastest_threads(recipe)
+            if accelerator in ("cpu", "auto") and not torch.cuda.is_available()
+            else 1
         )
-    machine = {"devices": devices, "accelerator": accelerator, "thread_count": thread_count, "workers": workers}
+    machine = {
+        "devices": devices,
+        "accelerator": accelerator,
+        "thread_count": thread_count,
+        "workers": workers,
+    }
     machine["loggers"] = list(loggers)
-    rundir.create(run, recipe, seed, dataset=dataset.content_hash, task=dataset.card["task"], **machine)
+    rundir.create(
+        run, recipe, seed, dataset=dataset.content_hash, task=dataset.card["task"], **machine
+    )
     _launch(fabric, run, show_progress)
     return run
 
@@ -84,7 +93,9 @@ def resume(run: str | Path, *, show_progress: bool = False) -> Path:
     return run
 
 
-def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int, workers: int, loggers: Sequence[str]) -> None:
+def _check(
+    recipe: Recipe, dataset: Dataset, seed: int, devices: int, workers: int, loggers: Sequence[str]
+) -> None:
     """Refuse what cannot be trained before a run folder is made."""
     for name, given, least in (("devices", devices, 1), ("seed", seed, 0), ("workers", workers, 1)):
         if given < least:
@@ -92,7 +103,9 @@ def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int, workers: i
     if devices > 1 and recipe.update_per_segment:
         raise ValueError("update_per_segment is the released single-process rule: use one device")
     if recipe.batch_size % devices:
-        raise ValueError(f"batch_size {recipe.batch_size} cannot be shared by {devices} devices: give a multiple")
+        raise ValueError(
+            f"batch_size {recipe.batch_size} cannot be shared by {devices} devices: give a multiple"
+        )
     require_loggers(loggers)
     if recipe.selection.task:
         require_task(recipe.selection.task, dataset)
@@ -110,7 +123,9 @@ def _stages(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) -
     choices = [episodes]
     if recipe.curriculum:
         lengths = dataset.lengths[episodes]
-        choices = [episodes[lengths <= model.segment_length * stage] for stage in range(1, model.segments)] + choices
+        choices = [
+            episodes[lengths <= model.segment_length * stage] for stage in range(1, model.segments)
+        ] + choices
         if not len(choices[0]):
             raise ValueError(
                 f"a curriculum begins with episodes of one segment ({model.segment_length} steps), but the shortest of "
@@ -124,13 +139,17 @@ def _stages(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) -
 
 
 def _fabric(recipe: Recipe, accelerator: str, devices: int) -> lightning_fabric.Fabric:
-    strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True) if devices > 1 else "auto"
+    strategy = (
+        DDPStrategy(start_method="spawn", find_unused_parameters=True) if devices > 1 else "auto"
+    )
     try:
         return lightning_fabric.Fabric(
             accelerator=accelerator, devices=devices, strategy=strategy, precision=recipe.precision
         )
     except (RuntimeError, ImportError) as error:
-        raise ValueError(f"this machine cannot train on {devices} x {accelerator!r}: {error}") from error
+        raise ValueError(
+            f"this machine cannot train on {devices} x {accelerator!r}: {error}"
+        ) from error
 
 
 def _launch(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> None:
@@ -179,11 +198,18 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
     if (run / STATE).exists():
         header = load_state(run / STATE, module, optimiser)
         done, best = header["update"], header["best"]
-    learner, optimiser = fabric.setup(cast(Any, torch.compile(module)) if recipe.compile else module, optimiser)
+    learner, optimiser = fabric.setup(
+        cast(Any, torch.compile(module)) if recipe.compile else module, optimiser
+    )
     stages = _stages(recipe, dataset, seed, training)
     workers = Workers(facts.get("workers", 1))
     selection = Selection(recipe, dataset, held_out, target_return, objective, workers, run)
-    log = RunLog(run, facts["loggers"] if fabric.is_global_zero else (), after=done, writes=fabric.is_global_zero)
+    log = RunLog(
+        run,
+        facts["loggers"] if fabric.is_global_zero else (),
+        after=done,
+        writes=fabric.is_global_zero,
+    )
     title = f"train {run.name}"
     started = time.perf_counter()
 
@@ -223,7 +249,13 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
                 if score is not None and (best is None or score >= best):
                     best = score
                     save_policy(
-                        run / BEST, policy, target_return, update=update + 1, score=score, recipe=recipe.hash, seed=seed
+                        run / BEST,
+                        policy,
+                        target_return,
+                        update=update + 1,
+                        score=score,
+                        recipe=recipe.hash,
+                        seed=seed,
                     )
                 row |= metrics
             log.write({**row, "steps": steps, "seconds": time.perf_counter() - started})
@@ -237,7 +269,14 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
                 if fabric.is_global_zero:
                     log.flush()
                     # The state comes last: a run killed in between repeats these updates, and writes both again.
-                    save_policy(run / LAST, policy, target_return, update=update + 1, recipe=recipe.hash, seed=seed)
+                    save_policy(
+                        run / LAST,
+                        policy,
+                        target_return,
+                        update=update + 1,
+                        recipe=recipe.hash,
+                        seed=seed,
+                    )
                     save_state(run / STATE, module, optimiser, update=update + 1, best=best)
                 fabric.barrier()
             if stopping and not last:
@@ -259,10 +298,22 @@ def _update(
     episodes, starts, lengths = batches.plan(update)
     size = recipe.micro_batch or (16 if fabric.device.type == "cpu" else recipe.batch_size)
     mine = np.arange(fabric.global_rank, len(lengths), fabric.world_size)
-    mine = mine[np.argsort(-lengths[mine], kind="stable")]  # alike lengths side by side: less padding
+    mine = mine[
+        np.argsort(-lengths[mine], kind="stable")
+    ]  # alike lengths side by side: less padding
     length = _segment_length(recipe, batches.seed, update)
     parts = [
-        _Part(batches, policy, recipe, length, episodes[rows], starts[rows], lengths[rows], lengths, fabric.device)
+        _Part(
+            batches,
+            policy,
+            recipe,
+            length,
+            episodes[rows],
+            starts[rows],
+            lengths[rows],
+            lengths,
+            fabric.device,
+        )
         for rows in np.split(mine, range(size, len(mine), size))
     ]
     chunks = range(max(part.chunks for part in parts))
@@ -273,14 +324,18 @@ def _update(
     totals = torch.zeros(2)
     norm = 0.0
     for index, (part, chunk) in enumerate(order):
-        ends = index + 1 == len(order) or (recipe.update_per_segment and order[index + 1][1] != chunk)
+        ends = index + 1 == len(order) or (
+            recipe.update_per_segment and order[index + 1][1] != chunk
+        )
         with fabric.no_backward_sync(learner, enabled=not ends):
             loss, correct = part.forward(learner, chunk)
             fabric.backward(loss * fabric.world_size)
         totals += torch.stack([loss.detach(), correct]).cpu()
         if ends:
             largest = recipe.optimiser.gradient_clip or math.inf
-            clipped = fabric.clip_gradients(learner, optimiser, max_norm=largest, error_if_nonfinite=False)
+            clipped = fabric.clip_gradients(
+                learner, optimiser, max_norm=largest, error_if_nonfinite=False
+            )
             norm = float(clipped) if clipped is not None else 0.0
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
@@ -339,7 +394,11 @@ class _Part:
         assert self.memory is not None
         # An iterator, because Fabric converts the tensors of collections and cannot rebuild a frozen Segment.
         loss, correct, memory, self.alive = learner(
-            iter(self.segments[here]), self.weights[here], self.memory, self.alive, chunk + 1 < self.chunks
+            iter(self.segments[here]),
+            self.weights[here],
+            self.memory,
+            self.alive,
+            chunk + 1 < self.chunks,
         )
         self.memory = detach(memory)
         return loss, correct
@@ -349,10 +408,15 @@ def adamw(policy: torch.nn.Module, config: OptimiserConfig) -> torch.optim.AdamW
     """AdamW with weight decay on matrices only."""
     parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     matrices = {
-        id(module.weight) for module in policy.modules() if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
+        id(module.weight)
+        for module in policy.modules()
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
     }
     groups = [
-        {"params": [p for p in parameters if id(p) in matrices], "weight_decay": config.weight_decay},
+        {
+            "params": [p for p in parameters if id(p) in matrices],
+            "weight_decay": config.weight_decay,
+        },
         {"params": [p for p in parameters if id(p) not in matrices], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
@@ -366,6 +430,8 @@ def _fastest_threads(recipe: Recipe) -> int:
     fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1, precision=recipe.precision)
     learner, optimiser = fabric.setup(Learner(policy), adamw(policy, recipe.optimiser))
     batches = Batches(dataset, min(recipe.batch_size, 32), recipe.model.window, recipe.sampling, 0)
-    chosen = threads.fastest(lambda: _update(fabric, learner, policy, optimiser, recipe, batches, 0))
+    chosen = threads.fastest(
+        lambda: _update(fabric, learner, policy, optimiser, recipe, batches, 0)
+    )
     torch.set_rng_state(state)
     return chosen

@@ -92,7 +92,14 @@ class Selection:
             save_policy(path, policy, self.target_return)
             device = str(next(policy.parameters()).device)
             # The time tells policies apart that were written to the same file.
-            acting = Acting(path, self.recipe.selection.task, self.target_return, False, device, stamp=time.time_ns())
+            acting = Acting(
+                path,
+                self.recipe.selection.task,
+                self.target_return,
+                False,
+                device,
+                stamp=time.time_ns(),
+            )
             yield from self.workers.outcomes(acting, seeds, parallel=len(seeds))
         finally:
             path.unlink(missing_ok=True)
@@ -100,7 +107,13 @@ class Selection:
     def _held_out(self, policy: Policy, limit: int = 256) -> tuple[float, float]:
         window = self.recipe.model.window
         batches = Batches(
-            self.dataset, 1, window, "first", 0, self.held_out, self.objective is not None and self.objective.following
+            self.dataset,
+            1,
+            window,
+            "first",
+            0,
+            self.held_out,
+            self.objective is not None and self.objective.following,
         )
         episodes = self.held_out[:limit]
         lengths = np.minimum(self.dataset.lengths[episodes], window)
@@ -110,7 +123,9 @@ class Selection:
         device = next(policy.parameters()).device
         for rows in np.array_split(order, max(1, len(order) // 32)):
             segment = batches.load(episodes[rows], np.zeros_like(rows), lengths[rows]).to(device)
-            weights = step_weights(lengths[rows], segment.steps, self.recipe.weighting, lengths).to(device)
+            weights = step_weights(lengths[rows], segment.steps, self.recipe.weighting, lengths).to(
+                device
+            )
             length = self.recipe.model.training_segment_length
             part, correct, _, _ = learner(
                 segment.split(length),

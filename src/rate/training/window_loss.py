@@ -21,7 +21,12 @@ class Learner(nn.Module):
         self.objective = objective or BehaviourCloning()
 
     def forward(
-        self, segments: Iterable[Segment], weights: list[Tensor], memory: Memory, alive: Tensor, more: bool
+        self,
+        segments: Iterable[Segment],
+        weights: list[Tensor],
+        memory: Memory,
+        alive: Tensor,
+        more: bool,
     ) -> tuple[Tensor, Tensor, Memory, Tensor]:
         """Loss and share of right actions (scalars), the memory after the segments, and the rows it belongs to.
 
@@ -43,7 +48,9 @@ class Learner(nn.Module):
         return loss, correct, memory, alive
 
 
-def step_weights(lengths: np.ndarray, steps: int, weighting: str, all_lengths: np.ndarray) -> Tensor:
+def step_weights(
+    lengths: np.ndarray, steps: int, weighting: str, all_lengths: np.ndarray
+) -> Tensor:
     """Weights of real steps, [B, steps], that sum to one over all rows of the batch, other processes' included.
 
     lengths: real steps of these rows [B]; all_lengths: of all rows of the batch. Weighting "episode": each row counts the same;
@@ -51,6 +58,8 @@ def step_weights(lengths: np.ndarray, steps: int, weighting: str, all_lengths: n
     """
     mask = np.arange(steps) < lengths[:, None]
     each = (
-        1.0 / (len(all_lengths) * lengths) if weighting == "episode" else np.full(len(lengths), 1.0 / all_lengths.sum())
+        1.0 / (len(all_lengths) * lengths)
+        if weighting == "episode"
+        else np.full(len(lengths), 1.0 / all_lengths.sum())
     )
     return torch.from_numpy((mask * each[:, None]).astype(np.float32))

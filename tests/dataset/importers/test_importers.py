@@ -25,7 +25,9 @@ def flags(steps):
 def image_episode(seed, steps=5, side=32):
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (steps + 1, side, side, 3), np.uint8)
-    return Episode({"observation": images}, rng.integers(0, 3, steps), np.ones(steps), *flags(steps), seed=seed)
+    return Episode(
+        {"observation": images}, rng.integers(0, 3, steps), np.ones(steps), *flags(steps), seed=seed
+    )
 
 
 def image_dataset(path):
@@ -59,7 +61,9 @@ def test_minari_round_trip_is_exact_to_the_byte(tmp_path, monkeypatch, data_form
     ours = image_dataset(tmp_path / "ours")
     folder = export_minari(ours, tmp_path / "minari", "made/images-v0", data_format=data_format)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    back = import_dataset({"folder": folder, "data": folder / "data", "id": "made/images-v0"}[by], tmp_path / "back")
+    back = import_dataset(
+        {"folder": folder, "data": folder / "data", "id": "made/images-v0"}[by], tmp_path / "back"
+    )
     assert same(ours, back)
     assert back.arrays["seeds"].tolist() == [0, 1, 2]
     assert not back.card["provenance"]["lossy_images"]
@@ -67,7 +71,10 @@ def test_minari_round_trip_is_exact_to_the_byte(tmp_path, monkeypatch, data_form
 
 STRUCTURED = {
     "dict": spaces.Dict(
-        {"camera": spaces.Box(0, 255, (33, 32, 3), np.uint8), "hand": spaces.Dict({"x": spaces.Box(-1, 1)})}
+        {
+            "camera": spaces.Box(0, 255, (33, 32, 3), np.uint8),
+            "hand": spaces.Dict({"x": spaces.Box(-1, 1)}),
+        }
     ),
     "tuple": spaces.Tuple([spaces.Discrete(3), spaces.MultiDiscrete([2, 4])]),
     "vector": spaces.Box(-np.inf, np.inf, (3,), np.float64),
@@ -117,10 +124,14 @@ def test_images_that_minari_kept_as_jpeg_are_said_to_be_lossy(tmp_path, monkeypa
         infos={},
     )
     space = spaces.Box(0, 255, (32, 32, 3), np.uint8)
-    minari.create_dataset_from_buffers("jpeg-v0", [buffer], observation_space=space, action_space=spaces.Discrete(3))
+    minari.create_dataset_from_buffers(
+        "jpeg-v0", [buffer], observation_space=space, action_space=spaces.Discrete(3)
+    )
     found = import_dataset("jpeg-v0", tmp_path / "out")
     assert found.card["provenance"]["lossy_images"]
-    assert (found.episode(0).observations["observation"] != episode.observations["observation"]).any()
+    assert (
+        found.episode(0).observations["observation"] != episode.observations["observation"]
+    ).any()
 
 
 def test_a_minari_folder_cannot_have_an_environment_made(tmp_path):
@@ -130,7 +141,9 @@ def test_a_minari_folder_cannot_have_an_environment_made(tmp_path):
     metadata = json.loads(file.read_text())
     del metadata["action_space"]
     kwargs = {"exist_ok": False, "name": str(tmp_path / "ran")}
-    metadata["env_spec"] = json.dumps({"id": "Evil-v0", "entry_point": "os:makedirs", "kwargs": kwargs})
+    metadata["env_spec"] = json.dumps(
+        {"id": "Evil-v0", "entry_point": "os:makedirs", "kwargs": kwargs}
+    )
     file.write_text(json.dumps(metadata))
     refused(tmp_path, folder, "state no action_space")
     assert not (tmp_path / "ran").exists()
@@ -147,7 +160,9 @@ def test_paths_may_be_relative(tmp_path, monkeypatch, data_format):
     assert same(ours, import_dataset(".", tmp_path / "here"))
 
 
-@pytest.mark.parametrize("dataset_id", ["images", "../images-v0", "/images-v0", "a/b c-v0", "images-v0/.."])
+@pytest.mark.parametrize(
+    "dataset_id", ["images", "../images-v0", "/images-v0", "a/b c-v0", "images-v0/.."]
+)
 def test_ids_that_minari_cannot_have_are_refused(tmp_path, dataset_id):
     with pytest.raises(DatasetError, match="namespace/name-v0"):
         export_minari(image_dataset(tmp_path / "ours"), tmp_path / "minari", dataset_id)
@@ -209,7 +224,8 @@ def test_d4rl_splits_at_terminals_and_timeouts(tmp_path):
 def test_d4rl_knows_what_followed_where_it_was_recorded(tmp_path):
     following = np.full((10, 2), -5.0, ">f8")
     dataset = import_dataset(
-        d4rl_file(tmp_path / "data.hdf5", next_observations=following, timeouts=None), tmp_path / "out"
+        d4rl_file(tmp_path / "data.hdf5", next_observations=following, timeouts=None),
+        tmp_path / "out",
     )
     assert dataset.lengths.tolist() == [3, 7]
     assert dataset.episode(0).observations["observation"][-1].tolist() == [-5, -5]
@@ -225,7 +241,10 @@ def test_d4rl_knows_what_followed_where_it_was_recorded(tmp_path):
         ({"observations": np.full((10, 2), np.nan)}, "NaN.*look at steps 0 to 2"),
         ({"observations": np.array([b"text"] * 10)}, "observations are numbers of the kinds"),
         (
-            {name: np.zeros((0, 1)) for name in ("observations", "actions", "rewards", "terminals", "timeouts")},
+            {
+                name: np.zeros((0, 1))
+                for name in ("observations", "actions", "rewards", "terminals", "timeouts")
+            },
             "no step|no array",
         ),
     ],
@@ -238,12 +257,20 @@ def test_d4rl_files_that_do_not_fit_are_refused(tmp_path, changes, message):
 
 
 def test_arrays_in_a_row_and_in_a_block(tmp_path):
-    row = {"observations/a": np.zeros((6, 2), np.float32), "actions": np.arange(6) % 2, "rewards": np.ones(6)}
+    row = {
+        "observations/a": np.zeros((6, 2), np.float32),
+        "actions": np.arange(6) % 2,
+        "rewards": np.ones(6),
+    }
     np.savez(tmp_path / "row.npz", **row, dones=np.arange(6) % 3 == 2, extra=np.zeros(3))
     found = import_dataset(tmp_path / "row.npz", tmp_path / "a")
     assert found.lengths.tolist() == [3, 3]
     assert found.card["provenance"]["ignored"] == ["extra"]
-    block = {"observations": np.zeros((2, 4, 2)), "actions": np.arange(8).reshape(2, 4) % 2, "rewards": np.ones((2, 4))}
+    block = {
+        "observations": np.zeros((2, 4, 2)),
+        "actions": np.arange(8).reshape(2, 4) % 2,
+        "rewards": np.ones((2, 4)),
+    }
     block["actions"][1, 2:] = -10  # padding
     np.savez(tmp_path / "block.npz", **block, lengths=np.array([4, 2]))
     found = import_dataset(tmp_path / "block.npz", tmp_path / "b")
@@ -274,7 +301,11 @@ def test_a_folder_of_arrays_is_the_same_as_one_file_of_them(tmp_path):
     assert found.episode(0).truncations[-1]
 
 
-BLOCK = {"observations": np.zeros((2, 4, 2)), "actions": np.zeros((2, 4)), "rewards": np.zeros((2, 4))}
+BLOCK = {
+    "observations": np.zeros((2, 4, 2)),
+    "actions": np.zeros((2, 4)),
+    "rewards": np.zeros((2, 4)),
+}
 
 
 @pytest.mark.parametrize(
@@ -338,7 +369,9 @@ def test_vizdoom(tmp_path):
     assert found.card["provenance"]["ignored"] == ["is_red"]
 
 
-@pytest.mark.parametrize("divided", [lambda image: image.astype(np.float32) / 255, lambda image: image / 255.0])
+@pytest.mark.parametrize(
+    "divided", [lambda image: image.astype(np.float32) / 255, lambda image: image / 255.0]
+)
 def test_minigrid_images_become_bytes_again_exactly(tmp_path, divided):
     every = np.arange(3 * 84 * 84, dtype=np.int64).reshape(1, 3, 84, 84) % 256
     images = np.concatenate([every, every[:, ::-1]] * 2).astype(np.uint8)
@@ -366,7 +399,11 @@ def test_images_of_which_one_is_no_byte_stay_numbers(tmp_path):
     folder = write_episodes(
         tmp_path / "real",
         2,
-        lambda index: {"obs": other if index else images, "action": np.arange(2), "reward": np.zeros(2)},
+        lambda index: {
+            "obs": other if index else images,
+            "action": np.arange(2),
+            "reward": np.zeros(2),
+        },
     )
     found = import_dataset(folder, tmp_path / "out")
     assert found.observation_space.dtype == np.float32
@@ -377,7 +414,9 @@ def maze_episode(observations, actions, blank=False):
     hot = np.eye(6, dtype=np.float32)[np.arange(actions) % 6]
     if blank:
         hot[0] = 0
-    images = np.arange(observations, dtype=np.uint8)[:, None, None, None] + np.zeros((64, 64, 3), np.uint8)
+    images = np.arange(observations, dtype=np.uint8)[:, None, None, None] + np.zeros(
+        (64, 64, 3), np.uint8
+    )
     return {"obs": images, "action": hot, "reward": np.arange(actions, dtype=np.float32)}
 
 
@@ -389,7 +428,9 @@ def test_memory_maze_with_an_observation_more_than_actions(tmp_path):
     assert found.truncations[-1]
 
 
-@pytest.mark.parametrize(("blank", "wishes"), [(True, Wishes()), (False, Wishes(previous_actions=True))])
+@pytest.mark.parametrize(
+    ("blank", "wishes"), [(True, Wishes()), (False, Wishes(previous_actions=True))]
+)
 def test_memory_maze_with_the_actions_that_led_to_observations(tmp_path, blank, wishes):
     folder = write_episodes(tmp_path / "maze", 2, lambda index: maze_episode(11, 11, blank))
     found = import_dataset(folder, tmp_path / "out", wishes=wishes)
@@ -408,7 +449,9 @@ def test_memory_mazes_of_two_recorders_are_not_mixed(tmp_path):
 
 
 def test_memory_maze_as_stored(tmp_path):
-    folder = write_episodes(tmp_path / "maze", 2, lambda index: maze_episode(11 - index, 11 - index))
+    folder = write_episodes(
+        tmp_path / "maze", 2, lambda index: maze_episode(11 - index, 11 - index)
+    )
     found = import_dataset(folder, tmp_path / "out")
     assert found.lengths.tolist() == [11, 10]
     assert found.card["provenance"]["final_observation"] == "repeated"
@@ -418,16 +461,24 @@ def popgym_folder(path, actions, observations=None, count=3):
     steps = len(actions)
     seen = np.ones((steps, 1), np.int64) if observations is None else observations
     last = (np.arange(steps) == steps - 1).astype(int)
-    return write_episodes(path, count, lambda index: {"obs": seen, "action": actions, "reward": last / 3, "done": last})
+    return write_episodes(
+        path,
+        count,
+        lambda index: {"obs": seen, "action": actions, "reward": last / 3, "done": last},
+    )
 
 
 def test_popgym_vectors_and_choices(tmp_path):
     seen = np.arange(6, dtype=np.float32).reshape(3, 1, 2)  # Gym's [T, 1, D]
-    found = import_dataset(popgym_folder(tmp_path / "a", np.array([0, 2, 1]), seen), tmp_path / "out")
+    found = import_dataset(
+        popgym_folder(tmp_path / "a", np.array([0, 2, 1]), seen), tmp_path / "out"
+    )
     assert found.observation_space.shape == (2,)
     assert found.action_space == spaces.Discrete(3)
     pendulum = np.array([[-2.0], [0.5], [1.0]])
-    assert import_dataset(popgym_folder(tmp_path / "b", pendulum), tmp_path / "box").action_space.shape == (1,)
+    assert import_dataset(
+        popgym_folder(tmp_path / "b", pendulum), tmp_path / "box"
+    ).action_space.shape == (1,)
 
 
 def test_popgym_rows_and_columns(tmp_path):
@@ -436,10 +487,16 @@ def test_popgym_rows_and_columns(tmp_path):
     found = import_dataset(folder, tmp_path / "pairs")
     assert found.action_space == spaces.MultiDiscrete([8, 8])
     assert (found.episode(0).actions == fields).all()
-    found = import_dataset(folder, tmp_path / "numbers", wishes=Wishes(action_space=spaces.Discrete(64)))
+    found = import_dataset(
+        folder, tmp_path / "numbers", wishes=Wishes(action_space=spaces.Discrete(64))
+    )
     assert found.episode(0).actions.tolist() == [7, 56, 28]
-    refused(tmp_path, folder, "no board of 36 fields", wishes=Wishes(action_space=spaces.Discrete(36)))
-    refused(tmp_path, folder, "no board of 63 fields", wishes=Wishes(action_space=spaces.Discrete(63)))
+    refused(
+        tmp_path, folder, "no board of 36 fields", wishes=Wishes(action_space=spaces.Discrete(36))
+    )
+    refused(
+        tmp_path, folder, "no board of 63 fields", wishes=Wishes(action_space=spaces.Discrete(63))
+    )
 
 
 @pytest.mark.parametrize(
@@ -458,7 +515,12 @@ def test_popgym_rows_and_columns(tmp_path):
     ],
 )
 def test_episodes_that_do_not_fit_are_refused(tmp_path, changes, message):
-    good = {"obs": np.zeros((3, 2)), "action": np.arange(3), "reward": np.ones(3), "done": np.array([0, 0, 1])}
+    good = {
+        "obs": np.zeros((3, 2)),
+        "action": np.arange(3),
+        "reward": np.ones(3),
+        "done": np.array([0, 0, 1]),
+    }
     bad = {name: array for name, array in {**good, **changes}.items() if array is not None}
     folder = write_episodes(tmp_path / "data", 3, lambda index: bad if index == 1 else good)
     refused(tmp_path, folder, message)
@@ -497,7 +559,9 @@ def test_cut_and_changed_files_are_speaking_errors(tmp_path, file_format):
         for number, content in enumerate(cuts):
             file.write_bytes(content)
             try:
-                import_dataset(path, tmp_path / "out" / f"{file.name}-{number}", file_format=file_format)
+                import_dataset(
+                    path, tmp_path / "out" / f"{file.name}-{number}", file_format=file_format
+                )
             except DatasetError as error:
                 assert str(path.name) in str(error)  # noqa: PT017 (a change may also mean nothing)
         file.write_bytes(whole)
@@ -505,7 +569,9 @@ def test_cut_and_changed_files_are_speaking_errors(tmp_path, file_format):
     assert not list(tmp_path.rglob("*.partial"))
 
 
-@pytest.mark.parametrize(("name", "file_format"), [("cut.hdf5", "d4rl"), ("cut.npz", "arrays"), ("cut", "minari")])
+@pytest.mark.parametrize(
+    ("name", "file_format"), [("cut.hdf5", "d4rl"), ("cut.npz", "arrays"), ("cut", "minari")]
+)
 def test_damaged_files_are_speaking_errors(tmp_path, name, file_format):
     (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n cut")
     with pytest.raises(DatasetError, match=name):
@@ -514,7 +580,11 @@ def test_damaged_files_are_speaking_errors(tmp_path, name, file_format):
 
 def test_what_is_unknown_is_named_with_what_is_known(tmp_path):
     assert list(formats()) == ["arrays", "d4rl", "episodes", "minari", "trajectories"]
-    refused(tmp_path, tmp_path / "nowhere", "does not exist.*looks like none of the formats arrays, d4rl.*--format")
+    refused(
+        tmp_path,
+        tmp_path / "nowhere",
+        "does not exist.*looks like none of the formats arrays, d4rl.*--format",
+    )
     refused(tmp_path, tmp_path / "nowhere", "no format 'csv'", file_format="csv")
     image_dataset(tmp_path / "ours")
     refused(tmp_path, tmp_path / "ours", "looks like none")
@@ -529,7 +599,9 @@ def test_only_as_many_episodes_as_wished_for(tmp_path):
 
 def test_wishes_for_spaces_are_checked(tmp_path):
     path = d4rl_file(tmp_path / "data.hdf5")
-    found = import_dataset(path, tmp_path / "out", wishes=Wishes(action_space=spaces.Box(-1, 1, (1,))))
+    found = import_dataset(
+        path, tmp_path / "out", wishes=Wishes(action_space=spaces.Box(-1, 1, (1,)))
+    )
     assert found.action_space == spaces.Box(-1, 1, (1,))
     refused(tmp_path, path, "outside the space", wishes=Wishes(action_space=spaces.Box(0, 1, (1,))))
 

@@ -74,10 +74,14 @@ def test_mujoco(tmp_path, following):
     for index, one in enumerate(data):
         episode = found.episode(index)
         last = one["next_observations" if following else "observations"][-1]
-        assert (episode.observations["observation"] == np.concatenate([one["observations"], last[None]])).all()
+        assert (
+            episode.observations["observation"] == np.concatenate([one["observations"], last[None]])
+        ).all()
         assert (episode.actions == one["actions"]).all()
         assert (episode.terminations[-1], episode.truncations[-1]) == (index == 0, index == 1)
-    assert found.card["provenance"]["final_observation"] == ("recorded" if following else "repeated")
+    assert found.card["provenance"]["final_observation"] == (
+        "recorded" if following else "repeated"
+    )
     assert found.card["provenance"]["ignored"] == ["infos/qpos"]
 
 
@@ -108,7 +112,9 @@ def test_arrays_of_every_protocol_and_of_numpy_1_and_2(tmp_path, name, protocol,
         for module in (b".multiarray", b".numeric"):
             old, new = other + module, core + module
             content = content.replace(bytes([0x8C, len(old)]) + old, bytes([0x8C, len(new)]) + new)
-        content = b"\x80" + bytes([protocol]) + content[11:]  # without the frame, whose length has changed
+        content = (
+            b"\x80" + bytes([protocol]) + content[11:]
+        )  # without the frame, whose length has changed
     first, second = load_numbers(kept(tmp_path, content))
     for found in (first, second["again"]):
         assert np.array_equal(found, ARRAYS[name])
@@ -118,9 +124,15 @@ def test_arrays_of_every_protocol_and_of_numpy_1_and_2(tmp_path, name, protocol,
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_plain_data_of_every_protocol(tmp_path, protocol):
-    data = {"text": "ä", 1: [None, True, False, -1, 2**40, 10**30, 1.5, [], {}], 2.5: {"deep": [{"er": [1] * 3000}]}}
+    data = {
+        "text": "ä",
+        1: [None, True, False, -1, 2**40, 10**30, 1.5, [], {}],
+        2.5: {"deep": [{"er": [1] * 3000}]},
+    }
     assert load_numbers(kept(tmp_path, pickle.dumps(data, protocol))) == data
-    assert load_numbers(kept(tmp_path, pickle.dumps({np.int64(3): (1, (2,))}, protocol))) == {3: [1, [2]]}
+    assert load_numbers(kept(tmp_path, pickle.dumps({np.int64(3): (1, (2,))}, protocol))) == {
+        3: [1, [2]]
+    }
 
 
 def test_bytes_as_python_2_wrote_them(tmp_path):
@@ -167,12 +179,16 @@ def hostile(mark):
         "inst": instructions("(S'touch ", mark, "'\nios\nsystem\n."),
         "obj": instructions("(cos\nsystem\nS'touch ", mark, "'\no."),
         "newobj": instructions("\x80", b"\x02", "cos\nsystem\nS'touch ", mark, "'\n\x85\x81."),
-        "stack global": instructions(b"\x80\x04\x8c\x02os\x8c\x06system\x93", "S'touch ", mark, "'\n", b"\x85R."),
+        "stack global": instructions(
+            b"\x80\x04\x8c\x02os\x8c\x06system\x93", "S'touch ", mark, "'\n", b"\x85R."
+        ),
         "dotted": instructions(b"\x80\x04\x8c\x05numpy\x8c\x10ndarray.__class__\x93."),
         "getattr": pickle.dumps(Reduced(getattr, "text", "upper")),
         "import": pickle.dumps(Reduced(__import__, "antigravity")),
         "numpy.load": pickle.dumps(Reduced(np.load, mark)),
-        "numpy code": instructions("cnumpy.testing._private.utils\nrunstring\n(S'", run.replace("'", '"'), "'\n(dtR."),
+        "numpy code": instructions(
+            "cnumpy.testing._private.utils\nrunstring\n(S'", run.replace("'", '"'), "'\n(dtR."
+        ),
         "codec": instructions("c_codecs\ndecode\n(S'41'\nS'hex'\ntR."),
         "zip codec": instructions("c_codecs\nencode\n(Vx\nVzip\ntR."),
         "codecs": instructions("ccodecs\nencode\n(Vx\nVlatin1\ntR."),
@@ -202,7 +218,9 @@ def hostile(mark):
         "record": pickle.dumps(np.zeros(2, [("a", "f4")])[0]),
         "matrix": pickle.dumps(np.matrix([1])),
         "masked": pickle.dumps(np.ma.array([1, 2])),
-        "array of a list": pickle.dumps(np.zeros(2)).replace(b"numpy._core.multiarray", b"numpy.linalg.lapack_li"),
+        "array of a list": pickle.dumps(np.zeros(2)).replace(
+            b"numpy._core.multiarray", b"numpy.linalg.lapack_li"
+        ),
         "tuple key": pickle.dumps({(1, 2): 3}),
         "array key": instructions("(c_codecs\nencode\nI1\nd."),
     }
@@ -289,13 +307,17 @@ def test_small_pickles_do_not_become_large(tmp_path, name):
         "except DatasetError as error:\n"
         "    assert 'Memory' not in str(error) or 'long' in sys.argv[2], error\n    print('refused')\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, path, name], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script, path, name], capture_output=True, text=True, timeout=120
+    )
     assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_pickles_cut_anywhere_or_changed_are_speaking_errors(tmp_path, protocol):
-    whole = pickle.dumps({0: tmaze(4, 1), 1: {**tmaze(5, -1), "obs": ARRAYS["transposed"]}}, protocol)
+    whole = pickle.dumps(
+        {0: tmaze(4, 1), 1: {**tmaze(5, -1), "obs": ARRAYS["transposed"]}}, protocol
+    )
     rng = np.random.default_rng(protocol)
     for size in range(0, len(whole), 3):
         with pytest.raises(DatasetError, match=r"data.pickle"):
@@ -318,11 +340,17 @@ def test_pickles_cut_anywhere_or_changed_are_speaking_errors(tmp_path, protocol)
         ([[1]], "holds no trajectories"),
         ([{"observations": np.zeros((2, 3))}], "trajectory 0 has no array 'actions'"),
         ([tmaze(4, 1), {**tmaze(4, 1), "done": [0, 0, 1]}], "trajectory 1 has no array 'done'"),
-        ([tmaze(4, 1), {**tmaze(4, 1), "rtg": np.zeros(3)}], "actions: 3 entries, but 2 rewards.*look at trajectory 1"),
+        (
+            [tmaze(4, 1), {**tmaze(4, 1), "rtg": np.zeros(3)}],
+            "actions: 3 entries, but 2 rewards.*look at trajectory 1",
+        ),
         ([{**tmaze(4, 1), "obs": np.full((4, 4), np.nan)}], "NaN"),
         ([{**tmaze(4, 1), "obs": np.zeros((4, 0))}], "at least one number"),
         ([{**tmaze(4, 1), "done": np.array([1, 0, 1])}], "before its last step"),
-        ([tmaze(4, 1), {**tmaze(4, 1), "obs": np.zeros((4, 3))}], r"steps have the shapes \(4,\) and \(3,\)"),
+        (
+            [tmaze(4, 1), {**tmaze(4, 1), "obs": np.zeros((4, 3))}],
+            r"steps have the shapes \(4,\) and \(3,\)",
+        ),
     ],
 )
 def test_trajectories_that_do_not_fit_are_refused(tmp_path, data, message):

@@ -50,7 +50,10 @@ def test_every_space_is_collected_trained_on_and_evaluated(observations, actions
     data = rate.collect(f"{name},expert=random", tmp_path / "data", episodes=12)
     assert data.observation_space == outside.OBSERVATIONS[observations]
     run = rate.train(
-        tiny(dataset=str(tmp_path / "data"), updates=2), tmp_path / "run", thread_count=1, accelerator="cpu"
+        tiny(dataset=str(tmp_path / "data"), updates=2),
+        tmp_path / "run",
+        thread_count=1,
+        accelerator="cpu",
     )
     [row] = rate.evaluate(run, [name], episodes=5)
     assert (row["task"], row["metric"], row["x"]) == (name, "return", None)
@@ -77,7 +80,9 @@ def test_an_argument_of_the_environment_is_the_axis_of_the_figure(tiny, tmp_path
     rate.collect(f"{HERE}make,expert=random", tmp_path / "data", episodes=12)
     recipe = tiny(dataset=str(tmp_path / "data"), updates=2)
     run = rate.train(recipe, tmp_path / "run", thread_count=1, accelerator="cpu")
-    rows = rate.evaluate(run, [f"{HERE}make,environment.longest={longest}" for longest in (4, 8)], episodes=5)
+    rows = rate.evaluate(
+        run, [f"{HERE}make,environment.longest={longest}" for longest in (4, 8)], episodes=5
+    )
     rows += rate.evaluate(run, [f"{HERE}make", f"{HERE}make,horizon=3"], episodes=5)
     assert [row["x"] for row in rows] == [4, 8, None, None]
     report = rate.report(run).with_name("report.md").read_text()
@@ -92,7 +97,11 @@ def test_the_horizon_is_the_one_asked_for_or_the_time_limit():
     assert longer.get_wrapper_attr("_max_episode_steps") == 700
     assert find(f"{HERE}make").horizon == 50
     assert find(f"{HERE}endless,horizon=4").horizon == 4
-    assert {len(episode.rewards) for episode in episodes(f"{HERE}endless,horizon=4", 20)} == {2, 3, 4}
+    assert {len(episode.rewards) for episode in episodes(f"{HERE}endless,horizon=4", 20)} == {
+        2,
+        3,
+        4,
+    }
 
 
 def test_a_package_is_imported_before_its_id_is_looked_up(tmp_path, monkeypatch):
@@ -125,7 +134,9 @@ def test_the_k_th_seed_is_the_k_th_episode(parallel, observations):
 @pytest.mark.parametrize("parallel", [2, 3, 7])
 @pytest.mark.parametrize("observations", ["vector", "dict"])
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
-def test_a_vector_environment_plays_the_episodes_of_a_single_one_however_it_resets(mode, observations, parallel):
+def test_a_vector_environment_plays_the_episodes_of_a_single_one_however_it_resets(
+    mode, observations, parallel
+):
     name = f"{HERE}side_by_side,environment.mode={mode},environment.observations={observations},horizon=50"
     single = f"{HERE}make,environment.observations={observations}"
     require_equal(episodes(name, parallel=parallel), episodes(single))
@@ -134,7 +145,8 @@ def test_a_vector_environment_plays_the_episodes_of_a_single_one_however_it_rese
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
 def test_a_vector_environment_of_processes_plays_the_same_episodes(mode):
     require_equal(
-        episodes(f"{HERE}in_processes,environment.mode={mode},horizon=50", count=3), episodes(f"{HERE}make", 3)
+        episodes(f"{HERE}in_processes,environment.mode={mode},horizon=50", count=3),
+        episodes(f"{HERE}make", 3),
     )
 
 
@@ -156,40 +168,92 @@ def test_a_wrapper_that_resets_by_itself_changes_nothing():
 def test_any_task_takes_a_random_expert_and_one_by_address():
     recall = find("recall/6,expert=random")
     assert recall.expert is not None
-    first, again = (list(rollout(recall.expert(), recall, range(20), parallel=many)) for many in (3, 20))
+    first, again = (
+        list(rollout(recall.expert(), recall, range(20), parallel=many)) for many in (3, 20)
+    )
     require_equal(first, again)
     assert len(np.unique(np.concatenate([episode.actions for episode in first]))) > 1
     constant = find(f"recall/6,expert={HERE}AlwaysFirst")
     assert constant.expert is not None
-    assert {int(action) for e in rollout(constant.expert(), constant, range(3)) for action in e.actions} == {1}
+    assert {
+        int(action) for e in rollout(constant.expert(), constant, range(3)) for action in e.actions
+    } == {1}
 
 
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
         ("gym:CartPol-v1", ValueError, "CartPol.*Did you mean: `CartPole`"),
-        ("gym:CartPole-v1,environment.foo=3", ValueError, "cannot be made with {'foo': 3}: TypeError"),
+        (
+            "gym:CartPole-v1,environment.foo=3",
+            ValueError,
+            "cannot be made with {'foo': 3}: TypeError",
+        ),
         ("gym:Blackjack-v1", ValueError, "no time limit.*gym:Blackjack-v1,horizon=200"),
-        ("gym:no_such_package:Maze-v0", ModuleNotFoundError, "no module 'no_such_package', neither installed nor in"),
+        (
+            "gym:no_such_package:Maze-v0",
+            ModuleNotFoundError,
+            "no module 'no_such_package', neither installed nor in",
+        ),
         ("no_such_module:make", ModuleNotFoundError, "run the command in the folder that holds it"),
         (f"{HERE}maker", ValueError, "there is no 'maker' in tests.tasks.outside; it has .*make, "),
-        (f"{HERE}OBSERVATIONS", ValueError, "a function or class that makes an environment is needed"),
-        (f"{HERE}no_environment,horizon=3", ValueError, "made builtins.dict, which is no environment of Gymnasium 1"),
-        (f"{HERE}learning", ValueError, "NormalizeObservation.*set its update_running_mean to False"),
+        (
+            f"{HERE}OBSERVATIONS",
+            ValueError,
+            "a function or class that makes an environment is needed",
+        ),
+        (
+            f"{HERE}no_environment,horizon=3",
+            ValueError,
+            "made builtins.dict, which is no environment of Gymnasium 1",
+        ),
+        (
+            f"{HERE}learning",
+            ValueError,
+            "NormalizeObservation.*set its update_running_mean to False",
+        ),
         (f"{HERE}worded", ValueError, "mix choices and numbers.*write a wrapper"),
         (f"{HERE}unseeded,horizon=9,expert=random", ValueError, "one seed per row"),
         (f"{HERE}silent,horizon=9", ValueError, "autoreset_mode None.*AutoresetMode.NEXT_STEP"),
-        ("subprocess:run,environment.args=x", ValueError, "does not say that it makes environments"),
+        (
+            "subprocess:run,environment.args=x",
+            ValueError,
+            "does not say that it makes environments",
+        ),
         ("os.path:join", ValueError, "does not say that it makes environments"),
         ("torch:load,environment.f=x", ValueError, "does not say that it makes environments"),
         ("my maze:make", ValueError, "addresses look like package.module:name"),
-        ("gym:NoSuchMaze-v0", ValueError, "name that too, so that it is imported first: gym:<package>:NoSuchMaze-v0"),
+        (
+            "gym:NoSuchMaze-v0",
+            ValueError,
+            "name that too, so that it is imported first: gym:<package>:NoSuchMaze-v0",
+        ),
         ("CartPole-v1", ValueError, "Did you mean 'gym:CartPole-v1'"),
-        (f"{HERE}described", ValueError, r"'mission': Text.*FilterObservation.environment, \['speed'\]"),
-        (f"{HERE}Faulty,horizon=9,environment.fault=make", ValueError, "RuntimeError: no display .*outside.py, line"),
-        (f"recall/6,expert={HERE}Confused", ValueError, "Confused failed in act: ValueError: .*outside.py, line"),
-        ("recall/6,expert=greedy", ValueError, "no expert 'greedy': give 'random', or 'module:Class'"),
-        (f"recall/6,expert={HERE}make", ValueError, "is not a class of agents .it has no reset and no act"),
+        (
+            f"{HERE}described",
+            ValueError,
+            r"'mission': Text.*FilterObservation.environment, \['speed'\]",
+        ),
+        (
+            f"{HERE}Faulty,horizon=9,environment.fault=make",
+            ValueError,
+            "RuntimeError: no display .*outside.py, line",
+        ),
+        (
+            f"recall/6,expert={HERE}Confused",
+            ValueError,
+            "Confused failed in act: ValueError: .*outside.py, line",
+        ),
+        (
+            "recall/6,expert=greedy",
+            ValueError,
+            "no expert 'greedy': give 'random', or 'module:Class'",
+        ),
+        (
+            f"recall/6,expert={HERE}make",
+            ValueError,
+            "is not a class of agents .it has no reset and no act",
+        ),
         ("recall/6,environment.size=3", ValueError, "takes no arguments of an environment"),
         ("recall/6,size=3", ValueError, "no option 'size'.*did you mean environment.size"),
         ("recall/6,horizon=0", ValueError, "horizon is 0, but it must be a whole number"),
@@ -211,10 +275,16 @@ def test_what_cannot_be_played_says_why_and_what_to_do(name, error, message):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("raises", r"step 2 of the episode of seed 7: KeyError: 'left' \(.*outside.py, line \d+, in step\)"),
+        (
+            "raises",
+            r"step 2 of the episode of seed 7: KeyError: 'left' \(.*outside.py, line \d+, in step\)",
+        ),
         ("four", "step 2 .*: step returned 4 values, but must return five"),
         ("reset", r"in reset\(seed=7\): .*reset must return two values"),
-        ("observation", r"step 2 of the episode of seed 7: .*observations\['observation'\] is not finite: .*nan"),
+        (
+            "observation",
+            r"step 2 of the episode of seed 7: .*observations\['observation'\] is not finite: .*nan",
+        ),
         ("reward", "step 2 of the episode of seed 7: .*the reward is nan"),
     ],
 )
@@ -226,14 +296,20 @@ def test_a_fault_of_an_environment_is_told_with_seed_step_and_place(fault, messa
 
 
 def test_an_action_that_is_no_choice_is_refused_and_not_cut_to_one(tmp_path):
-    with pytest.raises(ValueError, match=r"actions: dtype is float64, the space Discrete.* needs int64"):
-        rate.collect(f"{HERE}Trusting,horizon=9,expert={HERE}Undecided", tmp_path / "data", episodes=2)
+    with pytest.raises(
+        ValueError, match=r"actions: dtype is float64, the space Discrete.* needs int64"
+    ):
+        rate.collect(
+            f"{HERE}Trusting,horizon=9,expert={HERE}Undecided", tmp_path / "data", episodes=2
+        )
 
 
 def test_a_warning_on_the_command_line_is_one_line_without_code(tmp_path, capfd):
     task = f"{HERE}Forgetful,horizon=9,expert=random"
     assert main(["collect", task, "--episodes", "2", "--output", str(tmp_path / "data")]) == 0
-    lines = [line for line in capfd.readouterr().err.splitlines() if "two different episodes" in line]
+    lines = [
+        line for line in capfd.readouterr().err.splitlines() if "two different episodes" in line
+    ]
     assert len(lines) == 1
     assert lines[0].startswith("rate: warning: tests.tasks.outside:Forgetful")
 
@@ -260,28 +336,62 @@ def test_addresses_are_listed_and_printed_as_they_are(capsys):
 
 def test_the_command_line_adds_options_to_the_name(tmp_path, capsys):
     folder = str(tmp_path / "data")
-    options = ["--expert", "random", "--horizon", "5", "--environment", "observations=tuple", "longest=4"]
+    options = [
+        "--expert",
+        "random",
+        "--horizon",
+        "5",
+        "--environment",
+        "observations=tuple",
+        "longest=4",
+    ]
     assert main(["collect", f"{HERE}make", "--output", folder, "--episodes", "12", *options]) == 0
-    name = f"{HERE}make,horizon=5,expert=random,environment.observations=tuple,environment.longest=4"
+    name = (
+        f"{HERE}make,horizon=5,expert=random,environment.observations=tuple,environment.longest=4"
+    )
     assert rate.open_dataset(folder).card["task"] == name
     run = tmp_path / "run"
-    small = ["--model.segment-length", "3", "--model.width", "8", "--updates", "2", "--threads", "1"]
+    small = [
+        "--model.segment-length",
+        "3",
+        "--model.width",
+        "8",
+        "--updates",
+        "2",
+        "--threads",
+        "1",
+    ]
     assert main(["train", "mlp", "--dataset", folder, "--run", str(run), *small]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"rate evaluate {run} --tasks {name.replace(',expert=random', '')}, then" in said
-    tasks = ["--tasks", f"{HERE}make,environment.longest=3", "--horizon", "5", "--environment", "observations=tuple"]
+    tasks = [
+        "--tasks",
+        f"{HERE}make,environment.longest=3",
+        "--horizon",
+        "5",
+        "--environment",
+        "observations=tuple",
+    ]
     assert main(["evaluate", str(run), *tasks, "--episodes", "3", "--threads", "1"]) == 0
     [row] = read_jsonl(run / "scores.jsonl")
-    assert row["task"] == f"{HERE}make,horizon=5,environment.longest=3,environment.observations=tuple"
+    assert (
+        row["task"] == f"{HERE}make,horizon=5,environment.longest=3,environment.observations=tuple"
+    )
 
 
 def test_options_are_read_back_as_they_were_given():
-    given = Options(20, 1.5, "random", "success", {"sizes": [3, 4], "name": "a=b", "number": "3", "flag": True})
+    given = Options(
+        20, 1.5, "random", "success", {"sizes": [3, 4], "name": "a=b", "number": "3", "flag": True}
+    )
     name = join("my.module:make", given)
     assert split(name) == ("my.module:make", given)
     assert split(join(name, Options(horizon=9))) == ("my.module:make", given._replace(horizon=9))
     assert join("tmaze/90", Options()) == "tmaze/90"
-    assert read_arguments(("size=5", "name=x", "sizes=[1, 2]")) == {"size": 5, "name": "x", "sizes": [1, 2]}
+    assert read_arguments(("size=5", "name=x", "sizes=[1, 2]")) == {
+        "size": 5,
+        "name": "x",
+        "sizes": [1, 2],
+    }
     with pytest.raises(ValueError, match="key=value, such as size=5"):
         read_arguments(("size",))
 
@@ -292,4 +402,6 @@ def test_a_random_expert_of_a_seed_is_that_of_the_seed_alone():
     agent.reset(3, [4, 5, 6])
     other.reset(1, [6])
     for _ in range(3):
-        np.testing.assert_array_equal(agent.act(None, np.zeros(3))[2:], other.act(None, np.zeros(1)))
+        np.testing.assert_array_equal(
+            agent.act(None, np.zeros(3))[2:], other.act(None, np.zeros(1))
+        )

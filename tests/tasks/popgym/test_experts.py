@@ -31,7 +31,9 @@ LEAST = {
 }
 """Mean return that is beaten on few seeds, by size; results/popgym-experts.jsonl has the scores over many."""
 SIZES = ("Easy", "Medium", "Hard")
-every_task = pytest.mark.parametrize(("name", "size"), [(name, size) for name in PLAYERS for size in SIZES])
+every_task = pytest.mark.parametrize(
+    ("name", "size"), [(name, size) for name in PLAYERS for size in SIZES]
+)
 
 
 def make(name: str, size: str) -> gymnasium.Env[Any, Any]:
@@ -40,7 +42,9 @@ def make(name: str, size: str) -> gymnasium.Env[Any, Any]:
     return next(kind for kind in popgym.envs.ALL if kind.__name__ == name + size)()
 
 
-def play(environment: gymnasium.Env[Any, Any], player: Any, seed: int) -> tuple[float, list[Any], list[Any]]:
+def play(
+    environment: gymnasium.Env[Any, Any], player: Any, seed: int
+) -> tuple[float, list[Any], list[Any]]:
     """Play one episode; return its return, what was seen, to the last, and what was done."""
     observation, _ = environment.reset(seed=seed)
     reward, total, ended = 0.0, 0.0, False
@@ -59,7 +63,10 @@ def play(environment: gymnasium.Env[Any, Any], player: Any, seed: int) -> tuple[
 @every_task
 def test_a_player_beats_its_bound(name: str, size: str) -> None:
     seeds = range(20 if name == "MineSweeper" else 5)
-    returns = [play(environment := make(name, size), PLAYERS[name](environment, seed), seed)[0] for seed in seeds]
+    returns = [
+        play(environment := make(name, size), PLAYERS[name](environment, seed), seed)[0]
+        for seed in seeds
+    ]
     assert np.mean(returns) >= LEAST[name][SIZES.index(size)] - 1e-6
 
 
@@ -86,14 +93,17 @@ def test_a_player_may_be_asked_after_the_end(name: str, size: str) -> None:
         assert environment.action_space.contains(player.act(observation, reward))
 
 
-@pytest.mark.parametrize("opened", [{}, {(0, 0): 1}, {(0, 0): 1, (1, 1): 2, (2, 3): 0}, {(0, 1): 2, (2, 1): 1}])
+@pytest.mark.parametrize(
+    "opened", [{}, {(0, 0): 1}, {(0, 0): 1, (1, 1): 2, (2, 3): 0}, {(0, 1): 2, (2, 1): 1}]
+)
 def test_probabilities_of_mines_are_those_of_all_boards(opened: dict[tuple[int, int], int]) -> None:
     squares = [(row, column) for row in range(3) for column in range(4)]
     agreeing = np.zeros((3, 4))
     total = 0
     for mines in combinations(squares, 3):
         if not set(mines) & opened.keys() and all(
-            len(set(neighbours(square, 3, 4)) & set(mines)) == number for square, number in opened.items()
+            len(set(neighbours(square, 3, 4)) & set(mines)) == number
+            for square, number in opened.items()
         ):
             total += 1
             for mine in mines:
@@ -149,7 +159,9 @@ def test_the_filters_know_the_dynamics() -> None:
     state = np.array([0.1, -0.2, 0.05, 0.3])
     cart.state = state
     cart.step(1)
-    np.testing.assert_allclose(CartPole(cart).next(state[None], cart.force_mag)[0], cart.state, rtol=1e-12)
+    np.testing.assert_allclose(
+        CartPole(cart).next(state[None], cart.force_mag)[0], cart.state, rtol=1e-12
+    )
     pendulum: Any = make("PositionOnlyPendulum", "Easy")
     pendulum.reset(seed=0)
     pendulum.state = np.array([2.0, 7.9])

@@ -43,7 +43,9 @@ class Random:
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         self.space.seed(0)
 
-    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         return np.stack([np.asarray(self.space.sample()) for _ in rewards])
 
 
@@ -56,8 +58,12 @@ def test_every_task_trains_one_step_and_its_policy_acts(name: str, tmp_path: Pat
     task = short(name, 14)
     assert task.expert is not None
     episodes = rollout(task.expert(), task, range(3))
-    write_dataset(tmp_path / "data", episodes, task.observation_space, task.action_space, task=task.name)
-    recipe: Recipe = replace(RECIPE, dataset=str(tmp_path / "data"), model=MODEL, updates=1, batch_size=2)
+    write_dataset(
+        tmp_path / "data", episodes, task.observation_space, task.action_space, task=task.name
+    )
+    recipe: Recipe = replace(
+        RECIPE, dataset=str(tmp_path / "data"), model=MODEL, updates=1, batch_size=2
+    )
     run = train(recipe, tmp_path / "run", accelerator="cpu", thread_count=1)
     policy, _ = load_policy(run / "last.safetensors")
     episode = next(rollout(Actor(policy, 1.0), task, [0]))
@@ -74,7 +80,9 @@ def test_an_episode_ends_by_itself_within_the_horizon(name: str) -> None:
 
 @every_task
 def test_the_expert_is_as_good_as_recorded(name: str) -> None:
-    recorded = {row["task"]: row for row in read_jsonl(EXPERTS) if row["variant"] == "expert"}[f"popgym/{name}"]
+    recorded = {row["task"]: row for row in read_jsonl(EXPERTS) if row["variant"] == "expert"}[
+        f"popgym/{name}"
+    ]
     task = find(f"popgym/{name}")
     assert task.expert is not None
     scores = [episode.total_return for episode in rollout(task.expert(), task, range(3))]

@@ -57,7 +57,9 @@ def read(path: str | Path, file_format: str = "", wishes: Wishes | None = None) 
     """
     path = Path(path)
     if file_format and file_format not in _names():
-        raise DatasetError(f"there is no format {file_format!r}; formats are: {', '.join(_names())}")
+        raise DatasetError(
+            f"there is no format {file_format!r}; formats are: {', '.join(_names())}"
+        )
     chosen = file_format or next((name for name in _names() if _module(name).recognises(path)), "")
     if not chosen:
         missing = "" if path.exists() else " (it does not exist)"
@@ -80,7 +82,11 @@ def import_dataset(
 ) -> Dataset:
     """Write a recording as a dataset folder. task: name of the task, for evaluation; episodes: at most so many, 0 for all."""
     recording = read(path, file_format, wishes)
-    total = min(recording.count, episodes) if recording.count and episodes else recording.count or episodes
+    total = (
+        min(recording.count, episodes)
+        if recording.count and episodes
+        else recording.count or episodes
+    )
     with progress_bar(f"import {Path(path).name}", total, show=show_progress) as advance:
 
         def counted() -> Iterator[Episode]:
@@ -105,11 +111,15 @@ def require(module: str, extra: str = "data") -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"this format needs {module}: pip install 'rate-rl[{extra}]'") from error
+        raise ModuleNotFoundError(
+            f"this format needs {module}: pip install 'rate-rl[{extra}]'"
+        ) from error
 
 
 def _names() -> list[str]:
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return sorted(
+        module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
+    )
 
 
 def _module(name: str) -> ModuleType:

@@ -38,16 +38,23 @@ class Derived:
         """
         kind = "i" if array.dtype.kind in "biu" else array.dtype.kind
         if not array.ndim or not array.size:
-            raise DatasetError(f"{self.what} have the shape {array.shape}; there must be at least one number a step")
+            raise DatasetError(
+                f"{self.what} have the shape {array.shape}; there must be at least one number a step"
+            )
         if self.shape is not None and array.shape[1:] != self.shape:
             raise DatasetError(
                 f"{self.what}: steps have the shapes {self.shape} and {array.shape[1:]}; they must be alike"
             )
         if kind not in "if" or len(self.kinds | {kind}) > 1:
             given = sorted(
-                {"whole" if kind == "i" else "real" if kind == "f" else kind for kind in {*self.kinds, kind}}
+                {
+                    "whole" if kind == "i" else "real" if kind == "f" else kind
+                    for kind in {*self.kinds, kind}
+                }
             )
-            raise DatasetError(f"{self.what} are numbers of the kinds {given}; give whole or real numbers alone")
+            raise DatasetError(
+                f"{self.what} are numbers of the kinds {given}; give whole or real numbers alone"
+            )
         first, self.shape = self.shape is None, array.shape[1:]
         self.kinds.add(kind)
         self.images &= array.dtype == np.uint8 and array.ndim == 4
@@ -116,4 +123,6 @@ def readable(path: Path, advice: str) -> Iterator[None]:
     except ModuleNotFoundError:
         raise
     except Exception as error:
-        raise DatasetError(f"{path} cannot be read: {error or type(error).__name__}; {advice}") from error
+        raise DatasetError(
+            f"{path} cannot be read: {error or type(error).__name__}; {advice}"
+        ) from error

@@ -29,10 +29,22 @@ _NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f
 _ENTRIES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _LITERALS = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    *(
+        "STRING",
+        "BINSTRING",
+        "SHORT_BINSTRING",
+        "UNICODE",
+        "SHORT_BINUNICODE",
+        "BINUNICODE",
+        "BINUNICODE8",
+    ),
     *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
-_CONTAINERS: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
+_CONTAINERS: dict[str, Callable[[], Any]] = {
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_TUPLE": tuple,
+}
 _SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -51,9 +63,13 @@ def load_numbers(path: Path) -> Any:
             f"{path} is refused: {error}. Only plain data and arrays of numbers are read from pickles"
         ) from error
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}; check the path and its permissions") from error
+        raise DatasetError(
+            f"{path} cannot be read: {error.strerror}; check the path and its permissions"
+        ) from error
     except Exception as error:  # a damaged pickle fails in many ways
-        raise DatasetError(f"{path} is not a sound pickle ({type(error).__name__}: {error}); fetch it again") from error
+        raise DatasetError(
+            f"{path} is not a sound pickle ({type(error).__name__}: {error}); fetch it again"
+        ) from error
 
 
 class _Room:
@@ -66,7 +82,9 @@ class _Room:
         """Use some of it."""
         self.left -= size
         if self.left < 0:
-            raise DatasetError(f"it repeats its parts until they are more than {GREATEST_GROWTH} times its size")
+            raise DatasetError(
+                f"it repeats its parts until they are more than {GREATEST_GROWTH} times its size"
+            )
 
 
 def _run(text: mmap.mmap, room: _Room) -> Any:
@@ -152,7 +170,9 @@ def _enter(into: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
 
 def _expect(kind: type[_Kind], value: Any) -> _Kind:
     if not isinstance(value, kind):
-        raise DatasetError(f"it has a {type(value).__name__} where a {kind.__name__.strip('_').lower()} belongs")
+        raise DatasetError(
+            f"it has a {type(value).__name__} where a {kind.__name__.strip('_').lower()} belongs"
+        )
     return value
 
 
@@ -166,7 +186,11 @@ class _Type:
 
     def build(self, version: Any, order: Any, *rest: Any) -> None:
         """Take the byte order; fields and shapes of records are refused."""
-        if not isinstance(order, str) or order not in "<>=|" or any(part is not None for part in rest[:3]):
+        if (
+            not isinstance(order, str)
+            or order not in "<>=|"
+            or any(part is not None for part in rest[:3])
+        ):
             raise DatasetError("it has arrays of records, not of numbers")
         if order in "<>":
             self.dtype = self.dtype.newbyteorder("<" if order == "<" else ">")
@@ -187,7 +211,11 @@ def _numbers(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     """An array that looks at bytes, in this machine's byte order; a wrong shape is an error, so that it is never larger."""
     if isinstance(data, str):  # as Python 2 wrote bytes
         data = data.encode("latin1")
-    if not isinstance(data, bytes | bytearray) or not isinstance(kind, _Type) or order not in ("C", "F"):
+    if (
+        not isinstance(data, bytes | bytearray)
+        or not isinstance(kind, _Type)
+        or order not in ("C", "F")
+    ):
         raise DatasetError("it has an array of Python objects, not of numbers")
     sides = shape if isinstance(shape, tuple) else (shape,)
     if not all(isinstance(side, int) and side >= 0 for side in sides):
@@ -226,14 +254,18 @@ _NAMES["_codecs", "encode"] = _Known(_encode)
 _NAMES["__builtin__", "bytes"] = _Known(lambda: b"")  # how protocols before 3 write no bytes
 for _core in ("numpy.core", "numpy._core"):  # before and after NumPy 2
     _NAMES[f"{_core}.multiarray", "_reconstruct"] = _Known(lambda *arguments: _Array())
-    _NAMES[f"{_core}.multiarray", "scalar"] = _Known(lambda kind, data: _Array(_numbers(data, kind, (), "C")))
+    _NAMES[f"{_core}.multiarray", "scalar"] = _Known(
+        lambda kind, data: _Array(_numbers(data, kind, (), "C"))
+    )
     _NAMES[f"{_core}.numeric", "_frombuffer"] = _Known(_from_buffer)
 
 
 def _known(module: Any, name: Any) -> _Known:
     full = f"{_expect(str, module)}.{_expect(str, name)}"
     if (module, name) not in _NAMES:
-        raise DatasetError(f"it names {ascii(full[:80])[1:-1]}, which would be run")  # no control characters
+        raise DatasetError(
+            f"it names {ascii(full[:80])[1:-1]}, which would be run"
+        )  # no control characters
     return _NAMES[module, name]
 
 
@@ -241,7 +273,13 @@ def _size(value: Any) -> int:
     """About how many bytes a value takes, its parts left out."""
     if isinstance(value, _Array):
         return value.value.nbytes + 32
-    return len(value) if isinstance(value, bytes) else 64 if isinstance(value, dict | list | tuple) else 8
+    return (
+        len(value)
+        if isinstance(value, bytes)
+        else 64
+        if isinstance(value, dict | list | tuple)
+        else 8
+    )
 
 
 def _plain(value: Any, depth: int, room: _Room) -> Any:

@@ -15,10 +15,11 @@ from rate.dataset.importers._infer import load_npz, readable, space_of
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf, flatten, leaves
 
-DESCRIPTION = (
-    "a .npz, or a folder of .npy, of observations, actions, rewards and flags: [N, ...], or [E, T, ...] with lengths"
-)
-_ENDS = {"terminations": ("terminations", "terminals", "dones"), "truncations": ("truncations", "timeouts")}
+DESCRIPTION = "a .npz, or a folder of .npy, of observations, actions, rewards and flags: [N, ...], or [E, T, ...] with lengths"
+_ENDS = {
+    "terminations": ("terminations", "terminals", "dones"),
+    "truncations": ("truncations", "timeouts"),
+}
 _ADVICE = "give arrays of plain numbers"
 
 
@@ -50,44 +51,69 @@ def read(path: Path, wishes: Wishes) -> Recording:
         fields = _fields(path, arrays)
         slices = _slices(path, fields, arrays)
         observed = wishes.observation_space or _observation_space(fields, slices)
-        acted = wishes.action_space or space_of((fields["actions"][part] for part in slices), f"{path}: actions")
+        acted = wishes.action_space or space_of(
+            (fields["actions"][part] for part in slices), f"{path}: actions"
+        )
 
     def episodes() -> Iterator[Episode]:
         for number, part in enumerate(slices):
             with readable(path, f"look at episode {number}"):
-                episode = _episode({name: array[part] for name, array in fields.items()}, observed, acted)
+                episode = _episode(
+                    {name: array[part] for name, array in fields.items()}, observed, acted
+                )
             yield episode
 
-    known = {*fields, "mask", "lengths", *(spelling for names in _ENDS.values() for spelling in names)}
-    facts = {"format": "arrays", "final_observation": "repeated", "ignored": sorted(set(arrays) - known)}
+    known = {
+        *fields,
+        "mask",
+        "lengths",
+        *(spelling for names in _ENDS.values() for spelling in names),
+    }
+    facts = {
+        "format": "arrays",
+        "final_observation": "repeated",
+        "ignored": sorted(set(arrays) - known),
+    }
     return Recording(observed, acted, episodes, len(slices), facts)
 
 
 def _folder(path: Path) -> dict[str, np.ndarray]:
     with readable(path, _ADVICE):
         return {
-            file.relative_to(path).with_suffix("").as_posix(): np.load(file, mmap_mode="r", allow_pickle=False)
+            file.relative_to(path).with_suffix("").as_posix(): np.load(
+                file, mmap_mode="r", allow_pickle=False
+            )
             for file in sorted(path.rglob("*.npy"))
         }
 
 
 def _fields(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    fields = {name: array for name, array in arrays.items() if name.partition("/")[0] == "observations"}
+    fields = {
+        name: array for name, array in arrays.items() if name.partition("/")[0] == "observations"
+    }
     missing = [name for name in ("actions", "rewards") if name not in arrays]
     if missing or not fields:
-        raise DatasetError(f"{path}: got {sorted(arrays)}; observations, actions and rewards are needed")
+        raise DatasetError(
+            f"{path}: got {sorted(arrays)}; observations, actions and rewards are needed"
+        )
     fields |= {"actions": arrays["actions"], "rewards": arrays["rewards"]}
     for name, spellings in _ENDS.items():
         given = next((arrays[spelling] for spelling in spellings if spelling in arrays), None)
-        fields[name] = np.zeros(fields["rewards"].shape, bool) if given is None else given.astype(bool)
+        fields[name] = (
+            np.zeros(fields["rewards"].shape, bool) if given is None else given.astype(bool)
+        )
     shape = fields["rewards"].shape
     for name, array in fields.items():
         if array.shape[: len(shape)] != shape or len(shape) not in (1, 2) or not array.size:
-            raise DatasetError(f"{path}: {name} is {array.shape}, rewards are {shape}; all begin with [N] or [E, T]")
+            raise DatasetError(
+                f"{path}: {name} is {array.shape}, rewards are {shape}; all begin with [N] or [E, T]"
+            )
     return fields
 
 
-def _slices(path: Path, fields: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> list[Any]:
+def _slices(
+    path: Path, fields: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]
+) -> list[Any]:
     shape = fields["rewards"].shape
     if len(shape) == 1:
         over = np.flatnonzero(fields["terminations"] | fields["truncations"]) + 1
@@ -100,14 +126,18 @@ def _slices(path: Path, fields: Mapping[str, np.ndarray], arrays: Mapping[str, n
         mask = arrays["mask"].astype(bool)
         lengths = mask.sum(-1)
         if mask.shape != shape or (mask != (np.arange(shape[1]) < lengths[:, None])).any():
-            raise DatasetError(f"{path}: mask must be {shape}, true for an episode's first steps and for no other")
+            raise DatasetError(
+                f"{path}: mask must be {shape}, true for an episode's first steps and for no other"
+            )
     if (
         lengths.shape != shape[:1]
         or lengths.dtype.kind not in "iu"
         or (lengths < 1).any()
         or (lengths > shape[1]).any()
     ):
-        raise DatasetError(f"{path}: lengths must be {shape[0]} whole numbers from 1 to {shape[1]}, got {lengths}")
+        raise DatasetError(
+            f"{path}: lengths must be {shape[0]} whole numbers from 1 to {shape[1]}, got {lengths}"
+        )
     return [(index, slice(0, int(length))) for index, length in enumerate(lengths)]
 
 
@@ -120,7 +150,9 @@ def _observation_space(fields: Mapping[str, np.ndarray], slices: list[Any]) -> g
     return found[""] if "" in found else gymnasium.spaces.Dict(found)
 
 
-def _episode(parts: Mapping[str, np.ndarray], observed: gymnasium.Space[Any], acted: gymnasium.Space[Any]) -> Episode:
+def _episode(
+    parts: Mapping[str, np.ndarray], observed: gymnasium.Space[Any], acted: gymnasium.Space[Any]
+) -> Episode:
     seen = {
         name.partition("/")[2] or PLAIN: np.concatenate([array, array[-1:]])
         for name, array in parts.items()
@@ -128,8 +160,14 @@ def _episode(parts: Mapping[str, np.ndarray], observed: gymnasium.Space[Any], ac
     }
     wanted = leaves(observed)
     if set(seen) != set(wanted):
-        raise ValueError(f"observations have the leaves {sorted(seen)}, the space has {sorted(wanted)}")
+        raise ValueError(
+            f"observations have the leaves {sorted(seen)}, the space has {sorted(wanted)}"
+        )
     cast = {name: flatten(space, seen[name])[PLAIN] for name, space in wanted.items()}
     return Episode(
-        cast, as_leaf(acted, parts["actions"]), parts["rewards"], parts["terminations"], parts["truncations"]
+        cast,
+        as_leaf(acted, parts["actions"]),
+        parts["rewards"],
+        parts["terminations"],
+        parts["truncations"],
     )

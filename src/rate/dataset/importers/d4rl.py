@@ -12,7 +12,9 @@ from rate.dataset.importers._infer import readable, space_of
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf
 
-DESCRIPTION = "D4RL's HDF5 file: observations, actions, rewards, terminals and timeouts of all steps in a row"
+DESCRIPTION = (
+    "D4RL's HDF5 file: observations, actions, rewards, terminals and timeouts of all steps in a row"
+)
 
 CHUNK = 65536
 """Steps read at a time while looking for ends and deriving spaces."""
@@ -44,7 +46,9 @@ def read(path: Path, wishes: Wishes) -> Recording:
     with readable(path, _ADVICE), require("h5py").File(path, "r") as file:
         _check(path, file)
         ends = _ends(file)
-        observed = wishes.observation_space or space_of(_chunks(file["observations"]), f"{path}: observations")
+        observed = wishes.observation_space or space_of(
+            _chunks(file["observations"]), f"{path}: observations"
+        )
         acted = wishes.action_space or space_of(_chunks(file["actions"]), f"{path}: actions")
         final = "recorded" if "next_observations" in file else "repeated"
         ignored = sorted(set(file) - {*_NEEDED, *_OPTIONAL})
@@ -63,11 +67,15 @@ def read(path: Path, wishes: Wishes) -> Recording:
 def _check(path: Path, file: Any) -> None:
     for name in _NEEDED:
         if not getattr(file.get(name), "shape", ()):
-            raise DatasetError(f"{path}: no array {name!r}, got {sorted(file)}; D4RL files hold {', '.join(_NEEDED)}")
+            raise DatasetError(
+                f"{path}: no array {name!r}, got {sorted(file)}; D4RL files hold {', '.join(_NEEDED)}"
+            )
     steps = len(file["rewards"])
     for name in (*_NEEDED, *_OPTIONAL):
         if name in file and len(file[name]) != steps:
-            raise DatasetError(f"{path}: {name} has {len(file[name])} entries, but there are {steps} rewards")
+            raise DatasetError(
+                f"{path}: {name} has {len(file[name])} entries, but there are {steps} rewards"
+            )
     if not steps:
         raise DatasetError(f"{path} holds no step; give a file with at least one")
 
@@ -89,7 +97,9 @@ def _ends(file: Any) -> list[int]:
 def _episode(file: Any, start: int, stop: int, observed: Any, acted: Any) -> Episode:
     seen = np.asarray(file["observations"][start:stop])
     last = file["next_observations"][stop - 1 : stop] if "next_observations" in file else seen[-1:]
-    timeouts = np.asarray(file["timeouts"][start:stop]) if "timeouts" in file else np.zeros(stop - start)
+    timeouts = (
+        np.asarray(file["timeouts"][start:stop]) if "timeouts" in file else np.zeros(stop - start)
+    )
     return Episode(
         {PLAIN: as_leaf(observed, np.concatenate([seen, last]))},
         as_leaf(acted, np.asarray(file["actions"][start:stop])),

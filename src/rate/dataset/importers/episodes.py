@@ -17,9 +17,7 @@ from rate.dataset.importers._infer import Derived, load_npz, readable
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf
 
-DESCRIPTION = (
-    "a folder of .npz files, one episode each (obs, action, reward, done): ViZDoom, Minigrid, Memory Maze, POPGym"
-)
+DESCRIPTION = "a folder of .npz files, one episode each (obs, action, reward, done): ViZDoom, Minigrid, Memory Maze, POPGym"
 
 _NEEDED = ("obs", "action", "reward")
 
@@ -45,7 +43,8 @@ def read(path: Path, wishes: Wishes) -> Recording:
         DatasetError: a file is damaged, holds Python objects, or lacks an array.
     """
     files = sorted(
-        path.glob("*.npz"), key=lambda file: ([int(part) for part in re.findall(r"\d+", file.name)], file.name)
+        path.glob("*.npz"),
+        key=lambda file: ([int(part) for part in re.findall(r"\d+", file.name)], file.name),
     )
     if not files:
         raise DatasetError(f"{path} holds no .npz file; give the folder that does")
@@ -74,7 +73,9 @@ class _Reading:
 
     def episode(self, arrays: dict[str, np.ndarray]) -> Episode:
         """An episode from the arrays of its file."""
-        seen, actions, rewards, done = (arrays[name] for name in ("obs", "action", "reward", "done"))
+        seen, actions, rewards, done = (
+            arrays[name] for name in ("obs", "action", "reward", "done")
+        )
         seen = _bytes(seen) if self.restored else seen
         actions = actions.argmax(1) if self.one_hot else _numbered(actions, self.action_space)
         if self.previous:
@@ -146,7 +147,11 @@ def _load(file: Path) -> dict[str, np.ndarray]:
     if not all(arrays[name].ndim and len(arrays[name]) for name in _NEEDED):
         raise DatasetError(f"{file} holds no step; take it out")
     rewards = arrays["reward"].reshape(-1)
-    done = arrays["done"].reshape(-1).astype(bool) if "done" in arrays else np.zeros(len(rewards), bool)
+    done = (
+        arrays["done"].reshape(-1).astype(bool)
+        if "done" in arrays
+        else np.zeros(len(rewards), bool)
+    )
     seen = arrays["obs"]
     if seen.ndim == 3 and seen.shape[1] == 1:
         seen = seen[:, 0]
@@ -155,7 +160,11 @@ def _load(file: Path) -> dict[str, np.ndarray]:
 
 def _is_divided(values: np.ndarray) -> bool:
     """Whether these are images whose bytes were divided by 255."""
-    if values.ndim != 4 or values.dtype.kind != "f" or not (values.min() >= 0 and values.max() <= 1):
+    if (
+        values.ndim != 4
+        or values.dtype.kind != "f"
+        or not (values.min() >= 0 and values.max() <= 1)
+    ):
         return False
     return bool((np.abs(_bytes(values) / np.float32(255) - values) < 1e-6).all())
 

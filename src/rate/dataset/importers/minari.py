@@ -14,7 +14,9 @@ from rate.dataset.importers._infer import readable
 from rate.episode import Episode
 from rate.spaces import as_leaf, flatten, leaves
 
-DESCRIPTION = "Minari's dataset: its folder, or the id of one on this machine such as namespace/name-v0"
+DESCRIPTION = (
+    "Minari's dataset: its folder, or the id of one on this machine such as namespace/name-v0"
+)
 
 
 def recognises(path: Path) -> bool:
@@ -43,7 +45,8 @@ def read(path: Path, wishes: Wishes) -> Recording:
         for space in (observed, acted):
             leaves(space)
         pictures = map(
-            require("minari.dataset.minari_storage").is_image_space, leaves(source.observation_space).values()
+            require("minari.dataset.minari_storage").is_image_space,
+            leaves(source.observation_space).values(),
         )
         facts["lossy_images"] = bool(source.storage.jpeg_encoding) and any(pictures)
         seeds = _seeds(source)
@@ -57,7 +60,9 @@ def read(path: Path, wishes: Wishes) -> Recording:
                 steps += len(episode)
             yield episode
         if steps != source.total_steps:
-            raise DatasetError(f"{path}: its episodes have {steps} steps, its metadata say {source.total_steps}")
+            raise DatasetError(
+                f"{path}: its episodes have {steps} steps, its metadata say {source.total_steps}"
+            )
 
     return Recording(observed, acted, episodes, count, facts)
 
@@ -68,12 +73,19 @@ def _metadata(path: Path, data: Path) -> dict[str, Any]:
     Where one is missing, Minari would make the recorder's environment to ask it, and so run whatever the metadata name.
     """
     metadata = json.loads((data / "metadata.json").read_text(encoding="utf-8"))
-    missing = [name for name in ("observation_space", "action_space") if not isinstance(metadata.get(name), str)]
+    missing = [
+        name
+        for name in ("observation_space", "action_space")
+        if not isinstance(metadata.get(name), str)
+    ]
     if missing:
         raise DatasetError(
             f"{path}: its metadata state no {missing[0]}; write the dataset again with Minari 0.5 or later, which states it"
         )
-    return {"dataset_id": str(metadata.get("dataset_id", "")), "data_format": str(metadata.get("data_format", ""))}
+    return {
+        "dataset_id": str(metadata.get("dataset_id", "")),
+        "data_format": str(metadata.get("data_format", "")),
+    }
 
 
 def _seeds(source: Any) -> list[int | None]:

@@ -13,9 +13,7 @@ from rate.dataset.importers._pickle import load_numbers
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf
 
-DESCRIPTION = (
-    "pickled trajectories of RATE's authors: T-Maze (obs, action, rtg, done), MuJoCo (observations, actions, ...)"
-)
+DESCRIPTION = "pickled trajectories of RATE's authors: T-Maze (obs, action, rtg, done), MuJoCo (observations, actions, ...)"
 
 _KEYS = {
     "rtg": ("obs", "action", "rtg", "done"),
@@ -42,7 +40,9 @@ def read(path: Path, wishes: Wishes) -> Recording:
     data = load_numbers(path)
     found = list(data.values()) if isinstance(data, dict) else data
     if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
-        raise DatasetError(f"{path} holds no trajectories: give a pickled list, or dict, of dicts of arrays")
+        raise DatasetError(
+            f"{path} holds no trajectories: give a pickled list, or dict, of dicts of arrays"
+        )
     observed, acted = Derived(f"{path}: observations"), Derived(f"{path}: actions")
     for number, one in enumerate(found):
         part = _part(path, number, one)
@@ -55,8 +55,17 @@ def read(path: Path, wishes: Wishes) -> Recording:
         for number, one in enumerate(found):
             with readable(path, f"look at trajectory {number}"):
                 part = _part(path, number, one)
-                seen, actions = as_leaf(observation_space, part["observations"]), as_leaf(action_space, part["actions"])
-                episode = Episode({PLAIN: seen}, actions, part["rewards"], part["terminations"], part["truncations"])
+                seen, actions = (
+                    as_leaf(observation_space, part["observations"]),
+                    as_leaf(action_space, part["actions"]),
+                )
+                episode = Episode(
+                    {PLAIN: seen},
+                    actions,
+                    part["rewards"],
+                    part["terminations"],
+                    part["truncations"],
+                )
             yield episode
 
     recorded = all("rtg" in one or "next_observations" in one for one in found)
@@ -75,10 +84,14 @@ def _keys(one: Mapping[Any, Any]) -> tuple[str, ...]:
 def _part(path: Path, number: int, one: Mapping[Any, Any]) -> dict[str, np.ndarray]:
     """The arrays of a trajectory under our names; observations [T + 1, ...]."""
     needed = [key for key in _keys(one) if key not in _OPTIONAL]
-    lacking = [key for key in needed if not isinstance(one.get(key), np.ndarray) or not one[key].ndim]
+    lacking = [
+        key for key in needed if not isinstance(one.get(key), np.ndarray) or not one[key].ndim
+    ]
     if lacking:
         names = sorted(map(str, one))
-        raise DatasetError(f"{path}: trajectory {number} has no array {lacking[0]!r}, got {names}; needed are {needed}")
+        raise DatasetError(
+            f"{path}: trajectory {number} has no array {lacking[0]!r}, got {names}; needed are {needed}"
+        )
     with readable(path, f"look at trajectory {number}"):
         return _returns(one) if "rtg" in one else _rewards(one)
 

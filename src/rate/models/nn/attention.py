@@ -29,7 +29,9 @@ class Positions(nn.Module):
         angles = torch.arange(length, dtype=torch.float64)[:, None] * frequencies
         self.register_buffer("sin", angles.sin().float(), persistent=False)
         self.register_buffer("cos", angles.cos().float(), persistent=False)
-        self.register_buffer("table", torch.cat([angles.cos(), angles.sin()], -1).float(), persistent=False)
+        self.register_buffer(
+            "table", torch.cat([angles.cos(), angles.sin()], -1).float(), persistent=False
+        )
         self.sin: Tensor
         self.cos: Tensor
         self.table: Tensor
@@ -98,10 +100,14 @@ class RelativeAttention(nn.Module):
             return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, scale=scale)
         batch, heads, length, _ = content.shape
         mask = (
-            mask.expand(batch, heads, -1, -1).flatten(0, 1) if mask.dim() == 4 else mask.expand(batch * heads, -1, -1)
+            mask.expand(batch, heads, -1, -1).flatten(0, 1)
+            if mask.dim() == 4
+            else mask.expand(batch * heads, -1, -1)
         )
         parts = (part.flatten(0, 1) for part in (content, rotated, keys, values))
-        attended: Tensor = BlockwiseAttention.apply(*parts, table, mask, (0, *blocks, length), scale, dropout)
+        attended: Tensor = BlockwiseAttention.apply(
+            *parts, table, mask, (0, *blocks, length), scale, dropout
+        )
         return attended.view(batch, heads, length, -1)
 
     def attend_few(
@@ -118,5 +124,7 @@ class RelativeAttention(nn.Module):
         batch, heads, length, _ = content.shape
         scale = self.head_width**-0.5
         bias = (torch.matmul(rotated * scale, table.T) + mask).flatten(0, 1)
-        scores = torch.baddbmm(bias, content.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2), alpha=scale)
+        scores = torch.baddbmm(
+            bias, content.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2), alpha=scale
+        )
         return torch.bmm(scores.softmax(-1), values.flatten(0, 1)).view(batch, heads, length, -1)

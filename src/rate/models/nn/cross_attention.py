@@ -24,7 +24,9 @@ class CrossAttention(nn.Module):
     def forward(self, inputs: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         """Outputs [B, n, d] of those who ask, [B, n, d]; bias: added to scores, [B, h, n, t], -inf where nothing is seen."""
         query = self._heads(self.query(inputs))
-        attended = F.scaled_dot_product_attention(query, keys, values, bias, self.dropout if self.training else 0.0)
+        attended = F.scaled_dot_product_attention(
+            query, keys, values, bias, self.dropout if self.training else 0.0
+        )
         return self.output(attended.transpose(1, 2).flatten(2))
 
     def _heads(self, projected: Tensor) -> Tensor:

@@ -27,7 +27,13 @@ CPU_CHUNK, ACCELERATOR_CHUNK = 16, 256
 
 
 def selective_scan(
-    values: Tensor, delta: Tensor, rates: Tensor, write: Tensor, read: Tensor, state: Tensor, carry: bool = True
+    values: Tensor,
+    delta: Tensor,
+    rates: Tensor,
+    write: Tensor,
+    read: Tensor,
+    state: Tensor,
+    carry: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Outputs y [B, n, E] of n tokens and the state [B, E, S] after them, in float32 at least.
 
@@ -36,10 +42,20 @@ def selective_scan(
     a zero state may take the kernels of the optional package mamba_ssm, which give the last state no gradient.
     """
     precise = torch.promote_types(values.dtype, torch.float32)
-    values, delta, rates, write, read = (tensor.to(precise) for tensor in (values, delta, rates, write, read))
-    if values.is_cuda and not carry and (kernel := _kernel()) and not state.requires_grad and not bool(state.any()):
+    values, delta, rates, write, read = (
+        tensor.to(precise) for tensor in (values, delta, rates, write, read)
+    )
+    if (
+        values.is_cuda
+        and not carry
+        and (kernel := _kernel())
+        and not state.requires_grad
+        and not bool(state.any())
+    ):
         channels_first = (tensor.transpose(1, 2) for tensor in (values, delta))
-        return kernel(*channels_first, rates, write.transpose(1, 2), read.transpose(1, 2)).transpose(1, 2), state
+        return kernel(
+            *channels_first, rates, write.transpose(1, 2), read.transpose(1, 2)
+        ).transpose(1, 2), state
     tokens = values.shape[1]
     group, groups = _chunk(tokens, CPU_CHUNK if values.device.type == "cpu" else ACCELERATOR_CHUNK)
     padding = -tokens % (group * groups)
@@ -67,7 +83,9 @@ def _kernel() -> Callable[..., Tensor] | None:
     return importlib.import_module("mamba_ssm.ops.selective_scan_interface").selective_scan_fn
 
 
-def _states(decay: Tensor, drive: Tensor, state: Tensor, backwards: bool = False) -> tuple[Tensor, Tensor]:
+def _states(
+    decay: Tensor, drive: Tensor, state: Tensor, backwards: bool = False
+) -> tuple[Tensor, Tensor]:
     """All h_t = decay_t * h_{t-1} + drive_t of one chunk [groups, group, ...], and the last one; `backwards` from its end."""
     groups, group = range(decay.shape[0]), list(range(decay.shape[1]))
     if backwards:
@@ -107,7 +125,9 @@ class _Scan(torch.autograd.Function):
             starts.append(state)
             decay = (delta[chunk, ..., None] * rates).exp_()
             written = drive[chunk, ..., None] * write[chunk, :, None]
-            states, state = _states(decay.unflatten(0, (groups, group)), written.unflatten(0, (groups, group)), state)
+            states, state = _states(
+                decay.unflatten(0, (groups, group)), written.unflatten(0, (groups, group)), state
+            )
             torch.sum(states.mul_(read[chunk, :, None]), -1, out=outputs[chunk])
         ctx.save_for_backward(values, delta, write, read, rates, *starts)
         ctx.shape = (groups, group)
@@ -120,7 +140,9 @@ class _Scan(torch.autograd.Function):
         values, delta, write, read, rates, *starts = ctx.saved_tensors
         shape, length = ctx.shape, math.prod(ctx.shape)
         drive = delta * values
-        d_drive, d_delta, d_write, d_read = (torch.empty_like(tensor) for tensor in (drive, delta, write, read))
+        d_drive, d_delta, d_write, d_read = (
+            torch.empty_like(tensor) for tensor in (drive, delta, write, read)
+        )
         d_rates = torch.zeros_like(rates)
         # One token more than the chunk: a state's gradient comes through the decay of the token after it.
         decay = drive.new_empty(length + 1, *incoming.shape)
@@ -128,11 +150,15 @@ class _Scan(torch.autograd.Function):
         for chunk, start in zip(_slices(len(values), length)[::-1], starts[::-1], strict=True):
             torch.mul(delta[chunk, ..., None], rates, out=decay[:length]).exp_()
             buffer = drive[chunk, ..., None] * write[chunk, :, None]
-            states, _ = _states(decay[:length].unflatten(0, shape), buffer.unflatten(0, shape), start)
+            states, _ = _states(
+                decay[:length].unflatten(0, shape), buffer.unflatten(0, shape), start
+            )
             d_outputs = outputs_gradient[chunk]
             d_read[chunk] = (d_outputs[:, :, None] @ states).squeeze(2)
             torch.mul(d_outputs[..., None], read[chunk, :, None], out=buffer)
-            d_states, incoming = _states(decay[1:].unflatten(0, shape), buffer.unflatten(0, shape), incoming, True)
+            d_states, incoming = _states(
+                decay[1:].unflatten(0, shape), buffer.unflatten(0, shape), incoming, True
+            )
             d_write[chunk] = (drive[chunk, :, None] @ d_states).squeeze(2)
             d_drive[chunk] = torch.mul(d_states, write[chunk, :, None], out=buffer).sum(-1)
             # Through the decay exp(D_t A): dh_t * exp(D_t A) * h_{t-1}.
@@ -143,7 +169,16 @@ class _Scan(torch.autograd.Function):
             d_delta[chunk] = d_exponent.mul_(rates).sum(-1)
             decay[length] = decay[0]
         d_delta.addcmul_(d_drive, values)
-        return d_drive.mul_(delta), d_delta, d_write, d_read, d_rates, decay[length] * incoming, None, None
+        return (
+            d_drive.mul_(delta),
+            d_delta,
+            d_write,
+            d_read,
+            d_rates,
+            decay[length] * incoming,
+            None,
+            None,
+        )
 
 
 def _slices(tokens: int, length: int) -> list[slice]:

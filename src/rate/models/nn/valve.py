@@ -7,7 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Activation = Literal["relu", "leaky-relu", "tanh", "none"]
-ACTIVATIONS = {"relu": torch.relu, "leaky-relu": F.leaky_relu, "tanh": torch.tanh, "none": lambda written: written}
+ACTIVATIONS = {
+    "relu": torch.relu,
+    "leaky-relu": F.leaky_relu,
+    "tanh": torch.tanh,
+    "none": lambda written: written,
+}
 
 ValveKind = Literal["ca-2", "ca-1", "gate", "gru", "lstm", "none"]
 
@@ -31,7 +36,9 @@ class CrossAttentionValve(Valve):
     no residual and no norm.
     """
 
-    def __init__(self, width: int, heads: int, activation: Activation, dropout: float, swapped: bool = False) -> None:
+    def __init__(
+        self, width: int, heads: int, activation: Activation, dropout: float, swapped: bool = False
+    ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"the valve's {heads} heads must divide the width, but it is {width}")
@@ -49,7 +56,11 @@ class CrossAttentionValve(Valve):
         asking, answering = (written, incoming) if self.swapped else (incoming, written)
         query, key, value = (
             projection(inputs).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for projection, inputs in ((self.query, asking), (self.key, answering), (self.value, answering))
+            for projection, inputs in (
+                (self.query, asking),
+                (self.key, answering),
+                (self.value, answering),
+            )
         )
         dropout = self.dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
@@ -92,7 +103,11 @@ class RecurrentValve(Valve):
         self.tokens, self.width = tokens, width
 
     def initial_state(self, batch: int) -> tuple[Tensor, ...]:
-        return (self.cell.weight_ih.new_zeros(batch, self.tokens, self.width),) if self.carries_cell else ()
+        return (
+            (self.cell.weight_ih.new_zeros(batch, self.tokens, self.width),)
+            if self.carries_cell
+            else ()
+        )
 
     def forward(self, incoming: Tensor, written: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         shape = incoming.shape

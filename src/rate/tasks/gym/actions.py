@@ -28,10 +28,14 @@ class ArrayActions(gymnasium.ActionWrapper[Any, Any, Any]):
         self._leaves = leaves(self._inner)
         parts = list(self._leaves.values())
         if all(isinstance(part, _Categories) for part in parts):
-            self.action_space = spaces.MultiDiscrete(np.concatenate([_counts(part).ravel() for part in parts]))
+            self.action_space = spaces.MultiDiscrete(
+                np.concatenate([_counts(part).ravel() for part in parts])
+            )
         elif all(isinstance(part, spaces.Box) for part in parts):
             low, high = (
-                np.concatenate([np.ravel(getattr(part, bound)) for part in parts]).astype(np.float32)
+                np.concatenate([np.ravel(getattr(part, bound)) for part in parts]).astype(
+                    np.float32
+                )
                 for bound in ("low", "high")
             )
             self.action_space = spaces.Box(low, high)

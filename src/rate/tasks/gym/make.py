@@ -44,7 +44,11 @@ def task(name: str, address: str, options: Options) -> Task:
         ValueError: There is no such environment, it cannot be made, or its spaces or wrappers cannot be used.
         ModuleNotFoundError: The module, or something it needs, is not installed.
     """
-    make, horizon = _registered(address, options) if address.startswith(REGISTERED) else _function(address, options)
+    make, horizon = (
+        _registered(address, options)
+        if address.startswith(REGISTERED)
+        else _function(address, options)
+    )
     first = _made(address, make, options.environment)
     try:
         horizon = horizon or _time_limit(first)
@@ -88,12 +92,20 @@ class RandomAgent:
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         """Begin new episodes."""
         self.spaces = [copy.deepcopy(self.action_space) for _ in range(batch)]
-        for space, seed in zip(self.spaces, [None] * batch if seeds is None else seeds, strict=True):
+        for space, seed in zip(
+            self.spaces, [None] * batch if seeds is None else seeds, strict=True
+        ):
             space.seed(None if seed is None else int(seed))
 
-    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         """Actions [n, ...] drawn from the space's own distribution."""
-        return np.stack([space.sample() for space in self.spaces]) if forced is None else np.asarray(forced)
+        return (
+            np.stack([space.sample() for space in self.spaces])
+            if forced is None
+            else np.asarray(forced)
+        )
 
 
 class OutsideAgent:
@@ -110,9 +122,13 @@ class OutsideAgent:
         """Begin new episodes."""
         self._asked("failed in reset", self._agent.reset, batch, seeds)
 
-    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return the other agent's actions [n, ...]."""
-        actions: np.ndarray = self._asked("failed in act", self._agent.act, observations, rewards, forced)
+        actions: np.ndarray = self._asked(
+            "failed in act", self._agent.act, observations, rewards, forced
+        )
         return actions
 
     def _asked(self, failure: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -131,7 +147,9 @@ def expert(address: str, action_space: Callable[[], gymnasium.Space[Any]]) -> Ca
     """
     if ":" not in address:
         if address != RANDOM:
-            raise ValueError(f"there is no expert {address!r}: give {RANDOM!r}, or 'module:Class' of an agent")
+            raise ValueError(
+                f"there is no expert {address!r}: give {RANDOM!r}, or 'module:Class' of an agent"
+            )
         return lambda: RandomAgent(action_space())
     found = _named(address, "expert")
     missing = [name for name in ("reset", "act") if not callable(getattr(found, name, None))]
@@ -153,7 +171,9 @@ def _lack(missing: Sequence[str]) -> str:
 def _registered(address: str, options: Options) -> tuple[Callable[..., Any], int | None]:
     """What makes the environment of a registered id, and how many steps an episode has, if that is known."""
     key = address.removeprefix(REGISTERED)
-    limit: dict[str, Any] = {} if options.horizon is None else {"max_episode_steps": options.horizon}
+    limit: dict[str, Any] = (
+        {} if options.horizon is None else {"max_episode_steps": options.horizon}
+    )
     _import_owner(address, key)
     return partial(gymnasium.make, key, **limit), options.horizon
 
@@ -169,7 +189,9 @@ def _function(address: str, options: Options) -> tuple[Callable[..., Any], int |
     """What makes the environment of ``module:function``, once it is known to be harmless to call."""
     found = _named(address, "task")
     if not callable(found):
-        raise ValueError(f"{address} is {found!r}, but a function or class that makes an environment is needed")
+        raise ValueError(
+            f"{address} is {found!r}, but a function or class that makes an environment is needed"
+        )
     if not _makes_environments(found) and _is_installed(found):
         raise ValueError(
             f"{address} does not say that it makes environments, and names of tasks are read from files of others, so "
@@ -188,7 +210,11 @@ def _named(address: str, what: str) -> Any:
     found = _import(module, address)
     for part in attribute.split("."):
         if not hasattr(found, part):
-            names = [name for name, value in vars(found).items() if getattr(value, "__module__", "") == module]
+            names = [
+                name
+                for name, value in vars(found).items()
+                if getattr(value, "__module__", "") == module
+            ]
             raise ValueError(
                 f"{address}: there is no {part!r} in {module}; it has {', '.join(names) or 'no functions'}"
             )
@@ -206,7 +232,9 @@ def _import(module: str, address: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0] and not module.startswith(f"{error.name}."):
-            raise ModuleNotFoundError(f"{address} needs {error.name}, which is not installed: install it") from error
+            raise ModuleNotFoundError(
+                f"{address} needs {error.name}, which is not installed: install it"
+            ) from error
         raise ModuleNotFoundError(
             f"{address}: there is no module {error.name!r}, neither installed nor in {here}: install its package, or run "
             "the command in the folder that holds it"
@@ -242,10 +270,14 @@ def _made(address: str, make: Callable[..., Any], arguments: Mapping[str, Any]) 
     try:
         found = make(**arguments)
     except gymnasium.error.DependencyNotInstalled as error:
-        raise ModuleNotFoundError(f"{address} needs something that is not installed: {error}") from error
+        raise ModuleNotFoundError(
+            f"{address} needs something that is not installed: {error}"
+        ) from error
     except Exception as error:
         given = f" with {dict(arguments)}" if arguments else ""
-        raise ValueError(f"{address} cannot be made{given}: {told(error)}{_unknown(address, error)}") from error
+        raise ValueError(
+            f"{address} cannot be made{given}: {told(error)}{_unknown(address, error)}"
+        ) from error
     if not isinstance(found, gymnasium.Env | VectorEnv):
         raise ValueError(
             f"{address} made {type(found).__module__}.{type(found).__name__}, which is no environment of Gymnasium 1: "
@@ -309,7 +341,9 @@ def _check(address: str, environment: Any) -> None:
     try:
         leaves(observations)
     except ValueError as error:
-        raise ValueError(f"{address} has observations that cannot be used: {error}{_way_out(observations)}") from error
+        raise ValueError(
+            f"{address} has observations that cannot be used: {error}{_way_out(observations)}"
+        ) from error
     if not is_array(actions):
         raise ValueError(
             f"{address} is a vector environment with the actions {actions}: give a function that makes a single environment"

@@ -49,7 +49,11 @@ def split(name: str) -> tuple[str, Options]:
     environment: dict[str, Any] = {}
     for entry in entries:
         key, _, text = entry.partition("=")
-        place, key = (environment, key.removeprefix(ENVIRONMENT)) if key.startswith(ENVIRONMENT) else (found, key)
+        place, key = (
+            (environment, key.removeprefix(ENVIRONMENT))
+            if key.startswith(ENVIRONMENT)
+            else (found, key)
+        )
         if key in place:
             raise ValueError(f"{name!r} gives {key} twice: give it once")
         place[key] = _value(text)
@@ -65,7 +69,10 @@ def join(name: str, options: Options) -> str:
         if key != "environment"
     }
     entries = {key: value for key, value in chosen.items() if value is not None}
-    entries |= {ENVIRONMENT + key: value for key, value in {**before.environment, **options.environment}.items()}
+    entries |= {
+        ENVIRONMENT + key: value
+        for key, value in {**before.environment, **options.environment}.items()
+    }
     joined = ",".join([base, *(f"{key}={_text(value)}" for key, value in entries.items())])
     split(joined)  # what cannot be read back is refused now, not when the name is used
     return joined
@@ -77,7 +84,9 @@ def read_arguments(entries: tuple[str, ...]) -> dict[str, Any]:
     for entry in entries:
         key, equals, text = entry.partition("=")
         if not equals or not key.isidentifier():
-            raise ValueError(f"{entry!r} is not a keyword argument of an environment: write key=value, such as size=5")
+            raise ValueError(
+                f"{entry!r} is not a keyword argument of an environment: write key=value, such as size=5"
+            )
         found[key] = _value(text)
     return found
 
@@ -90,13 +99,21 @@ def _checked(name: str, found: Mapping[str, Any], environment: Mapping[str, Any]
         )
     options = Options(**found, environment=environment)
     if options.horizon is not None and (type(options.horizon) is not int or options.horizon < 1):
-        raise ValueError(f"{name!r}: horizon is {options.horizon!r}, but it must be a whole number of steps, 1 or more")
+        raise ValueError(
+            f"{name!r}: horizon is {options.horizon!r}, but it must be a whole number of steps, 1 or more"
+        )
     if options.target_return is not None and type(options.target_return) not in (int, float):
-        raise ValueError(f"{name!r}: target_return is {options.target_return!r}, but it must be a number")
+        raise ValueError(
+            f"{name!r}: target_return is {options.target_return!r}, but it must be a number"
+        )
     if options.metric not in (None, *METRICS):
-        raise ValueError(f"{name!r}: metric is {options.metric!r}, but it must be one of {', '.join(METRICS)}")
+        raise ValueError(
+            f"{name!r}: metric is {options.metric!r}, but it must be one of {', '.join(METRICS)}"
+        )
     if options.expert is not None and not isinstance(options.expert, str):
-        raise ValueError(f"{name!r}: expert is {options.expert!r}, but it must be 'random' or 'module:Class'")
+        raise ValueError(
+            f"{name!r}: expert is {options.expert!r}, but it must be 'random' or 'module:Class'"
+        )
     return options
 
 

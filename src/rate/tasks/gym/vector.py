@@ -29,7 +29,10 @@ class Vectorised:
         self._name, self._maker = name, maker
         self._environments = [maker()]
         first = self._environments[0]
-        self.observation_space, self.action_space = first.single_observation_space, first.single_action_space
+        self.observation_space, self.action_space = (
+            first.single_observation_space,
+            first.single_action_space,
+        )
         self._rows: int = first.num_envs
         self._mode = _autoreset_mode(name, first)
 
@@ -40,7 +43,9 @@ class Vectorised:
             self._environments.append(self._maker())
         self._used = self._environments[:needed]
         self._count = len(seeds)
-        padded = [int(seed) for seed in seeds] + [int(seeds[-1])] * (needed * self._rows - len(seeds))
+        padded = [int(seed) for seed in seeds] + [int(seeds[-1])] * (
+            needed * self._rows - len(seeds)
+        )
         self._running = np.arange(len(padded)) < len(seeds)
         return self._batch([self._reset(index, padded) for index in range(needed)])
 
@@ -56,7 +61,12 @@ class Vectorised:
             np.concatenate([part[entry] for part in parts])[: self._count] for entry in (1, 2, 3)
         )
         self._running[: self._count] &= ~(terminations | truncations)
-        return self._batch([part[0] for part in parts]), rewards.astype(np.float32), terminations, truncations
+        return (
+            self._batch([part[0] for part in parts]),
+            rewards.astype(np.float32),
+            terminations,
+            truncations,
+        )
 
     def close(self) -> None:
         """Close every environment."""
@@ -91,7 +101,12 @@ class Vectorised:
                 last = flatten(self.observation_space, info["final_obs"][row])
                 for path, leaf in leaves.items():
                     leaf[row] = last[path]
-        result = leaves, np.array(rewards), np.array(terminations, bool), np.array(truncations, bool)
+        result = (
+            leaves,
+            np.array(rewards),
+            np.array(terminations, bool),
+            np.array(truncations, bool),
+        )
         if self._mode == AutoresetMode.DISABLED and ended.any():
             environment.reset(options={"reset_mask": ended})
         return result
@@ -101,7 +116,9 @@ class Vectorised:
         return {path: leaf.copy() for path, leaf in flatten(self.observation_space, values).items()}
 
     def _batch(self, parts: Sequence[dict[str, np.ndarray]]) -> Any:
-        leaves = {path: np.concatenate([part[path] for part in parts])[: self._count] for path in parts[0]}
+        leaves = {
+            path: np.concatenate([part[path] for part in parts])[: self._count] for path in parts[0]
+        }
         return unflatten(self.observation_space, leaves)
 
 
@@ -113,9 +130,14 @@ class FirstRow(gymnasium.Env[Any, Any]):
 
     def __init__(self, maker: Callable[[], Vectorised]) -> None:
         self._batch = maker()
-        self.observation_space, self.action_space = self._batch.observation_space, self._batch.action_space
+        self.observation_space, self.action_space = (
+            self._batch.observation_space,
+            self._batch.action_space,
+        )
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(2**31)) if seed is None else seed

@@ -31,35 +31,66 @@ class Game(NamedTuple):
 
 
 PUZZLES: Mapping[str, Game] = {
-    "Autoencode": Game((103, 207, 311), (-0.50, -0.50, -0.50), (1.00, 1.00, 1.00), "recite a deck of cards backwards"),
-    "Battleship": Game(
-        (64, 100, 144), (-0.46, -0.41, -0.39), (0.61, 0.63, 0.62), "sink hidden ships from hits and misses"
+    "Autoencode": Game(
+        (103, 207, 311),
+        (-0.50, -0.50, -0.50),
+        (1.00, 1.00, 1.00),
+        "recite a deck of cards backwards",
     ),
-    "Concentration": Game((104, 208, 104), (-0.19, -0.19, -0.84), (0.81, 0.81, 0.70), "turn pairs of equal cards"),
-    "CountRecall": Game((51, 103, 207), (-0.93, -0.93, -0.88), (1.00, 1.00, 1.00), "say how often a card was dealt"),
+    "Battleship": Game(
+        (64, 100, 144),
+        (-0.46, -0.41, -0.39),
+        (0.61, 0.63, 0.62),
+        "sink hidden ships from hits and misses",
+    ),
+    "Concentration": Game(
+        (104, 208, 104), (-0.19, -0.19, -0.84), (0.81, 0.81, 0.70), "turn pairs of equal cards"
+    ),
+    "CountRecall": Game(
+        (51, 103, 207), (-0.93, -0.93, -0.88), (1.00, 1.00, 1.00), "say how often a card was dealt"
+    ),
     "HigherLower": Game(
-        (51, 103, 155), (0.00, 0.01, -0.01), (0.53, 0.53, 0.51), "bet on the next card from the rest of the deck"
+        (51, 103, 155),
+        (0.00, 0.01, -0.01),
+        (0.53, 0.53, 0.51),
+        "bet on the next card from the rest of the deck",
     ),
     "LabyrinthEscape": Game(
         (1024, 1024, 1024), (-0.39, -0.84, -0.94), (0.97, 0.94, 0.90), "find the way out of a maze"
     ),
     "LabyrinthExplore": Game(
-        (1024, 1024, 1024), (-0.34, -0.61, -0.73), (0.97, 0.93, 0.87), "visit every square of a maze"
+        (1024, 1024, 1024),
+        (-0.34, -0.61, -0.73),
+        (0.97, 0.93, 0.87),
+        "visit every square of a maze",
     ),
-    "MineSweeper": Game((14, 30, 54), (-0.26, -0.39, -0.43), (0.77, 0.68, 0.71), "open every square without a mine"),
+    "MineSweeper": Game(
+        (14, 30, 54), (-0.26, -0.39, -0.43), (0.77, 0.68, 0.71), "open every square without a mine"
+    ),
     "MultiarmedBandit": Game(
-        (200, 400, 600), (0.02, 0.01, 0.01), (0.72, 0.81, 0.83), "find the arms that pay, and play them"
+        (200, 400, 600),
+        (0.02, 0.01, 0.01),
+        (0.72, 0.81, 0.83),
+        "find the arms that pay, and play them",
     ),
-    "RepeatFirst": Game((51, 415, 831), (-0.49, -0.50, -0.50), (1.00, 1.00, 1.00), "name the first card for ever"),
+    "RepeatFirst": Game(
+        (51, 415, 831), (-0.49, -0.50, -0.50), (1.00, 1.00, 1.00), "name the first card for ever"
+    ),
     "RepeatPrevious": Game(
-        (51, 103, 155), (-0.49, -0.50, -0.51), (1.00, 1.00, 1.00), "name the card of k - 1 steps ago"
+        (51, 103, 155),
+        (-0.49, -0.50, -0.51),
+        (1.00, 1.00, 1.00),
+        "name the card of k - 1 steps ago",
     ),
 }
 """Tasks that pay for memory."""
 
 REACTIVE: Mapping[str, Game] = {
     "NoisyPositionOnlyCartPole": Game(
-        (200, 200, 200), (0.11, 0.12, 0.11), (1.00, 0.66, 0.39), "balance a pole from noisy positions"
+        (200, 200, 200),
+        (0.11, 0.12, 0.11),
+        (1.00, 0.66, 0.39),
+        "balance a pole from noisy positions",
     ),
     "NoisyPositionOnlyPendulum": Game(
         (200, 200, 200), (0.27, 0.27, 0.26), (0.90, 0.75, 0.70), "swing up from noisy positions"
@@ -67,7 +98,9 @@ REACTIVE: Mapping[str, Game] = {
     "PositionOnlyCartPole": Game(
         (200, 400, 600), (0.12, 0.05, 0.04), (1.00, 1.00, 1.00), "balance a pole from positions"
     ),
-    "PositionOnlyPendulum": Game((200, 150, 100), (0.27, 0.26, 0.26), (0.92, 0.89, 0.83), "swing up from positions"),
+    "PositionOnlyPendulum": Game(
+        (200, 150, 100), (0.27, 0.26, 0.26), (0.92, 0.89, 0.83), "swing up from positions"
+    ),
     "VelocityOnlyCartPole": Game(
         (200, 400, 600), (0.11, 0.06, 0.04), (1.00, 1.00, 1.00), "balance a pole from velocities"
     ),
@@ -85,7 +118,9 @@ class PlayingAgent:
     """
 
     def __init__(
-        self, player: Callable[[Any, int], Player], environment: Callable[[], gymnasium.Env[Any, Any]]
+        self,
+        player: Callable[[Any, int], Player],
+        environment: Callable[[], gymnasium.Env[Any, Any]],
     ) -> None:
         self._player = player
         self._definition = environment()
@@ -95,17 +130,22 @@ class PlayingAgent:
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         """Make a new player for every row."""
         self._players = [
-            self._player(self._definition, int(seed)) for seed in (range(batch) if seeds is None else seeds)
+            self._player(self._definition, int(seed))
+            for seed in (range(batch) if seeds is None else seeds)
         ]
 
-    def act(self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
+    ) -> np.ndarray:
         """Ask every player in turn.
 
         Raises:
             ValueError: Actions are imposed, which players do not take.
         """
         if forced is not None:
-            raise ValueError("players choose all of their actions: leave out the prompt, or record another agent")
+            raise ValueError(
+                "players choose all of their actions: leave out the prompt, or record another agent"
+            )
         leaves = flatten(self._space, observations)
         actions = []
         for row, (player, reward) in enumerate(zip(self._players, rewards, strict=True)):
@@ -119,7 +159,9 @@ def make(size: str) -> Task:
     if size not in names():
         close = difflib.get_close_matches(size, names(), n=1, cutoff=0.7)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"POPGym has no {size!r}; {hint}Games are {', '.join(GAMES)}, each {', '.join(SIZES)}")
+        raise ValueError(
+            f"POPGym has no {size!r}; {hint}Games are {', '.join(GAMES)}, each {', '.join(SIZES)}"
+        )
     level = next(level for level in SIZES if size.endswith(level))
     name = size.removesuffix(level)
     game, position = GAMES[name], SIZES.index(level)

@@ -30,7 +30,9 @@ class BanditPlayer:
         if self._last is not None:
             counts = self._wins if int(observation) else self._losses
             counts[self._last] += 1
-        self._last = int(np.argmax(indices(self._wins, self._losses, PATIENCE / max(self._left, 1))))
+        self._last = int(
+            np.argmax(indices(self._wins, self._losses, PATIENCE / max(self._left, 1)))
+        )
         self._left -= 1
         return self._last
 

@@ -66,8 +66,12 @@ class BattleshipPlayer:
         for index, ship in enumerate(self._ships):
             others = total - fleets[index]
             covered = placements(self._board, ship)
-            contradictions = (others + self._misses - self._hits * (1 - np.minimum(others, 1))) @ covered.T
-            weights = np.exp(strictness * (contradictions.min(axis=1, keepdims=True) - contradictions))
+            contradictions = (
+                others + self._misses - self._hits * (1 - np.minimum(others, 1))
+            ) @ covered.T
+            weights = np.exp(
+                strictness * (contradictions.min(axis=1, keepdims=True) - contradictions)
+            )
             sums = np.cumsum(weights, axis=1)
             points = self._generator.random((CHAINS, 1), np.float32) * sums[:, -1:]
             chosen = np.minimum((sums < points).sum(axis=1), len(covered) - 1)

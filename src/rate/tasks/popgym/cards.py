@@ -71,7 +71,9 @@ class ConcentrationPlayer:
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
         cards: Any = environment.observation_space
-        self._unseen = [int(card) for card in np.random.default_rng(seed).permutation(len(cards.nvec))]
+        self._unseen = [
+            int(card) for card in np.random.default_rng(seed).permutation(len(cards.nvec))
+        ]
         self._known: dict[int, int] = {}
         self._first: int | None = None
         self._last: int | None = None
@@ -127,7 +129,9 @@ class HigherLowerPlayer:
         """Return the likelier side of the next card; equal cards neither win nor lose."""
         rank = int(observation)
         self._left[rank] -= 1
-        return self.HIGHER if self._left[rank + 1 :].sum() >= self._left[:rank].sum() else self.LOWER
+        return (
+            self.HIGHER if self._left[rank + 1 :].sum() >= self._left[:rank].sum() else self.LOWER
+        )
 
 
 PLAYERS: dict[str, type] = {

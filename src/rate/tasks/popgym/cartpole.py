@@ -75,7 +75,9 @@ class CartPolePlayer:
 
     def act(self, observation: Any, reward: float) -> int:
         """Return 1 to push the cart to the right, 0 to push it to the left."""
-        if self.force is not None and reward <= 0:  # every step of an episode pays; this one came after its end
+        if (
+            self.force is not None and reward <= 0
+        ):  # every step of an episode pays; this one came after its end
             return 0
         right = float(self._gains @ self.estimate(np.asarray(observation, np.float64))) < 0
         self.force = self.system.force if right else -self.system.force
@@ -132,7 +134,9 @@ class NoisyCartPolePlayer(CartPolePlayer):
             self._filter.particles = self.system.next(self._filter.particles, self.force)
             ended = np.abs(self._filter.particles[:, POSITIONS]) > self._ends
             likelihood += LOST * ended.any(axis=1)
-        for entry, value, deviation, limit in zip(POSITIONS, reading, self._deviations, self._limits, strict=True):
+        for entry, value, deviation, limit in zip(
+            POSITIONS, reading, self._deviations, self._limits, strict=True
+        ):
             means = self._filter.particles[:, entry]
             likelihood += log_normal_clipped(float(value), means, deviation, limit)
         self._filter.update(likelihood)

@@ -56,7 +56,9 @@ class MineSweeperPlayer:
 
     def _safest(self, risks: np.ndarray) -> Square:
         """Return the square of least risk; among equals one with few neighbours, the likeliest to read zero."""
-        squares = [(int(row), int(column)) for row, column in np.argwhere(risks <= risks.min() + TIE)]
+        squares = [
+            (int(row), int(column)) for row, column in np.argwhere(risks <= risks.min() + TIE)
+        ]
         return min(squares, key=lambda square: len(neighbours(square, self._rows, self._columns)))
 
     def _prefers_waiting(self, risk: float) -> bool:
@@ -90,7 +92,9 @@ def probabilities(rows: int, columns: int, mines: int, opened: Mapping[Square, i
     regions: dict[tuple[Square, ...], list[Square]] = defaultdict(list)
     for row, column in np.ndindex(rows, columns):
         if (row, column) not in opened:
-            seen = tuple(near for near in neighbours((row, column), rows, columns) if near in opened)
+            seen = tuple(
+                near for near in neighbours((row, column), rows, columns) if near in opened
+            )
             regions[seen].append((row, column))
     outside = regions.pop((), [])
     numbered = {square: index for index, square in enumerate(opened)}
@@ -115,12 +119,17 @@ class Placements:
         outside: Number of squares that no number touches, filled last.
     """
 
-    def __init__(self, sizes: Sequence[int], touching: Sequence[Sequence[int]], outside: int) -> None:
+    def __init__(
+        self, sizes: Sequence[int], touching: Sequence[Sequence[int]], outside: int
+    ) -> None:
         self._sizes = sizes
         self._touching = touching
         self._outside = outside
         last = {number: index for index, numbers in enumerate(touching) for number in numbers}
-        self._closing = [[number for number in numbers if last[number] == i] for i, numbers in enumerate(touching)]
+        self._closing = [
+            [number for number in numbers if last[number] == i]
+            for i, numbers in enumerate(touching)
+        ]
         self._known: dict[tuple[int, tuple[int, ...], int], tuple[float, np.ndarray]] = {}
 
     def count(self, index: int, numbers: tuple[int, ...], mines: int) -> tuple[float, np.ndarray]:
@@ -131,7 +140,11 @@ class Placements:
         """
         key = (index, numbers, mines)
         if key not in self._known:
-            self._known[key] = self._close(mines) if index == len(self._sizes) else self._fill(index, numbers, mines)
+            self._known[key] = (
+                self._close(mines)
+                if index == len(self._sizes)
+                else self._fill(index, numbers, mines)
+            )
         return self._known[key]
 
     def _close(self, mines: int) -> tuple[float, np.ndarray]:

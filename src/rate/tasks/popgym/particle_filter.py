@@ -46,7 +46,9 @@ class ParticleFilter:
         self._logits = np.zeros(count)
 
 
-def log_normal_clipped(value: float, means: np.ndarray, deviation: float, limit: float) -> np.ndarray:
+def log_normal_clipped(
+    value: float, means: np.ndarray, deviation: float, limit: float
+) -> np.ndarray:
     """Return the log-likelihoods [n] of a reading clipped to +-``limit`` whose noise is normal, up to a constant."""
     if abs(value) < limit:
         return -0.5 * ((value - means) / deviation) ** 2

@@ -36,7 +36,9 @@ class Pendulum(NamedTuple):
         names = ("g", "m", "l", "dt", "max_speed", "max_torque")
         return cls(*(float(getattr(fixed, name)) for name in names))
 
-    def next(self, angle: np.ndarray, speed: np.ndarray, torque: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def next(
+        self, angle: np.ndarray, speed: np.ndarray, torque: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return angles and angular velocities after one step under torques; shapes broadcast."""
         pull = 3 * self.gravity / (2 * self.length) * np.sin(angle)
         push = 3 / (self.mass * self.length**2) * torque
@@ -100,7 +102,9 @@ class PendulumPlayer:
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
         self._pendulum = Pendulum.of(environment)
         self._plan = swing_up(self._pendulum)
-        self._noise = [float(sigma) for sigma in getattr(environment.unwrapped, "noise_sigma", np.zeros(2))]
+        self._noise = [
+            float(sigma) for sigma in getattr(environment.unwrapped, "noise_sigma", np.zeros(2))
+        ]
         self._generator = np.random.default_rng(seed)
         self._filter: ParticleFilter | None = None
         self._angle: float | None = None
@@ -109,7 +113,11 @@ class PendulumPlayer:
     def act(self, observation: Any, reward: float) -> np.ndarray:
         """Return the torque [1] in newton metres."""
         cosine, sine = (float(value) for value in observation)
-        states = self._believe(cosine, sine) if max(self._noise) > 0 else self._measure(np.arctan2(sine, cosine))
+        states = (
+            self._believe(cosine, sine)
+            if max(self._noise) > 0
+            else self._measure(np.arctan2(sine, cosine))
+        )
         torques = self._plan.torques
         costs = self._plan.costs(states[:, 0], states[:, 1], torques).mean(axis=1)
         self._torque = float(torques[costs.argmin()])
@@ -134,10 +142,15 @@ class PendulumPlayer:
             self._filter.particles = np.stack(moved, axis=1)
         angle = self._filter.particles[:, 0]
         likelihood = log_normal_clipped(cosine, np.cos(angle), self._noise[0], 1.0)
-        self._filter.update(likelihood + log_normal_clipped(sine, np.sin(angle), self._noise[1], 1.0))
+        self._filter.update(
+            likelihood + log_normal_clipped(sine, np.sin(angle), self._noise[1], 1.0)
+        )
         chosen = self._generator.choice(PARTICLES, WATCHED, p=self._filter.weights)
         return self._filter.particles[chosen]
 
 
-PLAYERS: dict[str, type] = {"NoisyPositionOnlyPendulum": PendulumPlayer, "PositionOnlyPendulum": PendulumPlayer}
+PLAYERS: dict[str, type] = {
+    "NoisyPositionOnlyPendulum": PendulumPlayer,
+    "PositionOnlyPendulum": PendulumPlayer,
+}
 """Player by the name of the environment's class without its size."""
