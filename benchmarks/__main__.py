@@ -1,6 +1,8 @@
-"""`python -m benchmarks [acting|frames|large|models|training] [--quick]`: measure, append rows, render README.md.
+"""`python -m benchmarks [acting|frames|large|models|training] [--quick]`: measure, append rows,
+render README.md.
 
-`python -m benchmarks popgym-experts` scores the experts of POPGym instead and appends to results/popgym-experts.jsonl.
+`python -m benchmarks popgym-experts` scores the experts of POPGym instead and appends to
+results/popgym-experts.jsonl.
 """
 
 import argparse
@@ -35,7 +37,8 @@ def main() -> None:
     if arguments.suite == popgym_experts.NAME:
         for row in popgym_experts.measure(arguments.quick):
             print(
-                f"{row['task']:40} {row['variant']:8} {row['value']:7.3f} ± {row['standard_error']:.3f}"
+                f"{row['task']:40} {row['variant']:8} {row['value']:7.3f} ± "
+                f"{row['standard_error']:.3f}"
             )
         return
     for name in [arguments.suite] if arguments.suite else SUITES:
@@ -43,7 +46,8 @@ def main() -> None:
             row = record(measurement)
             ratio = "" if row["ratio"] is None else f"  ratio {row['ratio']:.2f}"
             print(
-                f"{row['benchmark']:9} {row['configuration']:26} {row['variant']:26} {row['value']:10.3f} {row['unit']}{ratio}"
+                f"{row['benchmark']:9} {row['configuration']:26} {row['variant']:26} "
+                f"{row['value']:10.3f} {row['unit']}{ratio}"
             )
             render()
 

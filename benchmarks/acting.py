@@ -22,7 +22,8 @@ POOL = 1009
 
 
 def measure(quick: bool) -> Iterator[Measurement]:
-    """All acting measurements, on one thread; `quick` stops at step 1,000 and measures the small sizes alone."""
+    """All acting measurements, on one thread; `quick` stops at step 1,000 and measures the small
+    sizes alone."""
     torch.set_num_threads(1)
     positions = [100, 1_000] if quick else [100, 1_000, 10_000, 100_000]
     for batch in (1, 100):
@@ -36,10 +37,12 @@ def measure(quick: bool) -> Iterator[Measurement]:
 def far_into_an_episode(
     config: Config, batch: int, positions: Sequence[int], segments: int = 10
 ) -> Iterator[Measurement]:
-    """Mean milliseconds of a step from each position on, over whole segments, against the first segments of an episode.
+    """Mean milliseconds of a step from each position on, over whole segments, against the first
+    segments of an episode.
 
-    An actor that stands at the position and one that has just begun step by turns, so that whatever slows the machine down
-    slows down both. At each step of the segment the median over the segments counts.
+    An actor that stands at the position and one that has just begun step by turns, so that whatever
+    slows the machine down slows down both. At each step of the segment the median over the segments
+    counts.
     """
     policy, observations, rewards = fresh_policy(config), pool(batch), np.zeros(batch, np.float32)
     length = config.segment_length
@@ -76,7 +79,8 @@ def far_into_an_episode(
 def against_recomputing(
     name: str, config: Config, batch: int, repeats: int = 3
 ) -> Iterator[Measurement]:
-    """Mean milliseconds of a step over a whole segment, by appending to the cache and by a forward pass of the segment so far."""
+    """Mean milliseconds of a step over a whole segment, by appending to the cache and by a forward
+    pass of the segment so far."""
     policy, observations, rewards = fresh_policy(config), pool(batch), np.zeros(batch, np.float32)
     actor, length = Actor(policy, 1.0), config.segment_length
     actor.reset(batch)

@@ -11,7 +11,8 @@ from rate.recipe import OptimiserConfig, Recipe
 
 @dataclass(frozen=True)
 class Configuration:
-    """A model, its batch and its data: T-Maze with corridor lengths uniform up to the training window."""
+    """A model, its batch and its data: T-Maze with corridor lengths uniform up to the training
+    window."""
 
     name: str
     model: Config

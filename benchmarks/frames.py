@@ -1,4 +1,5 @@
-"""Images of a grid world, which repeat: what it saves to store and to encode every distinct frame once."""
+"""Images of a grid world, which repeat: what it saves to store and to encode every distinct frame
+once."""
 
 import tempfile
 from collections.abc import Iterator
@@ -34,7 +35,8 @@ def measure(quick: bool) -> Iterator[Measurement]:
 
 
 def storage(dataset: Dataset) -> Iterator[Measurement]:
-    """Bytes of the observations in the dataset's folder, and of as many frames as there are observations."""
+    """Bytes of the observations in the dataset's folder, and of as many frames as there are
+    observations."""
     images = dataset.arrays["observations/observation"]
     stored = images.frames.nbytes + images.numbers.nbytes
     every = int(np.prod(images.shape)) * images.dtype.itemsize
@@ -45,7 +47,8 @@ def storage(dataset: Dataset) -> Iterator[Measurement]:
 
 
 def throughput(dataset: Dataset, repeats: int) -> Iterator[Measurement]:
-    """Real steps per second of the same updates, by turns in one process on one thread; the first turn warms up."""
+    """Real steps per second of the same updates, by turns in one process on one thread; the first
+    turn warms up."""
     updates = {
         "a frame per observation": every_frame(ours(GRID, dataset)),
         "each frame once": ours(GRID, dataset),

@@ -1,7 +1,8 @@
-"""A dataset larger than memory: peak memory of writing, verifying, validating and training, each in a process with less room.
+"""A dataset larger than memory: peak memory of writing, verifying, validating and training, each in
+a process with less room.
 
-`python -m benchmarks large` takes 4 GB in the folder for temporary files; `python -m benchmarks.large_dataset 16` takes 16 and
-prints its measurements without recording them.
+`python -m benchmarks large` takes 4 GB in the folder for temporary files; `python -m
+benchmarks.large_dataset 16` takes 16 and prints its measurements without recording them.
 """
 
 import json
@@ -25,7 +26,8 @@ from rate.episode import Episode
 
 GIGABYTES, QUICK = 4.0, 0.5
 ROOM = 2**30
-"""Bytes of memory of its own that a process may have, less than the images take; pages of mapped files do not count."""
+"""Bytes of memory of its own that a process may have, less than the images take; pages of mapped
+files do not count."""
 
 SPACE, ACTIONS = spaces.Box(0, 255, (3, 64, 112), np.uint8), spaces.Discrete(5)
 STEPS = 90
@@ -136,7 +138,8 @@ STAGES: dict[str, Callable[[Path, float], None]] = {
 
 
 class OwnMemory(threading.Thread):
-    """Watches the greatest amount of memory that is this process's own (RssAnon); pages of mapped files can be taken away."""
+    """Watches the greatest amount of memory that is this process's own (RssAnon); pages of mapped
+    files can be taken away."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -151,7 +154,8 @@ class OwnMemory(threading.Thread):
 
 
 def _run(stage: str, folder: str, gigabytes: str) -> None:
-    """What a process started by `stages` does: prints its peaks in MiB, its seconds and the size of the dataset in MiB."""
+    """What a process started by `stages` does: prints its peaks in MiB, its seconds and the size of
+    the dataset in MiB."""
     import torch
 
     torch.set_num_threads(1)

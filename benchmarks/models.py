@@ -46,7 +46,8 @@ def parameters(config: ModelConfig) -> int:
 
 
 def throughput(models: dict[str, ModelConfig], dataset: Dataset, turns: int) -> dict[str, float]:
-    """Median real environment steps per second of behaviour cloning, models by turns on the same batches."""
+    """Median real environment steps per second of behaviour cloning, models by turns on the same
+    batches."""
     recipe = DEMO.recipe(dataset)
     updates = {}
     for name, config in models.items():
@@ -66,7 +67,8 @@ def throughput(models: dict[str, ModelConfig], dataset: Dataset, turns: int) -> 
 
 
 def acting(config: ModelConfig, batch: int, segments: int) -> float:
-    """Mean milliseconds of a step for `batch` environments at once, over whole segments from the fourth on."""
+    """Mean milliseconds of a step for `batch` environments at once, over whole segments from the
+    fourth on."""
     actor, observations, rewards = (
         Actor(fresh_policy(config), 1.0),
         pool(batch),

@@ -1,8 +1,9 @@
 """RATE as a textbook has it: what the library is measured against.
 
-Time-major tensors, Transformer-XL attention with a relative shift, every score of a segment in memory, full padding, all rows
-in all segments, memory detached and one optimiser step after each segment. Nothing is slowed down on purpose, and for
-the same weights it computes what the library computes.
+Time-major tensors, Transformer-XL attention with a relative shift, every score of a segment in
+memory, full padding, all rows in all segments, memory detached and one optimiser step after each
+segment. Nothing is slowed down on purpose, and for the same weights it computes what the library
+computes.
 """
 
 from copy import deepcopy
@@ -28,8 +29,8 @@ def sinusoids(distances: Tensor, width: int) -> Tensor:
 def relative_shift(scores: Tensor) -> Tensor:
     """Move row i of scores [i, p, b, n] so that column j holds what stood for the distance i - j.
 
-    Distances fall from i's count - 1 at the first column. One column of padding in front, and a reshape shifts each row by one
-    more than the row before.
+    Distances fall from i's count - 1 at the first column. One column of padding in front, and a
+    reshape shifts each row by one more than the row before.
     """
     rows, columns, batch, heads = scores.shape
     padded = torch.cat([scores.new_zeros(rows, 1, batch, heads), scores], 1)
@@ -51,7 +52,8 @@ class Attention(nn.Module):
     def forward(
         self, hidden: Tensor, distances: Tensor, u: Tensor, v: Tensor, hidden_from: Tensor
     ) -> Tensor:
-        """Attention output [i, b, d]; distances: R [p, d]; hidden_from: True where i must not see j, [i, j]."""
+        """Attention output [i, b, d]; distances: R [p, d]; hidden_from: True where i must not see
+        j, [i, j]."""
         length, batch, _ = hidden.shape
         q, k, v_ = (
             part.view(length, batch, self.heads, self.head_width)
@@ -81,7 +83,8 @@ class Layer(nn.Module):
 
 
 class Backbone(nn.Module):
-    """[read memory | tokens | write memory] through all layers, then the valve; parameters are named as in the library."""
+    """[read memory | tokens | write memory] through all layers, then the valve; parameters are
+    named as in the library."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -92,7 +95,8 @@ class Backbone(nn.Module):
             or not config.memory_tokens
         ):
             raise ValueError(
-                "the baseline has post-norm layers with memory tokens, without feed-forward block or cached states: "
+                "the baseline has post-norm layers with memory tokens, without feed-forward "
+                "block or cached states: "
                 f"choose such a configuration, not {config}"
             )
         self.config = config
@@ -108,7 +112,8 @@ class Backbone(nn.Module):
             )
 
     def forward(self, tokens: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden states [n, b, d] of tokens [n, b, d], and the next memory, from memory [m, b, d]."""
+        """Hidden states [n, b, d] of tokens [n, b, d], and the next memory, from memory [m, b,
+        d]."""
         m, length = len(memory), len(tokens) + 2 * len(memory)
         hidden_from = torch.ones(length, length, dtype=torch.bool).triu(1)
         hidden_from[:m, :m] = hidden_from[-m:, -m:] = False
@@ -125,7 +130,8 @@ class Backbone(nn.Module):
 
 
 class NaivePolicy(nn.Module):
-    """The textbook backbone between the encoders and the head of a policy, all with that policy's weights."""
+    """The textbook backbone between the encoders and the head of a policy, all with that policy's
+    weights."""
 
     def __init__(self, policy: Policy) -> None:
         super().__init__()
@@ -152,7 +158,8 @@ class NaivePolicy(nn.Module):
 def update(
     policy: NaivePolicy, optimiser: torch.optim.Optimizer, window: Segment, clip: float
 ) -> None:
-    """One batch of padded windows: an optimiser step after each segment, memory detached in between."""
+    """One batch of padded windows: an optimiser step after each segment, memory detached in
+    between."""
     memory = policy.initial_memory(len(window))
     for segment in window.split(policy.backbone.config.segment_length):
         logits, memory = policy(segment, memory)

@@ -1,4 +1,5 @@
-"""Returns of the POPGym experts, and of random actions, over the seeds that policies are scored on."""
+"""Returns of the POPGym experts, and of random actions, over the seeds that policies are scored
+on."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -43,7 +44,8 @@ class RandomAgent:
 
 
 def measure(quick: bool, path: Path = RESULTS) -> list[dict[str, Any]]:
-    """Append a row per task and player to the results and return the rows; quick ones are not written."""
+    """Append a row per task and player to the results and return the rows; quick ones are not
+    written."""
     rows = []
     for name in names():
         task = find(f"popgym/{name}")

@@ -82,7 +82,8 @@ def render(path: Path = RESULTS, page: Path = PAGE) -> None:
     text = page.read_text()
     if BEGIN not in text or END not in text:
         raise ValueError(
-            f"{page} has lost its markers: put the lines {BEGIN!r} and {END!r} where the tables belong"
+            f"{page} has lost its markers: put the lines {BEGIN!r} and {END!r} where the "
+            "tables belong"
         )
     head, _, rest = text.partition(BEGIN)
     tail = rest.partition(END)[2]
@@ -102,14 +103,16 @@ def _table(benchmark: str, rows: list[dict[str, Any]]) -> str:
     for row in rows:
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
         lines.append(
-            f"| {row['configuration']} | {row['variant']} | {_number(row['value'])} | {row['unit']} | {ratio} "
+            f"| {row['configuration']} | {row['variant']} | {_number(row['value'])} | "
+            f"{row['unit']} | {ratio} "
             f"| {row['threads']} |"
         )
     return "\n".join([*lines, _origin(rows)]) + "\n"
 
 
 def _side_by_side(benchmark: str, rows: list[dict[str, Any]]) -> str:
-    """A row per variant and a column per unit, of the newest run alone, so that all values come from one run."""
+    """A row per variant and a column per unit, of the newest run alone, so that all values come
+    from one run."""
     rows = [row for row in rows if row["commit"] == rows[-1]["commit"]]
     units = list(dict.fromkeys(row["unit"] for row in rows))
     values = {(row["variant"], row["unit"]): _number(row["value"]) for row in rows}
@@ -128,7 +131,8 @@ def _side_by_side(benchmark: str, rows: list[dict[str, Any]]) -> str:
 def _origin(rows: list[dict[str, Any]]) -> str:
     last = rows[-1]
     return (
-        f"\nLast row: {last['configuration']}; {last['cpu']}, torch {last['torch']}, commit {last['commit'] or 'none'}, "
+        f"\nLast row: {last['configuration']}; {last['cpu']}, torch {last['torch']}, commit "
+        f"{last['commit'] or 'none'}, "
         f"{last['date']}.\n"
     )
 

@@ -40,8 +40,9 @@ def throughput(
 ) -> Iterator[Measurement]:
     """Median real steps per second of every variant with the thread count that suits it best.
 
-    The variants train on the same batches by turns, so that whatever else the machine does slows down all of them; a
-    ratio is the median of the ratios within a turn. Two turns warm up and choose the thread counts: one, or all.
+    The variants train on the same batches by turns, so that whatever else the machine does slows
+    down all of them; a ratio is the median of the ratios within a turn. Two turns warm up and
+    choose the thread counts: one, or all.
     """
     updates = {name: variant(configuration, dataset) for name, variant in VARIANTS.items()}
     trials = {
@@ -76,7 +77,8 @@ def _turn(updates: dict[str, Update], threads: dict[str, int], index: int) -> di
 def peak_memory(
     configuration: Configuration, dataset: Dataset, updates: int = 2
 ) -> Iterator[Measurement]:
-    """Largest resident memory of a fresh process after a few updates: in all, and what training added to the imports."""
+    """Largest resident memory of a fresh process after a few updates: in all, and what training
+    added to the imports."""
     peaks = {}
     for name in VARIANTS:
         command = [
@@ -103,7 +105,8 @@ def peak_memory(
 
 
 def ours(configuration: Configuration, dataset: Dataset, per_segment: bool = False) -> Update:
-    """The library's update; by default its own rule, one optimiser step per window with the gradient through memory."""
+    """The library's update; by default its own rule, one optimiser step per window with the
+    gradient through memory."""
     policy = policy_for(configuration, dataset)
     recipe = configuration.recipe(dataset)
     if per_segment:
@@ -115,7 +118,8 @@ def ours(configuration: Configuration, dataset: Dataset, per_segment: bool = Fal
 
 
 def ours_per_segment(configuration: Configuration, dataset: Dataset) -> Update:
-    """The library's update by the baseline's rule: memory detached and an optimiser step after each segment."""
+    """The library's update by the baseline's rule: memory detached and an optimiser step after each
+    segment."""
     return ours(configuration, dataset, per_segment=True)
 
 
@@ -152,14 +156,16 @@ def batches_of(configuration: Configuration, dataset: Dataset) -> Batches:
 def resident_peak() -> float:
     """Largest resident memory of this process so far, MiB.
 
-    getrusage would count the parent process, too, because its figure survives fork and exec on Linux.
+    getrusage would count the parent process, too, because its figure survives fork and exec on
+    Linux.
     """
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def _measure_own_memory(variant: str, configuration: str, dataset: str, updates: str) -> None:
-    """What a process started by `peak_memory` does: prints its peaks before the model is built and after the updates."""
+    """What a process started by `peak_memory` does: prints its peaks before the model is built and
+    after the updates."""
     torch.set_num_threads(1)
     sizes = CONFIGURATIONS[configuration]
     data = sizes.dataset(Path(dataset).parent)

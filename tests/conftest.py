@@ -40,7 +40,8 @@ MakeRecipe = Callable[..., Recipe]
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Processes that test side by side do not fight for the cores, whatever number of threads the last test chose."""
+    """Processes that test side by side do not fight for the cores, whatever number of threads the
+    last test chose."""
     torch.set_num_threads(1)
 
 
@@ -54,7 +55,8 @@ def recall(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(recall: Path) -> MakeRecipe:
-    """Makes a recipe that trains in a moment; options of the model and of the recipe may be mixed."""
+    """Makes a recipe that trains in a moment; options of the model and of the recipe may be
+    mixed."""
 
     def make(**options: object) -> Recipe:
         of_model = {name: value for name, value in options.items() if hasattr(MODEL, name)}

@@ -1,4 +1,5 @@
-"""The shape of the house: imports point one way, files stay small, files are data, and nothing is known by its name."""
+"""The shape of the house: imports point one way, files stay small, files are data, and nothing is
+known by its name."""
 
 import ast
 import re
@@ -16,7 +17,7 @@ SOURCE = Path(models.__file__).parents[1]
 FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
 
 LAYERS = [
-    {"episode", "segment", "spaces", "files", "progress", "provenance", "threads"},
+    {"episode", "segment", "spaces", "files", "progress", "provenance", "threads", "compute"},
     {"dataset", "models", "tasks"},
     {"recipe"},
     {"objectives", "runs"},
@@ -25,7 +26,8 @@ LAYERS = [
     {"reproduction"},
     {"cli", "__main__", "__init__"},
 ]
-"""Packages from the bottom up; a package imports from those below it, and from those beside it unless listed as APART."""
+"""Packages from the bottom up; a package imports from those below it, and from those beside it
+unless listed as APART."""
 
 APART = [
     {"dataset", "models", "tasks"},
@@ -181,7 +183,8 @@ def test_annotations_are_real(path):
 
 @every_file
 def test_no_model_or_task_is_known_by_its_name(path):
-    """No comparison with a name that a model, task family or experiment bears; data and spaces decide instead."""
+    """No comparison with a name that a model, task family or experiment bears; data and spaces
+    decide instead."""
     if room(path) == "experiments" or path.name == "released.py":
         return  # names of variants; the authors' own names of their weights
     known = {

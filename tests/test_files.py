@@ -16,7 +16,8 @@ from rate.files import append_jsonl, atomic_write, read_jsonl
 
 @pytest.fixture
 def read_only_folder() -> Iterator[Path]:
-    """A folder that this process may not write to; root gives up its rights for the time of the test."""
+    """A folder that this process may not write to; root gives up its rights for the time of the
+    test."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o555)
         user = os.geteuid()
@@ -76,7 +77,10 @@ def test_full_disk_keeps_the_old_content(tmp_path: Path) -> None:
 def test_full_disk_takes_back_the_row(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     append_jsonl(path, {"a": 1})
-    script = "import sys; from rate.files import append_jsonl; append_jsonl(sys.argv[1], {'text': 'x' * 10**5})"
+    script = (
+        "import sys; from rate.files import append_jsonl; append_jsonl(sys.argv[1], {'text': 'x' "
+        "* 10**5})"
+    )
     result = with_small_disk(script, path)
     assert "cannot write" in result.stderr
     assert path.read_bytes() == b'{"a": 1}\n'

@@ -166,7 +166,8 @@ def test_is_image() -> None:
         (spaces.Discrete(4), 3, np.int64),
         (IMAGE, np.zeros((4, 5, 3), np.int64), np.uint8),
         (spaces.MultiBinary(2), np.array([True, False]), np.int8),
-        # Whole numbers that would change, and fractions in place of whole numbers, stay for check_leaf to name.
+        # Whole numbers that would change, and fractions in place of whole numbers, stay for
+        # check_leaf to name.
         (IMAGE, np.full((4, 5, 3), 256), np.int64),
         (spaces.Discrete(4), 1.5, np.float64),
     ],

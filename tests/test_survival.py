@@ -1,4 +1,5 @@
-"""A run that is killed, interrupted, or out of disk, again and again, ends as if nothing had happened."""
+"""A run that is killed, interrupted, or out of disk, again and again, ends as if nothing had
+happened."""
 
 import contextlib
 import multiprocessing
@@ -23,7 +24,8 @@ from rate.runs.checkpoint import read_tensors
 from rate.runs.folder import RunError
 
 UPDATES = 200
-# Processes are forked from a server that has imported everything, so that starting one costs almost nothing.
+# Processes are forked from a server that has imported everything, so that starting one costs almost
+# nothing.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     ["rate.training", "rate.cli", "rate.models.rate", "torch.optim", "torch._dynamo"]
@@ -39,7 +41,10 @@ def options(recall: Path, run: Path) -> list[str]:
         "head-width": 8,
         "memory-tokens": 2,
     }
-    text = f"train rate --dataset {recall} --run {run} --seed 3 --threads 1 --updates {UPDATES} --batch-size 8 "
+    text = (
+        f"train rate --dataset {recall} --run {run} --seed 3 --threads 1 --updates {UPDATES} "
+        "--batch-size 8 "
+    )
     text += "--checkpoint-every 4 --selection.every 10 --optimiser.warmup 10 "
     return (text + " ".join(f"--model.{name} {value}" for name, value in sizes.items())).split()
 
@@ -217,7 +222,10 @@ def test_a_resumed_run_forgets_what_came_after_its_checkpoint(half_way, uninterr
 
 def test_two_processes_asked_to_stop_save_and_go_on(recall, tiny, tmp_path):
     run = tmp_path / "run"
-    text = f"train rate --dataset {recall} --run {run} --threads 1 --devices 2 --accelerator cpu --updates 4000 "
+    text = (
+        f"train rate --dataset {recall} --run {run} --threads 1 --devices 2 --accelerator cpu "
+        "--updates 4000 "
+    )
     text += "--batch-size 8 --checkpoint-every 5 --model.segment-length 4 --model.width 16 --model.layers 1"
     process = subprocess.Popen(
         [sys.executable, "-m", "rate", *text.split()], stderr=subprocess.PIPE

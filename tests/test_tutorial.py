@@ -1,4 +1,5 @@
-"""The tutorials are true: their files are written, their commands are run, and their numbers are those that come out."""
+"""The tutorials are true: their files are written, their commands are run, and their numbers are
+those that come out."""
 
 import importlib.util
 import re

@@ -1,7 +1,8 @@
 """RATE: agents that must remember, by offline sequence modelling with recurrent memory.
 
-The verbs of the command line are functions here: collect, import_dataset, export_minari, train, resume, evaluate, inspect,
-reproduce, report. `load_agent` gives a trained agent back. Names are imported when first used, so that reporting needs no torch.
+The verbs of the command line are functions here: collect, import_dataset, export_minari, train,
+resume, evaluate, inspect, reproduce, report. `load_agent` gives a trained agent back. Names are
+imported when first used, so that reporting needs no torch.
 """
 
 from importlib import import_module

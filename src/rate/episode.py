@@ -9,13 +9,14 @@ import numpy as np
 class Episode:
     """One recorded trajectory of T steps, time-major; checked when made.
 
-    Shapes: observations (per leaf) [T + 1, ...], the one after the last action included; actions [T, ...]; rewards [T]
-    float32; terminations and truncations [T] bool. At most the last step ends the episode; a recording that was cut
-    ends in neither. `seed` is what the environment was reset with, if known.
+    Shapes: observations (per leaf) [T + 1, ...], the one after the last action included; actions
+    [T, ...]; rewards [T] float32; terminations and truncations [T] bool. At most the last step ends
+    the episode; a recording that was cut ends in neither. `seed` is what the environment was reset
+    with, if known.
 
     Raises:
-        ValueError: an array is missing, empty, ragged, of unequal length, not finite, or the episode ends before its
-            last step; the message names the array.
+        ValueError: an array is missing, empty, ragged, of unequal length, not finite, or the
+            episode ends before its last step; the message names the array.
     """
 
     observations: dict[str, np.ndarray]
@@ -47,12 +48,14 @@ class Episode:
         for name, array in flags.items():
             if array[:-1].any():
                 raise ValueError(
-                    f"{name}: the episode ends at step {int(array.argmax())}, before its last step {len(self) - 1}; "
+                    f"{name}: the episode ends at step {int(array.argmax())}, before its "
+                    f"last step {len(self) - 1}; "
                     "split the recording where episodes end"
                 )
         if self.seed is not None and not 0 <= self.seed < 2**63:
             raise ValueError(
-                f"seed: {self.seed} is not a whole number from 0 to 2**63 - 1; leave it out if unknown"
+                f"seed: {self.seed} is not a whole number from 0 to 2**63 - 1; leave it out "
+                "if unknown"
             )
 
     def __len__(self) -> int:
@@ -103,7 +106,8 @@ def returns_to_go(rewards: np.ndarray, discount: float = 1.0) -> np.ndarray:
     Sums are taken in float64; the published experiments use discount 1.
 
     Raises:
-        ValueError: rewards are not [T], the discount is outside [0, 1], or a sum is too large for float32.
+        ValueError: rewards are not [T], the discount is outside [0, 1], or a sum is too large for
+        float32.
     """
     rewards = np.asarray(rewards, dtype=np.float64)
     if rewards.ndim != 1:
@@ -133,7 +137,8 @@ def _array(name: str, value: object) -> np.ndarray:
         ) from error
     if array.dtype.kind not in "biuf":
         raise ValueError(
-            f"{name}: dtype is {array.dtype}, allowed are booleans, integers and floating-point numbers"
+            f"{name}: dtype is {array.dtype}, allowed are booleans, integers and "
+            "floating-point numbers"
         )
     return array
 
@@ -151,5 +156,6 @@ def _check_finite(name: str, array: np.ndarray) -> None:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
         raise ValueError(
-            f"{name}: {bad} of {array.size} numbers are NaN, infinite or too large for {array.dtype}"
+            f"{name}: {bad} of {array.size} numbers are NaN, infinite or too large for "
+            f"{array.dtype}"
         )

@@ -31,7 +31,8 @@ def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Reword operating-system errors raised while writing `path`: which file, why, and what to do.
 
     Raises:
-        OSError: of the same class and number (`PermissionError` stays `PermissionError`), with a speaking message.
+        OSError: of the same class and number (`PermissionError` stays `PermissionError`), with a
+        speaking message.
     """
     try:
         yield
@@ -43,10 +44,12 @@ def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Write a file so that a reader, or a crash at any moment, finds the old content or the new one, never a part.
+    """Write a file so that a reader, or a crash at any moment, finds the old content or the new
+    one, never a part.
 
-    A temporary file beside `path` is written, flushed to the disk and renamed over `path`; then the folder is flushed.
-    Text is encoded as UTF-8. On any error the temporary file is removed and the old content stays.
+    A temporary file beside `path` is written, flushed to the disk and renamed over `path`; then the
+    folder is flushed. Text is encoded as UTF-8. On any error the temporary file is removed and the
+    old content stays.
 
     Raises:
         OSError: the disk is full, read-only, or the folder does not exist; the message says which.
@@ -86,8 +89,9 @@ def synchronise_folder(folder: str | os.PathLike[str]) -> None:
 def append_jsonl(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
     """Append one JSON object as one line, flushed to the disk; creates the file if needed.
 
-    Several processes may append to the same file. A line torn by an earlier crash is cut off first, and a line that
-    cannot be written whole is taken back, so that a complete row is never glued to a broken one.
+    Several processes may append to the same file. A line torn by an earlier crash is cut off first,
+    and a line that cannot be written whole is taken back, so that a complete row is never glued to
+    a broken one.
 
     Raises:
         ValueError: the row holds a value that JSON cannot hold (an array, NaN, infinity).
@@ -97,7 +101,8 @@ def append_jsonl(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
         line = json.dumps(dict(row), allow_nan=False, ensure_ascii=False) + "\n"
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"a row for {os.fspath(path)} may hold only text, booleans, None, finite numbers, lists and dicts "
+            f"a row for {os.fspath(path)} may hold only text, booleans, None, finite "
+            "numbers, lists and dicts "
             f"({error}): {dict(row)!r}"
         ) from error
     with storage_errors(path), open(path, "a+b", buffering=0) as file:
@@ -110,7 +115,8 @@ def append_jsonl(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
 
 
 def read_jsonl(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Read the rows of a JSON-lines file; a last line torn by a crash (no line end, not JSON) is left out.
+    """Read the rows of a JSON-lines file; a last line torn by a crash (no line end, not JSON) is
+    left out.
 
     Raises:
         ValueError: any other line is not a JSON object; the message gives the line number.
@@ -140,7 +146,8 @@ def _parse_row(line: bytes) -> dict[str, Any] | None:
 
 
 def _end_of_whole_lines(file: Any) -> int:
-    """Byte position after the last complete row; a row that lacks only its line end is given one."""
+    """Byte position after the last complete row; a row that lacks only its line end is given
+    one."""
     size: int = file.seek(0, os.SEEK_END)
     tail, start = b"", size
     while start and b"\n" not in tail:

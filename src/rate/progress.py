@@ -1,4 +1,5 @@
-"""Progress of long work: a bar with rate and time left on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a bar with rate and time left on a terminal, a line now and then
+elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator

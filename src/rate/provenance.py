@@ -25,7 +25,8 @@ def provenance() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit of the source tree this package runs from, with "+" if it was changed; empty outside a checkout."""
+    """The commit of the source tree this package runs from, with "+" if it was changed; empty
+    outside a checkout."""
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:

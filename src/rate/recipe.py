@@ -42,7 +42,8 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class SelectionConfig:
-    """How the best checkpoint is chosen: by score on selection seeds, else by loss on held-out episodes."""
+    """How the best checkpoint is chosen: by score on selection seeds, else by loss on held-out
+    episodes."""
 
     task: str = ""
     """Task whose score selects the best checkpoint; empty: the validation loss does."""
@@ -56,13 +57,15 @@ class SelectionConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """What a policy is trained for, and from which episodes; options of the other objectives have no effect."""
+    """What a policy is trained for, and from which episodes; options of the other objectives have
+    no effect."""
 
     name: Literal["behaviour-cloning", "cql", "iql"] = "behaviour-cloning"
-    """Behaviour cloning, conservative Q-learning or implicit Q-learning; the last two learn from rewards and need a model that
-    sees observations alone (mlp, lstm, gru)."""
+    """Behaviour cloning, conservative Q-learning or implicit Q-learning; the last two learn from
+    rewards and need a model that sees observations alone (mlp, lstm, gru)."""
     top_fraction: float = 1.0
-    """Fraction of the episodes to learn from, those with the highest returns (filtered behaviour cloning); 1 takes all."""
+    """Fraction of the episodes to learn from, those with the highest returns (filtered behaviour
+    cloning); 1 takes all."""
     discount: float = 0.99
     """Discount of rewards in Q-learning, gamma."""
     conservative_weight: float = 1.0
@@ -105,15 +108,17 @@ class Recipe:
     batch_size: int = 64
     """Windows in a batch, over all processes."""
     micro_batch: int = 0
-    """Windows in one forward pass; batches are cut into micro-batches of similar length. 0: 16 on a CPU, else the whole batch."""
+    """Windows in one forward pass; batches are cut into micro-batches of similar length. 0: 16 on a
+    CPU, else the whole batch."""
     sampling: Literal["first", "stride", "random"] = "first"
     """Windows of an episode: its first steps, consecutive ones, or one at random."""
     shorter_segments: float = 0.0
-    """Fraction of the updates whose segments are a half or a third as long, so that memory learns to be handed over more often than
-    the window asks for."""
+    """Fraction of the updates whose segments are a half or a third as long, so that memory
+    learns to be handed over more often than the window asks for."""
     growing_segments: int = 0
-    """Cut the windows of an update into a random number of segments, from 1 up to a bound that grows from 1 to this number in the
-    course of training: attention learns in a single segment what memory must then deliver. 0: always segment_length."""
+    """Cut the windows of an update into a random number of segments, from 1 up to a bound that
+    grows from 1 to this number in the course of training: attention learns in a single segment
+    what memory must then deliver. 0: always segment_length."""
     curriculum: bool = False
     """Train in N stages of equal length, the n-th on episodes of at most n segments."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -121,9 +126,11 @@ class Recipe:
     weighting: Literal["episode", "step"] = "episode"
     """Whether every window counts the same in the loss, or every real step."""
     bptt_segments: int = 0
-    """Segments that a gradient crosses; 0: the whole window, 1: memory is detached after each (the released code)."""
+    """Segments that a gradient crosses; 0: the whole window, 1: memory is detached after each (the
+    released code)."""
     update_per_segment: bool = False
-    """Take an optimiser step after every bptt_segments segments (the released code) and not once per window."""
+    """Take an optimiser step after every bptt_segments segments (the released code) and not once
+    per window."""
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     """Optimiser and schedule."""
     selection: SelectionConfig = field(default_factory=SelectionConfig)
@@ -152,7 +159,8 @@ class Recipe:
                 )
         if self.update_per_segment and not self.bptt_segments:
             raise ValueError(
-                "update_per_segment needs bptt_segments of at least 1: an update cannot wait for later segments"
+                "update_per_segment needs bptt_segments of at least 1: an update cannot wait "
+                "for later segments"
             )
         if not 0 <= self.shorter_segments <= 1:
             raise ValueError(
@@ -168,7 +176,8 @@ class Recipe:
                 )
         if self.shorter_segments and self.growing_segments:
             raise ValueError(
-                "shorter_segments and growing_segments both say how windows are cut: leave one of them at 0"
+                "shorter_segments and growing_segments both say how windows are cut: leave "
+                "one of them at 0"
             )
         if not 0 <= self.selection.fraction < 1:
             raise ValueError(
@@ -187,7 +196,8 @@ class Recipe:
     def hash(self) -> str:
         """Twelve hexadecimal digits that name the recipe, wherever its dataset lies."""
         data = {**self.to_json(), "dataset": ""}
-        # An option that came later counts where it is used, so recipes from before keep their names.
+        # An option that came later counts where it is used, so recipes from before keep their
+        # names.
         for name in ("shorter_segments", "growing_segments"):
             if not data[name]:
                 del data[name]
@@ -195,7 +205,8 @@ class Recipe:
 
 
 def from_json(data: dict[str, Any]) -> Recipe:
-    """The recipe that `Recipe.to_json` wrote; unknown or missing fields are a ValueError that names them."""
+    """The recipe that `Recipe.to_json` wrote; unknown or missing fields are a ValueError that names
+    them."""
     data = dict(data)
     data["model"] = model_from_json(data["model"])
     data["objective"] = _build(ObjectiveConfig, data["objective"])

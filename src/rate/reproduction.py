@@ -1,4 +1,5 @@
-"""Reproducing an experiment: collect, train, evaluate, report; interrupted, it goes on where it stopped."""
+"""Reproducing an experiment: collect, train, evaluate, report; interrupted, it goes on where it
+stopped."""
 
 import hashlib
 import json
@@ -48,7 +49,8 @@ class Score:
 
 @dataclass
 class Work:
-    """One policy to train, and everything that it is to be scored on, whichever experiments ask for it."""
+    """One policy to train, and everything that it is to be scored on, whichever experiments ask for
+    it."""
 
     run: Path
     recipe: Recipe
@@ -68,12 +70,14 @@ def reproduce(
     smoke: bool = False,
     show_progress: bool = False,
 ) -> Path:
-    """Run an experiment and return its folder, with rows.jsonl, summary.json, report.html, report.md and figures.
+    """Run an experiment and return its folder, with rows.jsonl, summary.json, report.html,
+    report.md and figures.
 
-    output: the folder, by default runs/<name>, or runs/<name>-smoke. seeds, variants, tasks: only these. jobs: processes side by
-    side, one thread each. threads: CPU threads of a single job, 0 to measure. smoke: the same in seconds; the numbers then
-    mean nothing. What is there already is kept: finished runs and scored tasks are not done again. The experiments of a suite
-    share data and runs, and each has its own folder in the suite's.
+    output: the folder, by default runs/<name>, or runs/<name>-smoke. seeds, variants, tasks: only
+    these. jobs: processes side by side, one thread each. threads: CPU threads of a single job, 0 to
+    measure. smoke: the same in seconds; the numbers then mean nothing. What is there already is
+    kept: finished runs and scored tasks are not done again. The experiments of a suite share data
+    and runs, and each has its own folder in the suite's.
     """
     output = Path(output or (f"runs/{name}-smoke" if smoke else f"runs/{name}"))
     found = find(name)
@@ -93,7 +97,8 @@ def reproduce(
     }
 
     def finish(item: Work) -> None:
-        """Report the experiments that have waited for this run alone: a suite that is stopped later keeps their reports."""
+        """Report the experiments that have waited for this run alone: a suite that is stopped later
+        keeps their reports."""
         for member in list(left):
             left[member].discard(item.run)
             if not left[member]:
@@ -128,7 +133,8 @@ def _narrow(
     kept = experiment.narrowed(variants or (), tasks or ())
     if not kept.variants or not kept.evaluations:
         raise ValueError(
-            "nothing is left to run: none of the variants that were asked for is scored on these tasks"
+            "nothing is left to run: none of the variants that were asked for is scored on "
+            "these tasks"
         )
     kept = kept.smoke() if smoke else kept
     return replace(kept, seeds=tuple(seeds) if seeds else kept.seeds)
@@ -137,7 +143,8 @@ def _narrow(
 def _collect(
     experiments: Iterable[Experiment], output: Path, shared: bool, show_progress: bool
 ) -> dict[tuple[int, str], Path]:
-    """Folders of the data, by position of the experiment and name of the collection; recorded if they are not there."""
+    """Folders of the data, by position of the experiment and name of the collection; recorded if
+    they are not there."""
     folders = {}
     for position, experiment in enumerate(experiments):
         for key, collection in experiment.data.items():
@@ -165,7 +172,8 @@ Plan = dict[tuple[str, str, int], Work]
 def _plan(
     members: dict[str, Experiment], data: dict[tuple[int, str], Path], output: Path, shared: bool
 ) -> Plan:
-    """All work by experiment, variant and seed; what experiments share is one object under several keys."""
+    """All work by experiment, variant and seed; what experiments share is one object under several
+    keys."""
     plan: Plan = {}
     by_run: dict[Path, Work] = {}
     for position, (member, experiment) in enumerate(members.items()):
@@ -180,7 +188,8 @@ def _plan(
 
 
 def _identity(recipe: Recipe) -> str:
-    """A name for what is trained, the same wherever it is asked for: model, and hash of recipe and data."""
+    """A name for what is trained, the same wherever it is asked for: model, and hash of recipe and
+    data."""
     key = f"{recipe.hash} {Path(recipe.dataset).name}"
     return f"{model_name(recipe.model)}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
@@ -247,7 +256,8 @@ def _one(threads: int, show_progress: bool, work: Work) -> None:
 
 
 def _check_recipe(work: Work) -> None:
-    """Refuse a run folder that was made with another recipe: its scores would be told as those of this one."""
+    """Refuse a run folder that was made with another recipe: its scores would be told as those of
+    this one."""
     if not (work.run / RECIPE).exists():
         return
     made, wanted = rundir.read(work.run)[0], work.recipe
@@ -255,7 +265,8 @@ def _check_recipe(work: Work) -> None:
         made = replace(made, target_return=None)
     if made.hash != wanted.hash:
         raise ValueError(
-            f"{work.run} was made with another recipe than the one asked for, by --smoke or by another version of the library: "
+            f"{work.run} was made with another recipe than the one asked for, by --smoke or "
+            "by another version of the library: "
             "remove it, or choose another --output"
         )
 
@@ -291,7 +302,8 @@ def _many(
 
 
 def _end_with_parent() -> None:
-    """See that this process ends when the one that started it is gone, were it killed without a chance to say so."""
+    """See that this process ends when the one that started it is gone, were it killed without a
+    chance to say so."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -310,7 +322,8 @@ def _report(
     inspecting: bool,
     show_progress: bool,
 ) -> None:
-    """Gather the rows of an experiment whose runs are all done, inspect what it wants inspected, and write its report."""
+    """Gather the rows of an experiment whose runs are all done, inspect what it wants inspected,
+    and write its report."""
     _gather(name, experiment, plan, folder)
     for variant in experiment.inspected if inspecting else ():
         run = (
@@ -322,7 +335,8 @@ def _report(
 
 
 def _gather(name: str, experiment: Experiment, plan: Plan, folder: Path) -> None:
-    """Put the newest row of everything that the experiment asked for into its rows.jsonl, under its own names."""
+    """Put the newest row of everything that the experiment asked for into its rows.jsonl, under its
+    own names."""
     rows = []
     for (member, variant, seed), work in plan.items():
         if member != name:

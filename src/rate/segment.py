@@ -6,27 +6,47 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
+
+_ROWLESS = ("lengths", "frames")
+"""Fields that hold no row for each episode."""
 
 
 @dataclass(frozen=True)
 class Segment:
     """K consecutive steps of B episodes; real steps form a prefix of every row and padding is zero.
 
-    Shapes: observations (per leaf) [B, K, ...], actions [B, K, ...], rewards and returns_to_go [B, K] float32,
-    terminations [B, K] bool, timesteps [B, K] int64 (index of the step in its episode), mask [B, K] bool. following: the
-    observation after the last real step of each row, per leaf [B, ...]; empty unless it was asked for, or in a part of the steps.
-    frames: where images repeat, the different ones of a leaf [n, ...], whose observations are then their numbers, [B, K] int64.
+    Rows of a training batch are sorted by length, longest first. The rows whose episode goes on are
+    then a prefix (`active` of them), and so are those whose segment is complete (`complete` of
+    them); both numbers are known on the host, so nothing has to be read back from a device.
     """
 
     observations: dict[str, Tensor]
+    """Observations of each leaf, [B, K, ...]; of a leaf in `frames` the number of its frame, [B, K]
+    int64."""
     actions: Tensor
+    """Actions, [B, K, ...]."""
     rewards: Tensor
+    """Rewards, [B, K] float32."""
     returns_to_go: Tensor
+    """Returns-to-go, [B, K] float32."""
     terminations: Tensor
+    """Whether the step terminated the episode, [B, K] bool."""
     timesteps: Tensor
+    """Index of the step in its episode, [B, K] int64."""
     mask: Tensor
-    following: dict[str, Tensor] = field(default_factory=dict)
+    """Whether the step is real, [B, K] bool."""
+    lengths: tuple[int, ...] = ()
+    """Real steps of each row, on the host; counted from the mask where they are not given."""
+    next_observation: dict[str, Tensor] = field(default_factory=dict)
+    """Observation after the last real step of each row, per leaf [B, ...]; empty unless it was
+    asked for, or in a part of the steps."""
     frames: dict[str, Tensor] = field(default_factory=dict)
+    """Distinct images of a leaf whose images repeat, [n, ...]."""
+
+    def __post_init__(self) -> None:
+        if not self.lengths:
+            object.__setattr__(self, "lengths", tuple(self.mask.sum(1).tolist()))
 
     def __len__(self) -> int:
         return self.mask.shape[0]
@@ -37,35 +57,52 @@ class Segment:
         return self.mask.shape[1]
 
     @property
-    def lengths(self) -> Tensor:
-        """Real steps of each row, [B] int64."""
-        return self.mask.sum(1)
+    def active(self) -> int:
+        """Rows with at least one real step; they come first."""
+        return self._prefix(1)
+
+    @property
+    def complete(self) -> int:
+        """Rows whose every step is real; they come first."""
+        return self._prefix(self.steps)
+
+    def _prefix(self, least: int) -> int:
+        """Number of rows with at least so many real steps, which must be the first ones."""
+        count = sum(length >= least for length in self.lengths)
+        if any(length < least for length in self.lengths[:count]):
+            raise ValueError(
+                f"rows of {self.lengths} steps are not sorted by length: put the longest first"
+            )
+        return count
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Segment":
-        """The segment with `function` applied to each of its tensors but the frames, which belong to no row."""
-        found: dict[str, Any] = {}
+        """The segment with `function` applied to every tensor that holds a row for each episode."""
+        changed: dict[str, Any] = {}
         for item in fields(self):
-            value = getattr(self, item.name)
-            if item.name == "frames":
-                found[item.name] = value
+            if item.name in _ROWLESS:
                 continue
-            leaves = isinstance(value, dict)
-            found[item.name] = (
-                {path: function(leaf) for path, leaf in value.items()}
-                if leaves
-                else function(value)
-            )
-        return Segment(**found)
+            value = getattr(self, item.name)
+            if isinstance(value, dict):
+                changed[item.name] = {path: function(leaf) for path, leaf in value.items()}
+            else:
+                changed[item.name] = function(value)
+        return replace(self, **changed)
 
-    def rows(self, index: Tensor | slice) -> "Segment":
-        """The episodes selected by `index` (boolean, integer or slice)."""
-        return self.map(lambda tensor: tensor[index])
+    def rows(self, index: slice) -> "Segment":
+        """Consecutive episodes of the segment."""
+        if index == slice(len(self)):
+            return self
+        lengths = self.lengths[index]
+        return replace(self.map(lambda tensor: tensor[index]), lengths=lengths)
 
     def window(self, start: int, stop: int) -> "Segment":
         """The steps start ... stop - 1 of every row."""
         if start <= 0 and stop >= self.steps:
             return self
-        return replace(self, following={}).map(lambda tensor: tensor[:, start:stop])
+        width = min(stop, self.steps) - start
+        lengths = tuple(min(max(length - start, 0), width) for length in self.lengths)
+        cut = replace(self, next_observation={}).map(lambda tensor: tensor[:, start:stop])
+        return replace(cut, lengths=lengths)
 
     def split(self, length: int) -> list["Segment"]:
         """Consecutive segments of at most `length` steps; the last one may be shorter."""
@@ -73,5 +110,26 @@ class Segment:
 
     def to(self, device: torch.device | str) -> "Segment":
         """The segment on another device."""
-        frames = {path: leaf.to(device, non_blocking=True) for path, leaf in self.frames.items()}
-        return replace(self.map(lambda tensor: tensor.to(device, non_blocking=True)), frames=frames)
+        return self._everywhere(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Segment":
+        """The segment in page-locked memory, from which copies to a GPU need not be waited for."""
+        return self._everywhere(lambda tensor: tensor.pin_memory())
+
+    def _everywhere(self, function: Callable[[Tensor], Tensor]) -> "Segment":
+        frames = {path: function(leaf) for path, leaf in self.frames.items()}
+        return replace(self.map(function), frames=frames)
+
+
+def _flatten(segment: Segment) -> tuple[list[Any], tuple[int, ...]]:
+    names = [item.name for item in fields(Segment) if item.name != "lengths"]
+    return [getattr(segment, name) for name in names], segment.lengths
+
+
+def _unflatten(values: Any, lengths: tuple[int, ...]) -> Segment:
+    names = [item.name for item in fields(Segment) if item.name != "lengths"]
+    return Segment(**dict(zip(names, values, strict=True)), lengths=lengths)
+
+
+# torch.export and torch.func see the tensors of a segment; its lengths are part of its structure.
+pytree.register_pytree_node(Segment, _flatten, _unflatten, serialized_type_name="rate.Segment")

@@ -1,7 +1,8 @@
 """Gymnasium spaces as data: JSON and back, and structured values as flat dictionaries of arrays.
 
-Two words are used throughout the library. A *value* has its space's own structure (a dict for a Dict space, a tuple for
-a Tuple space, an array otherwise). *Leaves* are the same arrays in a flat dictionary from path to array.
+Two words are used throughout the library. A *value* has its space's own structure (a dict for a
+Dict space, a tuple for a Tuple space, an array otherwise). *Leaves* are the same arrays in a flat
+dictionary from path to array.
 """
 
 import math
@@ -17,7 +18,8 @@ PLAIN = "observation"
 """Path of the only leaf of a space without structure."""
 
 LARGEST_LEAF = 2**24
-"""Most numbers that one leaf of a space may hold; a larger one in a file is taken for damage, not allocated."""
+"""Most numbers that one leaf of a space may hold; a larger one in a file is taken for damage, not
+allocated."""
 
 _Keys = tuple[str | int, ...]
 _SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple"
@@ -26,8 +28,8 @@ _SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple"
 def to_json(space: gymnasium.Space[Any]) -> dict[str, Any]:
     """Describe a space as JSON data; `from_json` gives back an equal space.
 
-    Bounds of a Box are one number where all entries agree and nested lists otherwise; infinities are the texts "inf"
-    and "-inf", since JSON has no such numbers.
+    Bounds of a Box are one number where all entries agree and nested lists otherwise; infinities
+    are the texts "inf" and "-inf", since JSON has no such numbers.
 
     Raises:
         ValueError: the space, or one inside it, is of an unsupported kind.
@@ -86,7 +88,8 @@ def from_json(data: Mapping[str, Any]) -> gymnasium.Space[Any]:
 
 
 def leaves(space: gymnasium.Space[Any]) -> dict[str, gymnasium.Space[Any]]:
-    """Leaf spaces by path, in the order of the space: `{"observation": space}` for a space without structure.
+    """Leaf spaces by path, in the order of the space: `{"observation": space}` for a space without
+    structure.
 
     Keys of Dict spaces and indices of Tuple spaces are joined by "/": "camera/front", "0".
 
@@ -103,7 +106,8 @@ def leaves(space: gymnasium.Space[Any]) -> dict[str, gymnasium.Space[Any]]:
         found[path] = leaf
     if not found:
         raise ValueError(
-            f"the space {space} has no leaf; give it at least one {_SUPPORTED.partition(', Dict')[0]}"
+            f"the space {space} has no leaf; give it at least one "
+            f"{_SUPPORTED.partition(', Dict')[0]}"
         )
     return found
 
@@ -111,8 +115,8 @@ def leaves(space: gymnasium.Space[Any]) -> dict[str, gymnasium.Space[Any]]:
 def flatten(space: gymnasium.Space[Any], value: Any) -> dict[str, np.ndarray]:
     """Turn a value into leaves; works for one value and for values with leading batch dimensions.
 
-    A batch is what Gymnasium's vector environments return: the space's structure, with stacked arrays at the leaves.
-    Numbers are cast to the leaf's dtype where that loses no whole number.
+    A batch is what Gymnasium's vector environments return: the space's structure, with stacked
+    arrays at the leaves. Numbers are cast to the leaf's dtype where that loses no whole number.
 
     Raises:
         ValueError: the value lacks a part of the space, or has one that the space does not have.
@@ -140,10 +144,11 @@ def is_image(space: gymnasium.Space[Any]) -> bool:
 
 
 def as_leaf(space: gymnasium.Space[Any], value: Any) -> np.ndarray:
-    """A value of a leaf space, batched or not, as an array of the space's dtype if no whole number is lost.
+    """A value of a leaf space, batched or not, as an array of the space's dtype if no whole number
+    is lost.
 
-    Floating-point numbers may be rounded (float64 to float32) but never truncated to whole numbers; what cannot be
-    cast is returned as it is, for `check_leaf` to name.
+    Floating-point numbers may be rounded (float64 to float32) but never truncated to whole numbers;
+    what cannot be cast is returned as it is, for `check_leaf` to name.
     """
     array, dtype = np.asarray(value), np.dtype(space.dtype)
     whole, real = array.dtype.kind in "biu", array.dtype.kind == "f"
@@ -163,16 +168,19 @@ def check_leaf(space: gymnasium.Space[Any], array: np.ndarray, what: str) -> Non
         what: how the error message names the array, for example "actions".
 
     Raises:
-        ValueError: the dtype, the trailing shape or a value is not one of the space's, or a number is not finite.
+        ValueError: the dtype, the trailing shape or a value is not one of the space's, or a number
+        is not finite.
     """
     dtype, shape = np.dtype(space.dtype), _shape(space)
     if array.dtype != dtype:
         raise ValueError(
-            f"{what}: dtype is {array.dtype}, the space {_brief(space)} needs {dtype}; convert the array"
+            f"{what}: dtype is {array.dtype}, the space {_brief(space)} needs {dtype}; "
+            "convert the array"
         )
     if array.shape[max(array.ndim - len(shape), 0) :] != shape:
         raise ValueError(
-            f"{what}: shape is {array.shape}, the space {_brief(space)} needs one that ends in {shape}"
+            f"{what}: shape is {array.shape}, the space {_brief(space)} needs one that ends "
+            f"in {shape}"
         )
     if dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(
@@ -186,7 +194,8 @@ def check_leaf(space: gymnasium.Space[Any], array: np.ndarray, what: str) -> Non
     )
     if outside.any():
         raise ValueError(
-            f"{what}: {_count(outside)} outside the space {_brief(space)}, for example {array[outside][0]}; "
+            f"{what}: {_count(outside)} outside the space {_brief(space)}, for example "
+            f"{array[outside][0]}; "
             "clip the values or record with a space that holds them"
         )
 
@@ -252,7 +261,8 @@ def _parse(data: Mapping[str, Any]) -> gymnasium.Space[Any]:
         )
         space = spaces.Box(low, high, shape, dtype.type)
     elif kind == "Discrete":
-        # Releases of Gymnasium before 1.2 know no dtype here: it is passed only where it is not their int64.
+        # Releases of Gymnasium before 1.2 know no dtype here: it is passed only where it is not
+        # their int64.
         dtype = _parse_dtype(data["dtype"])
         option: dict[str, Any] = {} if dtype == np.int64 else {"dtype": dtype.type}
         space = spaces.Discrete(_whole(data["n"]), start=_whole(data["start"]), **option)
@@ -273,7 +283,8 @@ def _parse_dtype(name: Any) -> np.dtype[Any]:
     dtype = np.dtype(str(name))
     if dtype.kind not in "biuf" or str(dtype) != name:
         raise ValueError(
-            f"a space holds booleans, whole numbers or floating-point numbers, got dtype {_brief(name)}"
+            "a space holds booleans, whole numbers or floating-point numbers, got dtype "
+            f"{_brief(name)}"
         )
     return dtype
 
@@ -298,7 +309,8 @@ def _check_leaf_space(space: gymnasium.Space[Any]) -> None:
         space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
     ):
         raise ValueError(
-            f"{_brief(space)} is not supported, supported are {_SUPPORTED}; convert it with a wrapper"
+            f"{_brief(space)} is not supported, supported are {_SUPPORTED}; convert it with "
+            "a wrapper"
         )
     if np.dtype(space.dtype).kind not in "biuf":
         raise ValueError(
@@ -312,7 +324,8 @@ def _shape(space: gymnasium.Space[Any]) -> tuple[int, ...]:
 
 
 def _bounds(space: gymnasium.Space[Any]) -> tuple[Any, ...]:
-    """Smallest and largest value; None where the dtype or the absence of a bound leaves nothing to check."""
+    """Smallest and largest value; None where the dtype or the absence of a bound leaves nothing to
+    check."""
     if isinstance(space, spaces.Discrete):
         return space.start, space.start + (space.n - 1)
     if isinstance(space, spaces.MultiDiscrete):

@@ -8,7 +8,8 @@ import torch
 
 
 def fastest(work: Callable[[], object], limit: int | None = None, repeats: int = 2) -> int:
-    """The number of threads, among 1, 2, 4, ... up to the cores at hand, with which `work` took the least time."""
+    """The number of threads, among 1, 2, 4, ... up to the cores at hand, with which `work` took the
+    least time."""
     limit = limit or len(
         os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     )

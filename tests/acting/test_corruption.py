@@ -1,4 +1,5 @@
-"""Memory corruption: noise enters where, when and as strongly as asked, and does not depend on what is played beside it."""
+"""Memory corruption: noise enters where, when and as strongly as asked, and does not depend on what
+is played beside it."""
 
 import json
 import shutil
@@ -31,7 +32,8 @@ def policy_of(**options: object) -> Policy:
 
 
 def outputs_of(actor: Actor, seeds: list[int]) -> np.ndarray:
-    """Outputs [steps, rows, outputs] for observations that belong to the seeds; the actions executed are fixed."""
+    """Outputs [steps, rows, outputs] for observations that belong to the seeds; the actions
+    executed are fixed."""
     observations = np.array(
         [np.random.default_rng(seed).normal(size=(STEPS, 3)).astype(np.float32) for seed in seeds]
     ).swapaxes(0, 1)

@@ -139,7 +139,8 @@ def test_a_damaged_recipe_is_said(run):
 
 
 def acts(actor: Actor, observations: np.ndarray) -> list[np.ndarray]:
-    """Outputs [n, outputs] for each of the observations [steps, n, ...]; rewards are zero but for step 2."""
+    """Outputs [n, outputs] for each of the observations [steps, n, ...]; rewards are zero but for
+    step 2."""
     outputs = []
     for step, values in enumerate(observations):
         outputs.append(actor.outputs(values, np.full(len(values), float(step == 2))).numpy())

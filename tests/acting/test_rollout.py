@@ -13,7 +13,8 @@ from rate.tasks.task import Task, success
 
 
 class Wanderer:
-    """Acts at random, every row from the generator of its own seed; remembers what it was told and what it did."""
+    """Acts at random, every row from the generator of its own seed; remembers what it was told and
+    what it did."""
 
     def __init__(self, actions: int) -> None:
         self.actions = actions
@@ -35,7 +36,8 @@ class Wanderer:
 
 
 class Countdown(gymnasium.Env[Any, Any]):
-    """Counts its steps and never ends by itself before `seed` steps; ends once and refuses to be stepped further."""
+    """Counts its steps and never ends by itself before `seed` steps; ends once and refuses to be
+    stepped further."""
 
     observation_space = gymnasium.spaces.Dict(
         {

@@ -1,4 +1,5 @@
-"""The command line as people meet it: what it answers, and its exit status (0 done, 2 bad input, 130 interrupted)."""
+"""The command line as people meet it: what it answers, and its exit status (0 done, 2 bad input,
+130 interrupted)."""
 
 import json
 import re

@@ -1,4 +1,5 @@
-"""`rate data` from the command line, and training on what it imports with nothing else installed."""
+"""`rate data` from the command line, and training on what it imports with nothing else
+installed."""
 
 import os
 import pickle

@@ -410,7 +410,8 @@ def test_a_killed_writer_leaves_no_dataset(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("episodes", [2, 50, 2000])
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, episodes: int) -> None:
-    """No file may exceed 1000 bytes: the limit strikes when buffers are flushed, at the end or in the stream."""
+    """No file may exceed 1000 bytes: the limit strikes when buffers are flushed, at the end or in
+    the stream."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
@@ -522,7 +523,8 @@ def test_a_file_with_more_at_its_end_is_named(copy: Path, file: str) -> None:
 )
 @given(data=st.data(), file=st.sampled_from(FILES))
 def test_any_changed_byte_is_an_error_or_changes_nothing(data: st.DataObject, file: str) -> None:
-    """Only bytes without meaning may change unnoticed, such as the last digit of a number that reads the same."""
+    """Only bytes without meaning may change unnoticed, such as the last digit of a number that
+    reads the same."""
     path = sound() / file
     whole = path.read_bytes()
     offset = data.draw(st.integers(0, len(whole) - 1))

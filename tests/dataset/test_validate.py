@@ -1,4 +1,5 @@
-"""What may be wrong with data is found, each in data made to be bad in that way, and sound data are left alone."""
+"""What may be wrong with data is found, each in data made to be bad in that way, and sound data are
+left alone."""
 
 import hashlib
 import io

@@ -1,4 +1,5 @@
-"""Inspection: attention maps are the model's own, probes find what is there, and everything ends up in the report."""
+"""Inspection: attention maps are the model's own, probes find what is there, and everything ends up
+in the report."""
 
 import json
 import re
@@ -49,7 +50,8 @@ MODELS: dict[str, dict[str, object]] = {
 
 
 def policy_of(name: str, **options: object) -> Policy:
-    """A tiny policy of a model or of a variant of RATE in MODELS; sizes that it does not have are left out."""
+    """A tiny policy of a model or of a variant of RATE in MODELS; sizes that it does not have are
+    left out."""
     torch.manual_seed(0)
     config = config_class(name if name in names() else "rate")
     sizes = {**SMALL, "layers": 2, "heads": 2, "head_width": 8, **MODELS.get(name, {}), **options}
@@ -63,7 +65,8 @@ def segments_of(policy: Policy, steps: int = 3 * K + 2) -> list[Segment]:
     return as_segment(episode, 1.0).split(policy.config.segment_length)
 
 
-# Attention maps ---------------------------------------------------------------------------------------------------
+# Attention maps
+# --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -189,7 +192,8 @@ def test_released_weights_can_be_looked_at():
     torch.testing.assert_close(found.weights.sum(-1), torch.ones(2, 2, 13), atol=1e-5, rtol=0)
 
 
-# What is handed over ----------------------------------------------------------------------------------------------
+# What is handed over
+# --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -213,7 +217,8 @@ def test_what_is_traced_is_what_whole_segments_write(name):
                 np.testing.assert_allclose(kept, flat, atol=1e-5)
 
 
-# Probes -----------------------------------------------------------------------------------------------------------
+# Probes
+# --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("labels", [2, 3])
@@ -280,7 +285,8 @@ def test_principal_components_are_those_of_the_singular_values():
     assert (projections[np.abs(projections).argmax(0), [0, 1]] > 0).all()
 
 
-# The whole --------------------------------------------------------------------------------------------------------
+# The whole
+# --------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""Factored relative attention against its definition, and its own backward pass against autograd."""
+"""Factored relative attention against its definition, and its own backward pass against
+autograd."""
 
 import pytest
 import torch

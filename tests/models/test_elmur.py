@@ -95,7 +95,8 @@ def test_only_distances_count_however_old_the_episode_is(later: int) -> None:
 
 @torch.no_grad()
 def test_each_token_is_paired_with_its_own_distance() -> None:
-    """Oldest tokens are nearest to the slots: token i stands i + (tokens since the slot was written) after it."""
+    """Oldest tokens are nearest to the slots: token i stands i + (tokens since the slot was
+    written) after it."""
     backbone = policy_of(config(memory_slots=2)).backbone
     assert isinstance(backbone, elmur.ExternalMemoryTransformer)
     seen: list[Tensor] = []
@@ -149,7 +150,8 @@ def test_the_write_path_learns_only_if_the_gradient_crosses_segments() -> None:
 
 @torch.no_grad()
 def test_old_content_fades_by_one_minus_blend() -> None:
-    """After k overwrites a slot holds (1 - blend)^k of what it held, were proposals not to depend on it."""
+    """After k overwrites a slot holds (1 - blend)^k of what it held, were proposals not to depend
+    on it."""
     policy = policy_of(config(memory_slots=1, blend=0.5))
     backbone = policy.backbone
     assert isinstance(backbone, elmur.ExternalMemoryTransformer)

@@ -1,4 +1,5 @@
-"""LSDT: the kernel that it convolves with, the window that it sees, and the time steps that it embeds."""
+"""LSDT: the kernel that it convolves with, the window that it sees, and the time steps that it
+embeds."""
 
 from dataclasses import replace
 
@@ -26,7 +27,8 @@ def convolved(convolution: DynamicConvolution, inputs: Tensor) -> Tensor:
 
 
 def by_definition(convolution: DynamicConvolution, inputs: Tensor, later: int) -> Tensor:
-    """Position by position, with a kernel centred so that its last `later` taps lie ahead, and are masked."""
+    """Position by position, with a kernel centred so that its last `later` taps lie ahead, and are
+    masked."""
     gated = convolution.gate(inputs)
     mixed = torch.zeros_like(gated)
     logits = convolution.kernel(gated)

@@ -119,8 +119,9 @@ class Size(NamedTuple):
 def test_parameter_counts_are_those_of_table_12(size: Size) -> None:
     """Our count, plus what the released class holds and never uses.
 
-    Unused: 1000 d (timestep table) + 2 d (LayerNorm of embeddings) + 2 d in each attention block and, where there is
-    one, 2 d in each feed-forward block (LayerNorms) + d for each padding row of the action embedding.
+    Unused: 1000 d (timestep table) + 2 d (LayerNorm of embeddings) + 2 d in each attention block
+    and, where there is one, 2 d in each feed-forward block (LayerNorms) + d for each padding row of
+    the action embedding.
     """
     sizes = {
         "width": size.width,

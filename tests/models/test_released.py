@@ -91,7 +91,8 @@ def test_fixtures_are_there() -> None:
     assert len(FILES) == 9
 
 
-# Parity -------------------------------------------------------------------------------------------------------------
+# Parity
+# --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -208,7 +209,8 @@ def test_action_tables_without_a_padding_row_are_read() -> None:
         assert torch.equal(one, other)
 
 
-# Refusals -----------------------------------------------------------------------------------------------------------
+# Refusals
+# --------------------------------------------------------------------------------
 
 
 def without(name: str) -> Callable[[dict[str, Any]], None]:
@@ -308,7 +310,8 @@ def test_discrete_weights_do_not_pass_as_continuous_ones() -> None:
         case.load()
 
 
-# How much each deviation changes (docs/fidelity.md) -----------------------------------------------------------------
+# How much each deviation changes (docs/fidelity.md)
+# ---------------------------------------------------------------------------
 
 
 def largest_change(change: Callable[[pytest.MonkeyPatch, Policy], None]) -> float:
@@ -366,9 +369,11 @@ def test_each_quirk_is_needed(
 
 
 def released_evaluation(policy: Policy, segments: list[Segment], commits_early: bool) -> Tensor:
-    """Action outputs of the released evaluation, [B, steps, outputs]: every step encodes its 3 k - 1 tokens anew.
+    """Action outputs of the released evaluation, [B, steps, outputs]: every step encodes its 3 k -
+    1 tokens anew.
 
-    commits_early: also hand on the memory of the segment's last step, which has not seen the last action.
+    commits_early: also hand on the memory of the segment's last step, which has not seen the last
+    action.
     """
     backbone = policy.backbone
     assert isinstance(backbone, ReleasedTransformer)

@@ -1,4 +1,5 @@
-"""Q-learning learns from rewards, next observations and terminations: what imitation cannot find in bad data."""
+"""Q-learning learns from rewards, next observations and terminations: what imitation cannot find in
+bad data."""
 
 from dataclasses import replace
 
@@ -31,7 +32,8 @@ LEAVE, GO_ON = 0, 1
 
 
 def chain(space: gymnasium.Space, seed: int) -> Episode:
-    """Three states in a row. Three times in four the player leaves at once for 0.2; who goes on to the end gets 1."""
+    """Three states in a row. Three times in four the player leaves at once for 0.2; who goes on to
+    the end gets 1."""
     generator = np.random.default_rng(seed)
     state, observations, actions, rewards, ended = (
         0,
@@ -147,12 +149,12 @@ def test_the_observation_that_follows_is_loaded_and_put_behind_the_last_step(cha
     assert torch.equal(
         extended(cut)["observation"][0], eye[[0, 1, 2]]
     )  # a cut window is followed by a real observation
-    assert whole.split(2)[0].following == {}
-    assert torch.equal(whole.rows(torch.tensor([1])).following["observation"][0], eye[1])
+    assert whole.split(2)[0].next_observation == {}
+    assert torch.equal(whole.rows(slice(1, 2)).next_observation["observation"][0], eye[1])
     assert (
         not Batches(dataset, 2, 3, "first", 0)
         .load(rows, np.zeros(2, np.int64), np.array([3, 1]))
-        .following
+        .next_observation
     )
 
 

@@ -472,11 +472,12 @@ def test_results_are_rendered_with_the_paper_beside(results, tmp_path):
     assert page == tmp_path / "docs" / "results" / "tmaze-oracle.md"
     assert "Table 5" in text
     assert (
-        "| rate | tmaze/900 | 1.00 ± 0.00 | 1.00 to 1.00 | 1.00 | 1.00 to 1.00 | 2 | 20 | 1.5 | 0.90 ± 0.07 | +0.10 |"
-        in text
+        "| rate | tmaze/900 | 1.00 ± 0.00 | 1.00 to 1.00 | 1.00 | 1.00 to 1.00 | 2 | 20 | "
+        "1.5 | 0.90 ± 0.07 | +0.10 |" in text
     )
     assert "1.00 ± 0.00 at 90, 0.50 ± 0.00 at 480, 0.50 ± 0.00 at 900" in text
-    measured = "1.00 ± 0.00 at 9, 1.00 ± 0.00 at 90, 1.00 ± 0.00 at 900"  # wherever the paper prints a value, too
+    # wherever the paper prints a value, too
+    measured = "1.00 ± 0.00 at 9, 1.00 ± 0.00 at 90, 1.00 ± 0.00 at 900"
     assert (
         f"| rate | {measured} | 1.00 ± 0.00 at 90, 0.90 ± 0.07 at 480, 0.90 ± 0.07 at 900 |" in text
     )

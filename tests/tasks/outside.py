@@ -30,7 +30,8 @@ ACTIONS: dict[str, spaces.Space[Any]] = {
 
 
 class Drawn(gymnasium.Env[Any, Any]):
-    """Draws its observations and the length of its episodes, from 2 to 6 steps; pays 1 for every third step."""
+    """Draws its observations and the length of its episodes, from 2 to 6 steps; pays 1 for every
+    third step."""
 
     def __init__(
         self, observations: str = "vector", actions: str = "discrete", longest: int = 6

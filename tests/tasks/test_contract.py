@@ -147,7 +147,8 @@ def test_cues_are_balanced(task: Task) -> None:
 
 
 def test_what_follows_the_cue_does_not_reveal_it(task: Task) -> None:
-    """No entry of what an expert acts on after the first step differs between cues by more than chance."""
+    """No entry of what an expert acts on after the first step differs between cues by more than
+    chance."""
     if task.cue is None:
         pytest.skip("the task has no cue")
     episodes = expert_episodes(task, range(400))
@@ -161,7 +162,8 @@ def test_what_follows_the_cue_does_not_reveal_it(task: Task) -> None:
 
 
 def after_the_cue(episode: Episode) -> np.ndarray:
-    """Mean over time of every entry between the first and the final observation, and its last value."""
+    """Mean over time of every entry between the first and the final observation, and its last
+    value."""
     inner = [
         leaf[1:-1].reshape(len(leaf) - 2, -1).astype(np.float64)
         for leaf in episode.observations.values()

@@ -1,4 +1,5 @@
-"""Minigrid-Memory against the package `minigrid`: same cells, same view, same frames, same rewards."""
+"""Minigrid-Memory against the package `minigrid`: same cells, same view, same frames, same
+rewards."""
 
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,10 @@ def test_what_the_page_of_results_says_of_mistakes() -> None:
             grids.reset(range(row["episodes"]))
             wrong = np.array(row["scores"]) < 1
             mistakes, beside = mistakes + wrong.sum(), beside + (wrong & (grids.x <= 2)).sum()
-    text = f"Of RATE's {mistakes} mistakes up to 91 cells {beside} are on starts in the two columns beside the object"
+    text = (
+        f"Of RATE's {mistakes} mistakes up to 91 cells {beside} are on starts in the two columns "
+        "beside the object"
+    )
     assert text in EXPERIMENT.remarks
 
 

@@ -32,7 +32,8 @@ def column(run, name="loss"):
 
 
 def gradients(recipe, **options):
-    """Gradient of every parameter by one update of plain gradient descent with step size 1, and the loss."""
+    """Gradient of every parameter by one update of plain gradient descent with step size 1, and the
+    loss."""
     recipe = replace(recipe, optimiser=OptimiserConfig(gradient_clip=0), **options)
     dataset = open_dataset(recipe.dataset)
     torch.manual_seed(0)

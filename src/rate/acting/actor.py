@@ -1,4 +1,5 @@
-"""A trained policy as an agent that steps for as long as it is asked to, at constant cost per step."""
+"""A trained policy as an agent that steps for as long as it is asked to, at constant cost per
+step."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,11 +16,12 @@ from rate.spaces import flatten
 
 
 class Actor:
-    """Acts with a policy: appends to cached keys and values, and writes memory once per complete segment.
+    """Acts with a policy: appends to cached keys and values, and writes memory once per complete
+    segment.
 
-    policy: a trained policy, put in evaluation mode by the actor.
-    target_return: the return asked for at the start of each episode; rewards received are taken off it.
-    sample: draw actions in place of taking the most likely ones. Row k draws from a generator seeded by the k-th seed, so
+    policy: a trained policy, put in evaluation mode by the actor. target_return: the return asked
+    for at the start of each episode; rewards received are taken off it. sample: draw actions in
+    place of taking the most likely ones. Row k draws from a generator seeded by the k-th seed, so
     actions do not depend on how many episodes run side by side.
     """
 
@@ -34,7 +36,8 @@ class Actor:
     def reset(
         self, batch: int = 1, seeds: Sequence[int] | None = None, rows: np.ndarray | None = None
     ) -> None:
-        """Begin new episodes: in all of `batch` rows, or, in the middle of others, in `rows` (integers) alone."""
+        """Begin new episodes: in all of `batch` rows, or, in the middle of others, in `rows`
+        (integers) alone."""
         if rows is None:
             self.steps = np.zeros(batch, dtype=np.int64)
             self.stream = self._start(
@@ -66,8 +69,8 @@ class Actor:
     ) -> np.ndarray:
         """Actions [n, ...] for observations [n, ...] (a batch in the space's own structure).
 
-        rewards: [n], what the step before paid (ignored in a row's first step). forced: actions that are executed in
-        place of the policy's own.
+        rewards: [n], what the step before paid (ignored in a row's first step). forced: actions
+        that are executed in place of the policy's own.
         """
         outputs = self.outputs(observations, rewards)
         if forced is None:
@@ -82,7 +85,8 @@ class Actor:
 
     @torch.inference_mode()
     def outputs(self, observations: object, rewards: np.ndarray) -> Tensor:
-        """Action outputs [n, outputs] of the policy's head; `act` turns them into actions and remembers these."""
+        """Action outputs [n, outputs] of the policy's head; `act` turns them into actions and
+        remembers these."""
         leaves = {
             path: torch.from_numpy(np.ascontiguousarray(leaf)).to(self.device)
             for path, leaf in flatten(self.policy.observation_space, observations).items()
@@ -133,7 +137,8 @@ class Actor:
             self.stream.put(rows, self._start(commit(self.stream.rows(rows)), rows, steps))
 
     def _start(self, memory: Memory, rows: np.ndarray, steps: np.ndarray) -> Stream:
-        """Begin segments of `rows` at `steps`, [n] each, with their memory: the one place where memory is handed over."""
+        """Begin segments of `rows` at `steps`, [n] each, with their memory: the one place where
+        memory is handed over."""
         return self.policy.backbone.start(memory)
 
 
@@ -150,8 +155,8 @@ def load_agent(
         agent.reset(n)
         actions = agent.act(observations, rewards)  # arrays of n observations, rewards and actions
 
-    target_return: the return to ask for, by default the one the checkpoint names. sample: draw actions in place of taking the
-    most likely ones.
+    target_return: the return to ask for, by default the one the checkpoint names. sample: draw
+    actions in place of taking the most likely ones.
     """
     policy, header = load_policy(path)
     target = header["target_return"] if target_return is None else target_return

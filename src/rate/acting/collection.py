@@ -39,14 +39,16 @@ def collect(
 ) -> Dataset:
     """Record episodes of a task's expert into a dataset folder.
 
-    task: such as "tmaze-uniform/90" or "gym:CartPole-v1,expert=random". output: a folder that does not exist yet. seed: which
-    disjoint block of seeds the episodes use. parallel: episodes stepped together, without influence on what is recorded. lengths:
-    least and most steps; only episodes of such lengths and with a positive return are kept, and played until there are enough.
+    task: such as "tmaze-uniform/90" or "gym:CartPole-v1,expert=random". output: a folder that does
+    not exist yet. seed: which disjoint block of seeds the episodes use. parallel: episodes stepped
+    together, without influence on what is recorded. lengths: least and most steps; only episodes of
+    such lengths and with a positive return are kept, and played until there are enough.
     """
     found = find(task)
     if found.expert is None:
         raise ValueError(
-            f"the task {task!r} has no expert to collect data with: name one, as in {join(task, Options(expert='random'))}, or "
+            f"the task {task!r} has no expert to collect data with: name one, as in "
+            f"{join(task, Options(expert='random'))}, or "
             "'module:Class' of an agent of yours in place of 'random'"
         )
     if episodes < 1:
@@ -54,7 +56,8 @@ def collect(
     expert = found.expert()
     if lengths is not None and not 1 <= lengths[0] <= lengths[1]:
         raise ValueError(
-            f"lengths are {lengths}, but must be least and most steps of an episode, such as (60, 90)"
+            f"lengths are {lengths}, but must be least and most steps of an episode, such as "
+            "(60, 90)"
         )
     first = COLLECTION_SEEDS + seed * BLOCK
     _warn_if_unrepeatable(found, first)
@@ -62,7 +65,8 @@ def collect(
         step = 0
 
         def moved(count: int) -> None:
-            """Episodes side by side end together, perhaps after minutes: the steps on the way are shown as well."""
+            """Episodes side by side end together, perhaps after minutes: the steps on the way are
+            shown as well."""
             nonlocal step
             step += count
             advance(0, step=step)
@@ -81,7 +85,8 @@ def collect(
                     kept += 1
                 elif not kept and played == PATIENCE:
                     raise ValueError(
-                        f"none of {PATIENCE} episodes of {task} has {lengths[0]} to {lengths[1]} steps and a return"
+                        f"none of {PATIENCE} episodes of {task} has {lengths[0]} to "
+                        f"{lengths[1]} steps and a return"
                     )
                 if kept == episodes:
                     return
@@ -100,7 +105,8 @@ def collect(
 
 
 def _warn_if_unrepeatable(task: Task, seed: int, steps: int = 50) -> None:
-    """Play a seed, another one, and the first again: a seed that then gives another episode identifies nothing."""
+    """Play a seed, another one, and the first again: a seed that then gives another episode
+    identifies nothing."""
     short = replace(task, horizon=min(task.horizon, steps))
     first, _, again = rollout(
         RandomAgent(task.action_space), short, [seed, seed + 1, seed], parallel=1
@@ -111,7 +117,9 @@ def _warn_if_unrepeatable(task: Task, seed: int, steps: int = 50) -> None:
         for path, leaf in first.observations.items()
     ):
         warnings.warn(
-            f"{task.name}: the same seed and actions gave two different episodes, so data and scores cannot be repeated. "
-            "reset(seed=k) should determine an episode: draw from self.np_random and set all state anew",
+            f"{task.name}: the same seed and actions gave two different episodes, so data "
+            "and scores cannot be repeated. "
+            "reset(seed=k) should determine an episode: draw from self.np_random and set all "
+            "state anew",
             stacklevel=3,
         )

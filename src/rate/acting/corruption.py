@@ -1,4 +1,5 @@
-"""Memory corruption: does a policy still act well when noise is mixed into what it remembers? (method: Fig. 8, 13 and 16)."""
+"""Memory corruption: does a policy still act well when noise is mixed into what it remembers?
+(method: Fig. 8, 13 and 16)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +19,17 @@ Part = Literal["memory", "cache", "all"]
 
 @dataclass(frozen=True)
 class Corruption:
-    """Noise in what is handed from segment to segment: M <- (1 - strength) M + strength e, with e ~ N(0, 1) entry by entry.
+    """Noise in what is handed from segment to segment: M <- (1 - strength) M + strength e, with e ~
+    N(0, 1) entry by entry.
 
-    Segments that begin at a step in [step, until) are handed such memory, the first segment of an episode included. What a
-    policy writes later, in view of the noise, is not touched. The paper does not state its noise; unit variance is ours.
+    Segments that begin at a step in [step, until) are handed such memory, the first segment of an
+    episode included. What a policy writes later, in view of the noise, is not touched. The paper
+    does not state its noise; unit variance is ours.
     """
 
     what: Part = "memory"
-    """What is corrupted: memory that the model writes, cached or context states of earlier segments, or all of it."""
+    """What is corrupted: memory that the model writes, cached or context states of earlier
+    segments, or all of it."""
     strength: float = 1.0
     """Share of noise in the mixture, from 0 (untouched) to 1 (nothing but noise)."""
     step: int = 0
@@ -87,7 +91,8 @@ class Corruption:
     ) -> Memory:
         """The memory in which rows at steps within the span are mixed with noise.
 
-        entries: see `entries`. episodes, steps: seed of each row's episode and the step that each row is at, [B].
+        entries: see `entries`. episodes, steps: seed of each row's episode and the step that each
+        row is at, [B].
         """
         inside = [
             row
@@ -109,7 +114,8 @@ class Corruption:
         episodes: Sequence[int],
         steps: Sequence[int] | np.ndarray,
     ) -> Tensor:
-        # A generator for each row, segment and entry: the noise does not depend on what else is played or corrupted.
+        # A generator for each row, segment and entry: the noise does not depend on what else is
+        # played or corrupted.
         noise = np.stack(
             [
                 np.random.default_rng(
@@ -127,10 +133,11 @@ class Corruption:
 
 
 class Corrupted(Actor):
-    """An actor whose memory is corrupted when it is handed to a segment, see `Corruption`; else as `Actor`.
+    """An actor whose memory is corrupted when it is handed to a segment, see `Corruption`; else as
+    `Actor`.
 
-    Noise belongs to an episode's seed, so it does not depend on how many episodes run side by side; a row without a seed takes
-    its own number.
+    Noise belongs to an episode's seed, so it does not depend on how many episodes run side by side;
+    a row without a seed takes its own number.
     """
 
     def __init__(

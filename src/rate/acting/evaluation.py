@@ -45,14 +45,17 @@ def evaluate(
     show_progress: bool = False,
     **labels: Any,
 ) -> list[dict[str, Any]]:
-    """Score a run's policy on tasks; rows are returned and appended to scores.jsonl in the run folder.
+    """Score a run's policy on tasks; rows are returned and appended to scores.jsonl in the run
+    folder.
 
-    The k-th episode has seed first_seed + k, whatever `parallel` and `workers` are. workers: processes that share the episodes.
-    checkpoint: "last" or "best". The return asked for is target_return, else the task's own, else the checkpoint's; rewards
-    received are taken off it step by step, and it is not restarted at segment borders. sample: draw actions in place of taking
-    the most likely ones. corruption: noise mixed into memory; its rows hold it as "corruption", and are a variant of their own,
-    so that they never stand for the policy as it is. thread_count: 0 measures what is fastest; workers take one thread each.
-    labels: further entries for the rows, such as experiment and variant.
+    The k-th episode has seed first_seed + k, whatever `parallel` and `workers` are. workers:
+    processes that share the episodes. checkpoint: "last" or "best". The return asked for is
+    target_return, else the task's own, else the checkpoint's; rewards received are taken off it
+    step by step, and it is not restarted at segment borders. sample: draw actions in place of
+    taking the most likely ones. corruption: noise mixed into memory; its rows hold it as
+    "corruption", and are a variant of their own, so that they never stand for the policy as it is.
+    thread_count: 0 measures what is fastest; workers take one thread each. labels: further entries
+    for the rows, such as experiment and variant.
     """
     for name, given in (("episodes", episodes), ("parallel", parallel)):
         if given < 1:
@@ -127,7 +130,8 @@ def _scored(task: Task, seeds: range, results: Sequence[Outcome]) -> dict[str, A
 
 
 def _size(name: str) -> float | None:
-    """Position of a task on the axis of a figure: its length, or else the last number that its environment is given."""
+    """Position of a task on the axis of a figure: its length, or else the last number that its
+    environment is given."""
     base, options = split(name)
     length = re.search(r"/(\d+)(?:x\d+)?$", base)
     if length:
@@ -142,7 +146,8 @@ def check_spaces(task: Task, policy: Any) -> None:
         wanted, given = getattr(policy, name), getattr(task, name)
         if wanted != given:
             raise ValueError(
-                f"the policy was trained for the {name.replace('_', ' ')} {wanted}, but {task.name} has {given}"
+                f"the policy was trained for the {name.replace('_', ' ')} {wanted}, but "
+                f"{task.name} has {given}"
             )
 
 

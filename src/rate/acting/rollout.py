@@ -1,7 +1,8 @@
 """Rollouts: the only code that steps an environment, as a stream of episodes or of their outcomes.
 
-Episodes are played in waves of one episode per seed and without automatic reset, so the k-th seed is the k-th
-episode however many are played at once, and short episodes are not counted more often than long ones.
+Episodes are played in waves of one episode per seed and without automatic reset, so the k-th seed
+is the k-th episode however many are played at once, and short episodes are not counted more often
+than long ones.
 """
 
 import math
@@ -26,7 +27,8 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is left of an episode whose steps were not recorded; ``task.score`` takes the last two."""
+    """What is left of an episode whose steps were not recorded; ``task.score`` takes the last
+    two."""
 
     seed: int
     total_return: float
@@ -34,12 +36,14 @@ class Outcome:
 
 
 class Serial:
-    """Gymnasium environments stepped one after the other as a batch; the environment of a row is used again.
+    """Gymnasium environments stepped one after the other as a batch; the environment of a row is
+    used again.
 
     name: what errors call the environment.
 
     Raises:
-        ValueError: An environment failed, or gave what is no observation or reward; the message names seed and step.
+        ValueError: An environment failed, or gave what is no observation or reward; the message
+        names seed and step.
     """
 
     def __init__(
@@ -95,7 +99,8 @@ class Serial:
             returned = self._environments[row].step(action)
             if len(returned) != 5:
                 raise ValueError(
-                    f"step returned {len(returned)} values, but must return five: observation, reward, terminated, truncated "
+                    f"step returned {len(returned)} values, but must return five: "
+                    "observation, reward, terminated, truncated "
                     "and info"
                 )
             value, reward, terminated, truncated, _ = returned
@@ -117,7 +122,8 @@ class Serial:
             if leaf.dtype.kind == "f" and not (finite := np.isfinite(leaf)).all():
                 row = int(np.argmin(finite.reshape(len(leaf), -1).all(1)))
                 raise ValueError(
-                    f"{self._name} failed in step {self._elapsed} of the episode of seed {self._seeds[row]}: "
+                    f"{self._name} failed in step {self._elapsed} of the episode of seed "
+                    f"{self._seeds[row]}: "
                     f"observations[{path!r}] is not finite: {reprlib.repr(leaf[row].tolist())}"
                 )
         return unflatten(self.observation_space, leaves)
@@ -133,12 +139,14 @@ def rollout(
 ) -> Iterator[Episode]:
     """Let the agent play one episode per seed and yield the episodes in the order of the seeds.
 
-    ``task.prompt`` is imposed and an episode is truncated at ``task.horizon``. Up to ``parallel`` episodes are held
-    in memory. ``progress`` is called with the number of steps that a wave, all its rows together, has taken since the
-    last call: at most ``task.horizon`` for every ``parallel`` seeds.
+    ``task.prompt`` is imposed and an episode is truncated at ``task.horizon``. Up to ``parallel``
+    episodes are held in memory. ``progress`` is called with the number of steps that a wave, all
+    its rows together, has taken since the last call: at most ``task.horizon`` for every
+    ``parallel`` seeds.
 
     Raises:
-        ValueError: ``parallel`` is less than 1, or the agent returned other actions than were asked of it.
+        ValueError: ``parallel`` is less than 1, or the agent returned other actions than were asked
+        of it.
     """
     with _environments(task) as environments:
         for wave in _waves(seeds, parallel):
@@ -153,7 +161,8 @@ def outcomes(
     parallel: int = 100,
     progress: Progress | None = None,
 ) -> Iterator[Outcome]:
-    """Let the agent play as ``rollout`` does, but keep returns and lengths only: memory does not grow with length."""
+    """Let the agent play as ``rollout`` does, but keep returns and lengths only: memory does not
+    grow with length."""
     with _environments(task) as environments:
         for wave in _waves(seeds, parallel):
             total_returns = np.zeros(len(wave), np.float64)
@@ -166,7 +175,8 @@ def outcomes(
 
 
 class _Step(NamedTuple):
-    """One step of a wave; rewards and ends are 0 where ``running``, the state before the step, is False."""
+    """One step of a wave; rewards and ends are 0 where ``running``, the state before the step, is
+    False."""
 
     values: Any
     actions: np.ndarray
@@ -237,11 +247,13 @@ def _play(
 def _check_actions(actions: np.ndarray, forced: np.ndarray | None, rows: int) -> None:
     if actions.shape[:1] != (rows,):
         raise ValueError(
-            f"the agent returned actions of shape {actions.shape}, expected one for each of {rows} rows"
+            f"the agent returned actions of shape {actions.shape}, expected one for each of "
+            f"{rows} rows"
         )
     if forced is not None and not np.array_equal(actions, forced):
         raise ValueError(
-            f"the task imposes the actions {forced.tolist()} but the agent returned {actions.tolist()}: "
+            f"the task imposes the actions {forced.tolist()} but the agent returned "
+            f"{actions.tolist()}: "
             "an agent must take and return the forced actions it is given"
         )
 
@@ -257,11 +269,13 @@ def _record(
         last = step.next_values
         rest.append(step._replace(values=None, next_values=None))
     values.append(flatten(environments.observation_space, last))
-    # Leaves are let go one by one while they are stacked, so that a wave of images is not held twice for long.
+    # Leaves are let go one by one while they are stacked, so that a wave of images is not held
+    # twice for long.
     observations = {
         path: np.stack([value.pop(path) for value in values]) for path in list(values[0])
     }
-    # Numbers of another kind stay as they are, so that none is cut to a whole one: who writes them names them.
+    # Numbers of another kind stay as they are, so that none is cut to a whole one: who writes them
+    # names them.
     actions = as_leaf(environments.action_space, np.stack([step.actions for step in rest]))
     rewards = np.stack([step.rewards for step in rest])
     terminations = np.stack([step.terminations for step in rest])

@@ -1,4 +1,5 @@
-"""A trained policy's episodes, played by this process or split over several: the outcomes are the same."""
+"""A trained policy's episodes, played by this process or split over several: the outcomes are the
+same."""
 
 import functools
 import multiprocessing
@@ -26,8 +27,9 @@ from rate.tasks.task import Task
 class Acting:
     """Who acts where, in words that another process understands.
 
-    checkpoint: file of the policy. task: as `rate.tasks.find` takes it. target_return: None for the one that the checkpoint
-    names. stamp: tells policies apart that are written to the same file, one after the other.
+    checkpoint: file of the policy. task: as `rate.tasks.find` takes it. target_return: None for the
+    one that the checkpoint names. stamp: tells policies apart that are written to the same file,
+    one after the other.
     """
 
     checkpoint: Path
@@ -52,7 +54,8 @@ class Acting:
 
 
 class Workers:
-    """Processes that act, each with environments and a copy of the policy of its own; started when first needed.
+    """Processes that act, each with environments and a copy of the policy of its own; started when
+    first needed.
 
     count: number of processes; 1 acts in this one. Use it as a context: they end with it.
     """
@@ -89,11 +92,12 @@ class Workers:
     ) -> Iterator[Outcome]:
         """Play one episode per seed and yield the outcomes in the order of the seeds.
 
-        parallel: episodes stepped together, all processes counted; neither it nor the number of processes has an
-        influence on the outcomes.
+        parallel: episodes stepped together, all processes counted; neither it nor the number of
+        processes has an influence on the outcomes.
 
         Raises:
-            ValueError: What cannot be played, in the words of the process that tried, or a process that died.
+            ValueError: What cannot be played, in the words of the process that tried, or a process
+            that died.
         """
         if self.count == 1:
             yield from outcomes(
@@ -110,8 +114,10 @@ class Workers:
         except BrokenProcessPool as error:
             self._pool = None
             raise ValueError(
-                f"one of {self.count} workers died: use fewer workers or a smaller parallel if memory ran out. A script that "
-                "asks for workers must do so below `if __name__ == '__main__':`, because each of them imports it"
+                f"one of {self.count} workers died: use fewer workers or a smaller parallel "
+                "if memory ran out. A script that "
+                "asks for workers must do so below `if __name__ == '__main__':`, because "
+                "each of them imports it"
             ) from error
 
     def _share(self, episodes: int, parallel: int) -> int:

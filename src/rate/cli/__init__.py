@@ -69,15 +69,14 @@ def collect(
     """Record episodes of a task's expert into a dataset.
 
     Args:
-        task: Task such as tmaze-uniform/90, gym:CartPole-v1 or my_package.mazes:make; `rate list tasks` shows all.
-        output: Folder of the new dataset.
-        episodes: Number of episodes.
-        seed: Block of episode seeds; blocks never overlap with one another or with evaluation.
-        parallel: Episodes stepped together; no influence on the data.
-        lengths: Least and most steps; only such episodes with a positive return are kept, and played until there are enough.
-        expert: Who acts: random, or module:Class of an agent; by default the task's own expert.
-        horizon: Steps after which an episode is cut off; by default the task's own.
-        environment: Keyword arguments of the environment, such as size=5 noise=0.1.
+        task: Task such as tmaze-uniform/90, gym:CartPole-v1 or my_package.mazes:make; `rate list
+        tasks` shows all. output: Folder of the new dataset. episodes: Number of episodes. seed:
+        Block of episode seeds; blocks never overlap with one another or with evaluation. parallel:
+        Episodes stepped together; no influence on the data. lengths: Least and most steps; only
+        such episodes with a positive return are kept, and played until there are enough. expert:
+        Who acts: random, or module:Class of an agent; by default the task's own expert. horizon:
+        Steps after which an episode is cut off; by default the task's own. environment: Keyword
+        arguments of the environment, such as size=5 noise=0.1.
     """
     from rate.acting.collection import collect as run
     from rate.tasks.gym.options import Options, join, read_arguments
@@ -93,7 +92,8 @@ def collect(
         show_progress=True,
     )
     out.print(
-        f"{output}: {len(dataset)} episodes, {dataset.steps} steps, mean return {dataset.returns.mean():.3f}, "
+        f"{output}: {len(dataset)} episodes, {dataset.steps} steps, mean return "
+        f"{dataset.returns.mean():.3f}, "
         f"content {dataset.content_hash[:12]}"
     )
 
@@ -116,25 +116,21 @@ def evaluate(
     device: str = "cpu",
     threads: int = 0,
 ) -> None:
-    """Score a trained policy by acting step by step; rows are appended to scores.jsonl in the run folder.
+    """Score a trained policy by acting step by step; rows are appended to scores.jsonl in the run
+    folder.
 
     Args:
-        run: Run folder.
-        tasks: Tasks to score on, such as tmaze/90 tmaze/900.
-        checkpoint: The last checkpoint, or the best by validation.
-        episodes: Episodes per task, one per seed.
-        first_seed: Seed of the first episode.
-        parallel: Episodes stepped together; no influence on the scores.
-        workers: Processes that share the episodes; no influence on the scores.
-        sample: Draw actions in place of taking the most likely ones.
-        target_return: Return asked for; by default the task's own, or else the best one in the data.
-        horizon: Steps after which an episode is cut off; by default the task's own.
-        environment: Keyword arguments of the environment, such as size=5 noise=0.1.
-        corrupt: What is mixed with white noise when it is handed from segment to segment.
-        corrupt_strength: Share of noise, from 0 to 1.
-        corrupt_from: First step of an episode from which on there is noise.
-        device: Where to compute, such as cpu or cuda.
-        threads: CPU threads; 0 measures what is fastest.
+        run: Run folder. tasks: Tasks to score on, such as tmaze/90 tmaze/900. checkpoint: The last
+        checkpoint, or the best by validation. episodes: Episodes per task, one per seed.
+        first_seed: Seed of the first episode. parallel: Episodes stepped together; no influence on
+        the scores. workers: Processes that share the episodes; no influence on the scores. sample:
+        Draw actions in place of taking the most likely ones. target_return: Return asked for; by
+        default the task's own, or else the best one in the data. horizon: Steps after which an
+        episode is cut off; by default the task's own. environment: Keyword arguments of the
+        environment, such as size=5 noise=0.1. corrupt: What is mixed with white noise when it is
+        handed from segment to segment. corrupt_strength: Share of noise, from 0 to 1. corrupt_from:
+        First step of an episode from which on there is noise. device: Where to compute, such as cpu
+        or cuda. threads: CPU threads; 0 measures what is fastest.
     """
     from rate.acting.corruption import Corruption
     from rate.acting.evaluation import evaluate as score
@@ -184,16 +180,15 @@ def inspect(
     output: Path | None = None,
     threads: int = 1,
 ) -> None:
-    """Look into a trained policy: attention maps, what memory holds and for how long, and noise in its place.
+    """Look into a trained policy: attention maps, what memory holds and for how long, and noise in
+    its place.
 
     Args:
-        run: Run folder.
-        task: Task to act in, such as tmaze/90; by default the one that the run's data is from.
-        checkpoint: The last checkpoint, or the best by validation.
-        episodes: Episodes, one per seed.
-        first_seed: Seed of the first episode.
-        output: Folder for figures and inspection.json; by default the run folder, whose report is then written anew.
-        threads: CPU threads; 0 leaves them as they are.
+        run: Run folder. task: Task to act in, such as tmaze/90; by default the one that the run's
+        data is from. checkpoint: The last checkpoint, or the best by validation. episodes:
+        Episodes, one per seed. first_seed: Seed of the first episode. output: Folder for figures
+        and inspection.json; by default the run folder, whose report is then written anew. threads:
+        CPU threads; 0 leaves them as they are.
     """
     from rate.inspection import inspect as look
 

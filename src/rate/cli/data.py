@@ -45,15 +45,16 @@ def import_(
     """Write another's recording as a dataset; no simulator is needed, and no code in a file is run.
 
     Args:
-        path: File or folder, or the id of a Minari dataset on this machine.
-        output: Folder of the new dataset.
-        format: arrays (NumPy), d4rl (HDF5), episodes (folder of .npz), minari or trajectories (pickles); by default recognised.
-        observation_space: Space of observations, such as "Box(-10, 10, (17,))"; by default the recording's own.
-        action_space: Space of actions, such as "Discrete(4)"; by default the recording's own. Dict and Tuple spaces are written as
+        path: File or folder, or the id of a Minari dataset on this machine. output: Folder of the
+        new dataset. format: arrays (NumPy), d4rl (HDF5), episodes (folder of .npz), minari or
+        trajectories (pickles); by default recognised. observation_space: Space of observations,
+        such as "Box(-10, 10, (17,))"; by default the recording's own. action_space: Space of
+        actions, such as "Discrete(4)"; by default the recording's own. Dict and Tuple spaces are
+        written as
             JSON, as in `card.json`.
-        task: Name of the task that was recorded, for evaluation.
-        episodes: At most so many; 0 for all.
-        previous_actions: In a folder of episodes, each action and reward stands beside the observation that it led to.
+        task: Name of the task that was recorded, for evaluation. episodes: At most so many; 0 for
+        all. previous_actions: In a folder of episodes, each action and reward stands beside the
+        observation that it led to.
     """
     from rate.dataset.importers import Wishes, formats, import_dataset
 
@@ -82,10 +83,9 @@ def export(
     """Write a dataset as one of Minari's, images byte for byte.
 
     Args:
-        dataset: Folder of the dataset.
-        output: Folder of Minari datasets; others read it with MINARI_DATASETS_PATH set to it.
-        id: Minari's name of the dataset, such as rate/tmaze-v0; by default rate/<name of the folder>-v0.
-        data_format: File format.
+        dataset: Folder of the dataset. output: Folder of Minari datasets; others read it with
+        MINARI_DATASETS_PATH set to it. id: Minari's name of the dataset, such as rate/tmaze-v0; by
+        default rate/<name of the folder>-v0. data_format: File format.
     """
     from rate.dataset import open_dataset
     from rate.dataset.export_minari import export_minari
@@ -100,7 +100,8 @@ def export(
 
 
 def info(dataset: Annotated[Path, tyro.conf.Positional]) -> None:
-    """Show what a dataset holds: spaces, counts, statistics of every part, and a histogram of returns.
+    """Show what a dataset holds: spaces, counts, statistics of every part, and a histogram of
+    returns.
 
     Args:
         dataset: Folder of the dataset.
@@ -196,7 +197,8 @@ def _space(text: str) -> gymnasium.Space[Any] | None:
         return from_json(json.loads(text))
     except (ValueError, TypeError, SyntaxError, AssertionError) as error:
         raise ValueError(
-            f"{text!r} is not a space ({error}); write Discrete(4), MultiDiscrete([8, 8]) or Box(-1, 1, (3,)), "
+            f"{text!r} is not a space ({error}); write Discrete(4), MultiDiscrete([8, 8]) or "
+            "Box(-1, 1, (3,)), "
             "or JSON as `card.json` of a dataset does"
         ) from error
 

@@ -60,14 +60,12 @@ def _train_command(config: type) -> Callable[..., None]:
         """Train a policy.
 
         Args:
-            recipe: What is trained, on what, and how.
-            run: Folder of the new run.
-            seed: Seed of weights, batches and dropout.
-            devices: Data-parallel processes; each batch is shared among them.
-            accelerator: Where to compute.
-            threads: CPU threads; 0 measures what is fastest.
-            workers: Processes that share the episodes of the selection task.
-            loggers: Where metrics go besides metrics.jsonl. W&B takes its key from wandb_config.yaml or WANDB_API_KEY.
+            recipe: What is trained, on what, and how. run: Folder of the new run. seed: Seed of
+            weights, batches and dropout. devices: Data-parallel processes; each batch is shared
+            among them. accelerator: Where to compute. threads: CPU threads; 0 measures what is
+            fastest. workers: Processes that share the episodes of the selection task. loggers:
+            Where metrics go besides metrics.jsonl. W&B takes its key from wandb_config.yaml or
+            WANDB_API_KEY.
         """
         from rate.training import train as start
 
@@ -106,7 +104,8 @@ def _finish(run: Path) -> None:
 
     seconds, selection = spent(read_jsonl(run / METRICS))
     out.print(
-        f"{run}: {seconds:.0f} s, {selection / max(seconds, 1e-9):.0%} of it in choosing the best checkpoint",
+        f"{run}: {seconds:.0f} s, {selection / max(seconds, 1e-9):.0%} of it in choosing the "
+        "best checkpoint",
         highlight=False,
     )
     evaluate = f"rate evaluate {shlex.quote(str(run))} --tasks {_own_task(run)}"

@@ -1,11 +1,12 @@
-"""A dataset is a folder: memory-mapped `.npy` arrays of recorded episodes and a `card.json` that describes them.
+"""A dataset is a folder: memory-mapped `.npy` arrays of recorded episodes and a `card.json` that
+describes them.
 
-The arrays hold all episodes one after another: `observations/<leaf>.npy` [steps + episodes, ...], each episode's final
-observation included, and for images the number of its frame in `frames/<leaf>.npy`, where each is stored once; `actions`,
-`rewards`, `returns_to_go`, `terminations`, `truncations` [steps, ...];
-`episode_offsets` [episodes + 1], where episodes begin and end, in steps; `seeds` [episodes], -1 where unknown.
-The card holds spaces, task, provenance, counts, statistics, and the dtype, shape and SHA-256 of every array.
-Nothing is ever unpickled.
+The arrays hold all episodes one after another: `observations/<leaf>.npy` [steps + episodes, ...],
+each episode's final observation included, and for images the number of its frame in
+`frames/<leaf>.npy`, where each is stored once; `actions`, `rewards`, `returns_to_go`,
+`terminations`, `truncations` [steps, ...]; `episode_offsets` [episodes + 1], where episodes begin
+and end, in steps; `seeds` [episodes], -1 where unknown. The card holds spaces, task, provenance,
+counts, statistics, and the dtype, shape and SHA-256 of every array. Nothing is ever unpickled.
 """
 
 from rate.dataset.card import DatasetError

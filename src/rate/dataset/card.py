@@ -1,4 +1,5 @@
-"""What every dataset folder holds: the layout of its arrays, and the card that describes and seals them."""
+"""What every dataset folder holds: the layout of its arrays, and the card that describes and seals
+them."""
 
 import hashlib
 import json
@@ -34,11 +35,13 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
 
 
 class DatasetError(ValueError):
-    """A dataset is damaged, or episodes cannot be made into one; the message says where and what to do."""
+    """A dataset is damaged, or episodes cannot be made into one; the message says where and what to
+    do."""
 
 
 class ArrayLayout(NamedTuple):
-    """Layout of one array: its rows are counted `per` episode, step, observation, boundary between episodes, or distinct frame."""
+    """Layout of one array: its rows are counted `per` episode, step, observation, boundary between
+    episodes, or distinct frame."""
 
     file: str
     dtype: np.dtype[Any]
@@ -48,7 +51,8 @@ class ArrayLayout(NamedTuple):
 
     @property
     def standardised(self) -> bool:
-        """Whether it holds observed numbers or flags, but neither choices nor images; what is rare then stands out."""
+        """Whether it holds observed numbers or flags, but neither choices nor images; what is rare
+        then stands out."""
         if self.per != "observation" or not isinstance(
             self.space, gymnasium.spaces.Box | gymnasium.spaces.MultiBinary
         ):
@@ -56,7 +60,8 @@ class ArrayLayout(NamedTuple):
         return not spaces.is_image(self.space)
 
     def shape(self, episodes: int, steps: int, frames: int = 0) -> tuple[int, ...]:
-        """Shape of the array in a dataset of that size, with that many distinct frames if it holds these."""
+        """Shape of the array in a dataset of that size, with that many distinct frames if it holds
+        these."""
         rows = {
             "episode": episodes,
             "step": steps,
@@ -74,9 +79,11 @@ def array_layouts(
 ) -> dict[str, ArrayLayout]:
     """Layouts by array name; an observation leaf is named "observations/" and its path.
 
-    From version 2 on images are stored once each as "frames/" and the path; their "observations/" are numbers of frames.
+    From version 2 on images are stored once each as "frames/" and the path; their "observations/"
+    are numbers of frames.
 
-    File names are derived from the spaces, never read from the card, so that a card cannot point outside its folder.
+    File names are derived from the spaces, never read from the card, so that a card cannot point
+    outside its folder.
 
     Raises:
         DatasetError: a space is unsupported, or actions have structure.
@@ -90,7 +97,8 @@ def array_layouts(
         raise DatasetError(f"the spaces do not fit into a dataset: {error}") from error
     if list(action_leaves.values()) != [action_space]:
         raise DatasetError(
-            f"actions must be one array, got the action space {action_space}; flatten it with a wrapper"
+            f"actions must be one array, got the action space {action_space}; flatten it "
+            "with a wrapper"
         )
     layouts = {
         f"observations/{path}": _of_space(
@@ -118,8 +126,9 @@ def array_layouts(
 def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     """The bytes before the data of a `.npy` file, format version 1.0, as NumPy writes them.
 
-    Room is left for a first dimension of 21 digits, so that an array can grow in place, and the data begin at a
-    multiple of 64 bytes. Datasets hold these bytes exactly, so that reading one evaluates nothing in its files.
+    Room is left for a first dimension of 21 digits, so that an array can grow in place, and the
+    data begin at a multiple of 64 bytes. Datasets hold these bytes exactly, so that reading one
+    evaluates nothing in its files.
     """
     text = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {shape}, }}"
     room = len(text) + 21 - len(str(shape[0]))
@@ -135,8 +144,9 @@ def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 def seal(card: Mapping[str, Any]) -> str:
     """The card as text, with its format and two hashes added.
 
-    `content_hash` identifies the recorded data: it covers the spaces and the dtype, shape and SHA-256 of every array.
-    `card_hash` covers all the rest of the card as well, and so reveals damage to it.
+    `content_hash` identifies the recorded data: it covers the spaces and the dtype, shape and
+    SHA-256 of every array. `card_hash` covers all the rest of the card as well, and so reveals
+    damage to it.
     """
     identity = ("dtype", "shape", "sha256")
     arrays = {

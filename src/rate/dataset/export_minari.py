@@ -19,7 +19,8 @@ _ID = re.compile(r"(\w[\w-]*/)*\w[\w-]*-v\d+")
 def export_minari(
     dataset: Dataset, output: str | Path, dataset_id: str, *, data_format: str = "hdf5"
 ) -> Path:
-    """Write a dataset as one of Minari's, images byte for byte; returns its folder, `output`/`dataset_id`.
+    """Write a dataset as one of Minari's, images byte for byte; returns its folder,
+    `output`/`dataset_id`.
 
     The folder appears complete or not at all; one episode is held in memory at a time.
 
@@ -29,8 +30,8 @@ def export_minari(
         data_format: "hdf5" or "arrow".
 
     Raises:
-        DatasetError: the folder exists already, or Minari cannot hold such an id or such names of observations.
-        ModuleNotFoundError: Minari is not installed.
+        DatasetError: the folder exists already, or Minari cannot hold such an id or such names of
+        observations. ModuleNotFoundError: Minari is not installed.
     """
     if not _ID.fullmatch(dataset_id):
         raise DatasetError(f"{dataset_id!r} is no id of Minari's; give one like namespace/name-v0")

@@ -1,4 +1,5 @@
-"""Opening a dataset: arrays are memory-mapped, and every kind of damage is an error that names the file."""
+"""Opening a dataset: arrays are memory-mapped, and every kind of damage is an error that names the
+file."""
 
 import hashlib
 import math
@@ -33,8 +34,8 @@ SMALLEST_SCALE = 1e-6
 class Dataset:
     """Recorded episodes in a folder, open for reading; `open_dataset` makes one.
 
-    `card` is the content of `card.json`; `arrays` are the memory-mapped arrays by name, read-only; images come through
-    `SharedFrames`.
+    `card` is the content of `card.json`; `arrays` are the memory-mapped arrays by name, read-only;
+    images come through `SharedFrames`.
     """
 
     path: Path
@@ -54,7 +55,8 @@ class Dataset:
 
     @property
     def content_hash(self) -> str:
-        """Hash that identifies the recorded data, wherever it is stored and whatever its provenance says."""
+        """Hash that identifies the recorded data, wherever it is stored and whatever its provenance
+        says."""
         return str(self.card["content_hash"])
 
     @cached_property
@@ -92,7 +94,8 @@ class Dataset:
         """
         if not -len(self) <= index < len(self):
             raise IndexError(
-                f"episode {index} of a dataset of {len(self)} episodes; allowed are 0 to {len(self) - 1}"
+                f"episode {index} of a dataset of {len(self)} episodes; allowed are 0 to "
+                f"{len(self) - 1}"
             )
         index %= len(self)
         start, stop = (int(offset) for offset in self.arrays["episode_offsets"][index : index + 2])
@@ -119,11 +122,12 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> Dataset:
     """Open a dataset folder.
 
     Args:
-        verify: also read every array once, to compare it with its hash and with the spaces. Without it only structure
-            is checked: the card, and the dtype, shape and size of each file.
+        verify: also read every array once, to compare it with its hash and with the spaces. Without
+            it only structure is checked: the card, and the dtype, shape and size of each file.
 
     Raises:
-        DatasetError: a file is missing, truncated, altered, not an array of numbers, or does not fit the card.
+        DatasetError: a file is missing, truncated, altered, not an array of numbers, or does not
+        fit the card.
     """
     path = Path(path)
     card = read_card(path, verify)
@@ -167,7 +171,8 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> Dataset:
 
 
 def _frames(record: Any) -> int:
-    """Distinct frames that a record counts; at least 1, so that a damaged record fails its check."""
+    """Distinct frames that a record counts; at least 1, so that a damaged record fails its
+    check."""
     try:
         return max(1, int(record["shape"][0]))
     except (KeyError, IndexError, TypeError, ValueError):
@@ -180,12 +185,14 @@ def _check_record(
     expected = {"file": layout.file, "dtype": layout.dtype.str, "shape": list(shape)}
     if not isinstance(record, dict) or {key: record.get(key) for key in expected} != expected:
         raise DatasetError(
-            f"{card}: its spaces and counts need {name!r} to be {expected}, it says {record}; {RECOVER}"
+            f"{card}: its spaces and counts need {name!r} to be {expected}, it says "
+            f"{record}; {RECOVER}"
         )
 
 
 def _map_array(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
-    """Memory-map a `.npy` file whose header must be the expected one; nothing that the file says is evaluated."""
+    """Memory-map a `.npy` file whose header must be the expected one; nothing that the file says is
+    evaluated."""
     expected = array_header(dtype, shape)
     try:
         with open(file, "rb") as stream:
@@ -209,7 +216,8 @@ def _map_array(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.n
 
 
 def _verify(file: Path, array: np.ndarray, layout: ArrayLayout, name: str, sha256: Any) -> None:
-    """Read a file once, to compare it with its hash and its values with the space, which protects from a wrong writer."""
+    """Read a file once, to compare it with its hash and its values with the space, which protects
+    from a wrong writer."""
     digest, wrong = hashlib.sha256(), ""
     for chunk in _stored(file, array):
         digest.update(chunk.reshape(-1).view(np.uint8).data)
@@ -229,7 +237,8 @@ def _verify(file: Path, array: np.ndarray, layout: ArrayLayout, name: str, sha25
 
 
 def _stored(file: Path, array: np.ndarray) -> Iterator[np.ndarray]:
-    """Consecutive rows of about `CHUNK_BYTES`, read and not mapped: pages of a mapping would stay in this process's memory."""
+    """Consecutive rows of about `CHUNK_BYTES`, read and not mapped: pages of a mapping would stay
+    in this process's memory."""
     rows = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
     with open(file, "rb") as stream:
         stream.seek(len(array_header(array.dtype, array.shape)))
@@ -268,7 +277,8 @@ def _check_normalisation(
     )
     if not fits or any((std < 0).any() for _, std in given.values()):
         raise DatasetError(
-            f"{card}: 'normalisation' needs finite means and stds of the shapes {expected}; {RECOVER}"
+            f"{card}: 'normalisation' needs finite means and stds of the shapes {expected}; "
+            f"{RECOVER}"
         )
 
 

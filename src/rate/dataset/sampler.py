@@ -1,4 +1,5 @@
-"""Which steps make up which batch, as a pure function of seed and step, and the segments that hold them."""
+"""Which steps make up which batch, as a pure function of seed and step, and the segments that hold
+them."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,18 +19,19 @@ Sampling = Literal["first", "stride", "random"]
 class Batches:
     """Seeded batches of windows of at most `window` consecutive steps.
 
-    An epoch goes once through all windows in a new random order; a batch may straddle two epochs, so every batch has
-    `batch_size` rows. The windows of an episode of T steps are, by `sampling`:
-    "first": the one that starts at step 0;
-    "stride": those that start at 0, window, 2 * window, ..., which hold every step exactly once;
-    "random": one, whose start is uniform over 0 ... max(T - window, 0) and is drawn afresh in every epoch.
+    An epoch goes once through all windows in a new random order; a batch may straddle two epochs,
+    so every batch has `batch_size` rows. The windows of an episode of T steps are, by `sampling`:
+    "first": the one that starts at step 0; "stride": those that start at 0, window, 2 * window,
+    ..., which hold every step exactly once; "random": one, whose start is uniform over 0 ... max(T
+    - window, 0) and is drawn afresh in every epoch.
 
     Args:
         episodes: indices of the episodes to draw from; all by default.
         following: load the observation that follows each window, too.
 
     Raises:
-        ValueError: a number is too small, the sampling is unknown, or an episode is not in the dataset.
+        ValueError: a number is too small, the sampling is unknown, or an episode is not in the
+        dataset.
     """
 
     dataset: Dataset
@@ -65,7 +67,8 @@ class Batches:
         return -(-len(self._windows[0]) // self.batch_size)
 
     def plan(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Episodes, first steps and lengths of the windows in batch `step`, each [batch_size] int64.
+        """Episodes, first steps and lengths of the windows in batch `step`, each [batch_size]
+        int64.
 
         The same seed and step always give the same batch, whatever was asked for before.
         """
@@ -115,7 +118,10 @@ class Batches:
             terminations=self._gather("terminations", rows, padding),
             timesteps=torch.from_numpy(np.where(mask, timesteps, 0)),
             mask=torch.from_numpy(mask),
-            following={path: self._gather(f"observations/{path}", after, None) for path in leaves}
+            lengths=tuple(lengths.tolist()),
+            next_observation={
+                path: self._gather(f"observations/{path}", after, None) for path in leaves
+            }
             if self.following
             else {},
             frames=frames,
@@ -142,7 +148,8 @@ class Batches:
     def _epoch(
         self, epoch: int, episodes: np.ndarray, starts: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Order of the windows in an epoch, and the first step of each window (not yet in that order)."""
+        """Order of the windows in an epoch, and the first step of each window (not yet in that
+        order)."""
         generator = np.random.default_rng([self.seed, epoch])
         order = generator.permutation(len(episodes))
         if self.sampling == "random":
@@ -158,7 +165,8 @@ class Batches:
         padding: np.ndarray | None,
         frames: dict[str, torch.Tensor],
     ) -> torch.Tensor:
-        """Observations of a leaf; images that repeat go into `frames` once each, and their numbers are returned."""
+        """Observations of a leaf; images that repeat go into `frames` once each, and their numbers
+        are returned."""
         array = self.dataset.arrays[f"observations/{path}"]
         if isinstance(array, SharedFrames) and not self.following:
             used, numbers = np.unique(array.numbers[rows], return_inverse=True)
@@ -195,14 +203,16 @@ class Batches:
             or (starts + lengths > self.dataset.lengths[episodes]).any()
         ):
             raise ValueError(
-                "a window is empty or reaches outside its episode; take starts and lengths from plan()"
+                "a window is empty or reaches outside its episode; take starts and lengths "
+                "from plan()"
             )
 
 
 def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of training and validation episodes, disjoint, sorted, drawn at random.
 
-    A fraction above 0 holds back at least one episode, and at least one always remains for training.
+    A fraction above 0 holds back at least one episode, and at least one always remains for
+    training.
 
     Raises:
         ValueError: the fraction is outside [0, 1), or a single episode cannot be split.

@@ -1,4 +1,5 @@
-"""What may be wrong with recorded data, found by reading all of it, an episode or a few rows at a time."""
+"""What may be wrong with recorded data, found by reading all of it, an episode or a few rows at a
+time."""
 
 import hashlib
 import os
@@ -22,17 +23,21 @@ BLOCK = 8
 """Side of the blocks of pixels that JPEG compresses one by one."""
 
 BLOCKINESS = 1.3
-"""How many times as large steps between blocks must be as steps within them, to look like JPEG's."""
+"""How many times as large steps between blocks must be as steps within them, to look like
+JPEG's."""
 
 QUIET = 0.6
-"""Share of the blocks with content whose finest detail must be all but missing, to look like JPEG's."""
+"""Share of the blocks with content whose finest detail must be all but missing, to look like
+JPEG's."""
 
 RAGGED = 0.5
-"""Share of the episodes that must have the greatest length, for shorter ones without an end to look cut."""
+"""Share of the episodes that must have the greatest length, for shorter ones without an end to look
+cut."""
 
 
 class Finding(NamedTuple):
-    """Something that may be wrong. severity: "error" where training on it is a mistake, else "warning"."""
+    """Something that may be wrong. severity: "error" where training on it is a mistake, else
+    "warning"."""
 
     severity: Literal["error", "warning"]
     what: str
@@ -69,7 +74,8 @@ class _Channels:
 
 
 def statistics(dataset: Dataset) -> dict[str, tuple[float, float, float, float]]:
-    """Mean, standard deviation, least and greatest number of every leaf of observations, of actions and of rewards."""
+    """Mean, standard deviation, least and greatest number of every leaf of observations, of actions
+    and of rewards."""
     result = {}
     for name, channels in _channels(dataset).items():
         mean = float(np.mean(channels.total / channels.count))
@@ -85,7 +91,8 @@ def statistics(dataset: Dataset) -> dict[str, tuple[float, float, float, float]]
 
 
 def validate(path: str | os.PathLike[str]) -> list[Finding]:
-    """Everything that looks wrong with a dataset folder, errors first; damage that opening it would refuse is among it.
+    """Everything that looks wrong with a dataset folder, errors first; damage that opening it would
+    refuse is among it.
 
     Raises:
         DatasetError: the folder is no dataset, or its files have not the sizes that its card says.
@@ -174,7 +181,8 @@ def _numbers(channels: dict[str, _Channels]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"rewards: all are {float(np.min(rewards.least)):g}",
-            "models conditioned on returns learn nothing from them, and Q-learning no more than to clone; check the recording",
+            "models conditioned on returns learn nothing from them, and Q-learning no more "
+            "than to clone; check the recording",
         )
 
 
@@ -186,7 +194,8 @@ def _actions(space: gymnasium.Space[Any], part: _Channels) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 f"actions: {len(unused)} of {space.n} are never taken: {shown}",
-                "a policy cannot learn when to take them; check that the action space is the environment's",
+                "a policy cannot learn when to take them; check that the action space is the "
+                "environment's",
             )
     if isinstance(space, spaces.Box):
         low, high = space.low.reshape(-1), space.high.reshape(-1)
@@ -194,7 +203,8 @@ def _actions(space: gymnasium.Space[Any], part: _Channels) -> Iterator[Finding]:
         if len(outside):
             yield Finding(
                 "error",
-                f"actions: components {outside[:8].tolist()} leave their range, {part.least.min():.4g} to "
+                f"actions: components {outside[:8].tolist()} leave their range, "
+                f"{part.least.min():.4g} to "
                 f"{part.greatest.max():.4g} in {low.min():.4g} to {high.max():.4g}",
                 "give the right action space when importing, or rescale the actions",
             )
@@ -207,14 +217,17 @@ def _actions(space: gymnasium.Space[Any], part: _Channels) -> Iterator[Finding]:
         if (used < 0.1).any():
             yield Finding(
                 "warning",
-                f"actions: components {np.flatnonzero(used < 0.1)[:8].tolist()} use less than a tenth of their range",
+                f"actions: components {np.flatnonzero(used < 0.1)[:8].tolist()} use less "
+                "than a tenth of their range",
                 "check the scale of the recorded actions: the environment may expect others",
             )
         if not bounded.all():
             yield Finding(
                 "warning",
-                f"actions: the space has no bounds; those recorded reach from {part.least.min():.4g} to {part.greatest.max():.4g}",
-                "give the environment's range with --action-space when importing, so that policies keep to it",
+                "actions: the space has no bounds; those recorded reach from "
+                f"{part.least.min():.4g} to {part.greatest.max():.4g}",
+                "give the environment's range with --action-space when importing, so that "
+                "policies keep to it",
             )
 
 
@@ -239,14 +252,17 @@ def _episodes(dataset: Dataset) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"{repeated} of {len(dataset)} episodes repeat another one byte for byte",
-            "fine where few different episodes exist; else the recording was joined twice, or seeds were not changed",
+            "fine where few different episodes exist; else the recording was joined twice, "
+            "or seeds were not changed",
         )
     single = int((dataset.lengths == 1).sum())
     if single and dataset.lengths.max() > 1:
         yield Finding(
             "warning",
-            f"{single} of {len(dataset)} episodes have a single step while others have up to {dataset.lengths.max()}",
-            "ends may be marked one step off, or an autoreset step may have been recorded as an episode",
+            f"{single} of {len(dataset)} episodes have a single step while others have up to "
+            f"{dataset.lengths.max()}",
+            "ends may be marked one step off, or an autoreset step may have been recorded as "
+            "an episode",
         )
     unknown = int((dataset.arrays["seeds"] < 0).sum())
     if unknown:
@@ -269,7 +285,8 @@ def _ends(dataset: Dataset) -> Iterator[Finding]:
     if shorter and full.mean() >= RAGGED:
         yield Finding(
             "warning",
-            f"{shorter} of {len(dataset)} episodes are shorter than the {longest} steps of most, and nothing terminated them",
+            f"{shorter} of {len(dataset)} episodes are shorter than the {longest} steps of "
+            "most, and nothing terminated them",
             "the recorder may have lost their ends; look whether they belong in the data",
         )
     if cut > 1:
@@ -282,13 +299,15 @@ def _ends(dataset: Dataset) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"all episodes are terminated after exactly {longest} steps",
-            "that looks like a time limit recorded as a termination: record it as a truncation, or values end where time does",
+            "that looks like a time limit recorded as a termination: record it as a "
+            "truncation, or values end where time does",
         )
     early = int((truncated & (dataset.lengths < longest) & ~full).sum())
     if early and terminated.sum() == 0 and early > len(dataset) / 2:
         yield Finding(
             "warning",
-            f"{early} of {len(dataset)} episodes are truncated before {longest} steps, and none is ever terminated",
+            f"{early} of {len(dataset)} episodes are truncated before {longest} steps, and "
+            "none is ever terminated",
             "terminations may have been recorded as truncations: values then go on behind an end",
         )
 
@@ -316,7 +335,10 @@ def _images(dataset: Dataset) -> Iterator[Finding]:
         grey = _channels_last(array.take(rows, axis=0)).mean(-1)
         ratio, share = blockiness(grey), quietness(grey)
         if ratio > BLOCKINESS and share > QUIET:
-            what = f"steps between blocks of {BLOCK} pixels are {ratio:.1f} times as large as within them"
+            what = (
+                f"steps between blocks of {BLOCK} pixels are {ratio:.1f} times as large as within "
+                "them"
+            )
             yield Finding(
                 "warning",
                 f"observations/{path}: {what}, and fine detail is missing, as JPEG leaves images",
@@ -325,7 +347,8 @@ def _images(dataset: Dataset) -> Iterator[Finding]:
 
 
 def blockiness(grey: np.ndarray) -> float:
-    """Median step in brightness across borders of 8 x 8 blocks, over that elsewhere, of images [n, H, W]."""
+    """Median step in brightness across borders of 8 x 8 blocks, over that elsewhere, of images [n,
+    H, W]."""
     steps = np.abs(np.diff(grey, axis=2)).mean((0, 1))
     border = np.arange(1, len(steps) + 1) % BLOCK == 0
     inside = float(np.median(steps[~border]))
@@ -333,7 +356,8 @@ def blockiness(grey: np.ndarray) -> float:
 
 
 def quietness(grey: np.ndarray) -> float:
-    """Share of the blocks with content that lack their finest frequencies, of images [n, H, W]: JPEG rounds those away first.
+    """Share of the blocks with content that lack their finest frequencies, of images [n, H, W]:
+    JPEG rounds those away first.
 
     Blocks of pixel art have them in full, or have no content at all.
     """

@@ -35,8 +35,9 @@ def write_dataset(
 ) -> Dataset:
     """Write episodes to a new dataset folder and open it; one episode is held in memory at a time.
 
-    The folder gets its name only once it is complete and flushed to the disk. On an error, or Ctrl-C, nothing is left;
-    a killed process leaves at most a hidden folder `.<name>.<random>.partial` beside it, which may be deleted.
+    The folder gets its name only once it is complete and flushed to the disk. On an error, or
+    Ctrl-C, nothing is left; a killed process leaves at most a hidden folder
+    `.<name>.<random>.partial` beside it, which may be deleted.
 
     Args:
         task: name of the task that was recorded, if it has one.
@@ -62,7 +63,8 @@ def write_dataset(
 
 @contextmanager
 def _new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that is renamed to `path` at the end, or removed on an error."""
+    """A temporary folder beside `path` that is renamed to `path` at the end, or removed on an
+    error."""
     _check_free(path)
     missing = [parent for parent in path.parents if not parent.exists()]
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
@@ -186,7 +188,8 @@ class _ArrayFile:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # Buffered rows that no longer fit on the disk are given up with the whole folder when an error led here.
+        # Buffered rows that no longer fit on the disk are given up with the whole folder when an
+        # error led here.
         try:
             self.file.close()
         except OSError:
@@ -215,7 +218,8 @@ class _ArrayFile:
 
 
 class _Moments:
-    """Mean and standard deviation of rows that arrive in parts (Chan, Golub and LeVeque 1983), in float64."""
+    """Mean and standard deviation of rows that arrive in parts (Chan, Golub and LeVeque 1983), in
+    float64."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -260,5 +264,6 @@ def _plain(provenance: dict[str, Any]) -> Any:
         return json.loads(json.dumps(provenance, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise DatasetError(
-            f"provenance may hold only text, booleans, None, finite numbers, lists and dicts ({error}): {provenance!r}"
+            "provenance may hold only text, booleans, None, finite numbers, lists and dicts "
+            f"({error}): {provenance!r}"
         ) from error

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Collection:
-    """Data that an experiment learns from: episodes of a task's expert; lengths: of so many steps, from least to most, alone."""
+    """Data that an experiment learns from: episodes of a task's expert; lengths: of so many steps,
+    from least to most, alone."""
 
     task: str
     episodes: int
@@ -27,17 +28,19 @@ class Collection:
 class Experiment:
     """Named recipes x seeds + evaluation tasks -> one table or figure.
 
-    data: collections by name. variants: recipes by name; a recipe's `dataset` is the name of its collection. evaluations: tasks
-    by name; paper: what the paper says of a variant. axis: what the number in an evaluation task's name means.
-    fewer_episodes: evaluations that take another number of episodes than `episodes`. long_evaluations: further tasks with their
-    number of episodes, for the first seed only. corruptions: ways to disturb memory
-    while acting, by name, each scored in addition for all variants that `corrupted` names. grid: for a heat map, the panel and
-    row of a variant, whose columns are the evaluations; grid_axis: what the rows are. remarks: what was seen, and why it differs
-    from the paper where it does; written once there are results. inspected: variants whose first seed is inspected, too.
-    single: variants that are trained for one task alone, on data of their own: the name that they are reported under, and the only
-    task that they are scored on. usual: of an experiment larger than one wants to run at once, the names and the tasks that are run
-    where no others are asked for. sums: groups of tasks whose scores are added up, by name.
-    jobs: processes side by side that the cost is of.
+    data: collections by name. variants: recipes by name; a recipe's `dataset` is the name of its
+    collection. evaluations: tasks by name; paper: what the paper says of a variant. axis: what the
+    number in an evaluation task's name means. fewer_episodes: evaluations that take another number
+    of episodes than `episodes`. long_evaluations: further tasks with their number of episodes, for
+    the first seed only. corruptions: ways to disturb memory while acting, by name, each scored in
+    addition for all variants that `corrupted` names. grid: for a heat map, the panel and row of a
+    variant, whose columns are the evaluations; grid_axis: what the rows are. remarks: what was
+    seen, and why it differs from the paper where it does; written once there are results.
+    inspected: variants whose first seed is inspected, too. single: variants that are trained for
+    one task alone, on data of their own: the name that they are reported under, and the only task
+    that they are scored on. usual: of an experiment larger than one wants to run at once, the names
+    and the tasks that are run where no others are asked for. sums: groups of tasks whose scores are
+    added up, by name. jobs: processes side by side that the cost is of.
     """
 
     title: str
@@ -68,7 +71,8 @@ class Experiment:
 
     @property
     def conditions(self) -> dict[str, tuple[str, "Corruption | None"]]:
-        """What is scored under which name: a variant as it is, or with its memory disturbed in a certain way."""
+        """What is scored under which name: a variant as it is, or with its memory disturbed in a
+        certain way."""
         found: dict[str, tuple[str, Corruption | None]]
         found = {
             variant: (variant, None) for variant in self.variants if variant not in self.single
@@ -91,9 +95,11 @@ class Experiment:
         return list(dict.fromkeys([*map(self.reported, self.variants), *self.conditions]))
 
     def narrowed(self, names: Sequence[str] = (), tasks: Sequence[str] = ()) -> "Experiment":
-        """Only what is reported under these names and scored on these tasks; where nothing is asked for, what is usual.
+        """Only what is reported under these names and scored on these tasks; where nothing is asked
+        for, what is usual.
 
-        Data that nothing is left to learn from is left out. An unknown name or task is a ValueError that says what is allowed.
+        Data that nothing is left to learn from is left out. An unknown name or task is a ValueError
+        that says what is allowed.
         """
         for what, given, allowed in (
             ("variants", names, [*map(self.reported, self.variants), *self.variants]),
@@ -101,7 +107,8 @@ class Experiment:
         ):
             if unknown := set(given) - set(allowed):
                 raise ValueError(
-                    f"unknown {what} {sorted(unknown)}; {what} are: {', '.join(dict.fromkeys(allowed))}"
+                    f"unknown {what} {sorted(unknown)}; {what} are: "
+                    f"{', '.join(dict.fromkeys(allowed))}"
                 )
         names, tasks = names or self.usual[0], tasks or self.usual[1]
         evaluations = tuple(task for task in self.evaluations if not tasks or task in tasks)
@@ -126,7 +133,8 @@ class Experiment:
         )
 
     def smoke(self) -> "Experiment":
-        """The same experiment in seconds: few episodes, updates and evaluations. Its numbers mean nothing."""
+        """The same experiment in seconds: few episodes, updates and evaluations. Its numbers mean
+        nothing."""
         short = (
             self.narrowed(self.usual[0], (self.usual[1] or self.evaluations)[:2])
             if self.single

@@ -1,4 +1,5 @@
-"""All T-Maze experiments and AAR in one folder; policies that several of them need are trained once.
+"""All T-Maze experiments and AAR in one folder; policies that several of them need are trained
+once.
 
 Cost: about three hours on two cores; the folder's report.html adds up what it was.
 Command: rate reproduce all-tmaze --jobs 2

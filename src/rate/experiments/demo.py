@@ -1,10 +1,9 @@
 """RATE remembers a cue 100 times beyond its training length; a Decision Transformer cannot.
 
-Claim: trained on corridors of up to 90 steps, RATE turns the right way at the end of 9600 steps (100 balanced episodes), while DT,
-whose window is 90 steps, falls to chance as soon as the cue has left it.
-Source: Fig. 5, 6 and 11 of the paper, with small models (2 layers, 2 heads of 32, width 64).
-Cost: about four minutes on two cores.
-Command: make demo, or rate reproduce demo --jobs 2
+Claim: trained on corridors of up to 90 steps, RATE turns the right way at the end of 9600 steps
+(100 balanced episodes), while DT, whose window is 90 steps, falls to chance as soon as the cue has
+left it. Source: Fig. 5, 6 and 11 of the paper, with small models (2 layers, 2 heads of 32, width
+64). Cost: about four minutes on two cores. Command: make demo, or rate reproduce demo --jobs 2
 """
 
 from rate.experiments import Collection, Experiment
@@ -13,14 +12,21 @@ from rate.recipe import Recipe
 
 LENGTHS = (9, 30, 90, 150, 300, 600, 900, 1200, 2400, 4800, 9600)
 
-# Shorter segments in half of the updates make memory hold beyond training on every seed tried (docs/log.md).
+# Shorter segments in half of the updates make memory hold beyond training on every seed tried
+# (docs/log.md).
 RATE = Recipe(dataset="tmaze", model=rate.Config(), updates=600, shorter_segments=0.5)
 DT = Recipe(dataset="tmaze", model=dt.Config(), updates=300)
 
 EXPERIMENT = Experiment(
     title="T-Maze: success against corridor length",
-    claim="RATE remembers 100 times beyond its training length; a Decision Transformer forgets what leaves its window.",
-    source="Fig. 5, 6 and 11; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 layers)",
+    claim=(
+        "RATE remembers 100 times beyond its training length; a Decision Transformer forgets what "
+        "leaves its window."
+    ),
+    source=(
+        "Fig. 5, 6 and 11; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 "
+        "layers)"
+    ),
     cost="about four minutes on two cores",
     data={"tmaze": Collection("tmaze-uniform/90", 4000)},
     variants={"rate": RATE, "dt": DT},
@@ -28,7 +34,10 @@ EXPERIMENT = Experiment(
     seeds=(0,),
     training_length=90,
     paper={
-        "rate": "1.00 at every length within training; stays high to 9600 (0.90 ± 0.07 at 480 to 900 for a model trained at 150)",
+        "rate": (
+            "1.00 at every length within training; stays high to 9600 (0.90 ± 0.07 at 480 to 900 "
+            "for a model trained at 150)"
+        ),
         "dt": "1.00 up to the training length, about 0.50 beyond",
     },
 )

@@ -1,12 +1,13 @@
 """POPGym: one small policy per task, model and seed, against memory puzzles and reactive control.
 
-Claim: With memory or a window of the whole episode, sixteen tasks pay about as much; without, half of them pay like chance. The
-paper has RATE ahead over all 33 puzzles; over ten, with small models, RATE, DT and BC-LSTM are on a par.
-Source: Table 2 and Table 9 of the paper, whose Medium and Hard rows are interchanged; small models, data of scripted experts.
-Data: 300 episodes per task of an expert that is better than the paper's data in almost every task (results/popgym-experts.jsonl).
-Cost: one to two minutes per run of a transformer on one core, ten seconds for other models; sixteen tasks, four models and two
-seeds where nothing else is asked for.
-Command: rate reproduce popgym, with --tasks for any of the 48 and --variants for any model
+Claim: With memory or a window of the whole episode, sixteen tasks pay about as much; without, half
+of them pay like chance. The paper has RATE ahead over all 33 puzzles; over ten, with small models,
+RATE, DT and BC-LSTM are on a par. Source: Table 2 and Table 9 of the paper, whose Medium and Hard
+rows are interchanged; small models, data of scripted experts. Data: 300 episodes per task of an
+expert that is better than the paper's data in almost every task (results/popgym-experts.jsonl).
+Cost: one to two minutes per run of a transformer on one core, ten seconds for other models; sixteen
+tasks, four models and two seeds where nothing else is asked for. Command: rate reproduce popgym,
+with --tasks for any of the 48 and --variants for any model
 """
 
 import math
@@ -85,7 +86,10 @@ VARIANTS = {f"{name}-{task}": (name, task) for name in (*MODELS, *OTHERS) for ta
 
 EXPERIMENT = Experiment(
     title="POPGym: memory puzzles and reactive tasks",
-    claim="Over ten puzzles RATE, DT and BC-LSTM are on a par, far above BC-MLP; over six control tasks RATE and DT are ahead.",
+    claim=(
+        "Over ten puzzles RATE, DT and BC-LSTM are on a par, far above BC-MLP; over six control "
+        "tasks RATE and DT are ahead."
+    ),
     source="Tables 2 and 9 (Medium and Hard put right); small models, data of scripted experts",
     cost="about two hours on one core",
     jobs=1,
@@ -106,12 +110,18 @@ EXPERIMENT = Experiment(
     seeds=(0, 1),
     axis="task",
     remarks=(
-        "Over the ten puzzles RATE, DT and BC-LSTM are within their errors of one another; over the six control tasks "
-        "RATE and DT are ahead of BC-LSTM; BC-MLP, which remembers nothing, is far behind in both. BC-LSTM is the best "
-        "in CountRecall and Autoencode and in the pendulums without noise; RATE and DT in the bandit, the cart poles "
-        "and Battleship. On the same tasks, the paper's sums of RATE, BC-LSTM and BC-MLP are within half a point of "
-        "ours. Its DT has 2.8 less over the puzzles, and so RATE is ahead there: theirs was trained on the first third "
-        "of each episode, ours sees the whole of it. No model comes near its expert in Autoencode, Battleship and "
+        "Over the ten puzzles RATE, DT and BC-LSTM are within their errors of one another; "
+        "over the six control tasks "
+        "RATE and DT are ahead of BC-LSTM; BC-MLP, which remembers nothing, is far behind in "
+        "both. BC-LSTM is the best "
+        "in CountRecall and Autoencode and in the pendulums without noise; RATE and DT in "
+        "the bandit, the cart poles "
+        "and Battleship. On the same tasks, the paper's sums of RATE, BC-LSTM and BC-MLP are "
+        "within half a point of "
+        "ours. Its DT has 2.8 less over the puzzles, and so RATE is ahead there: theirs was "
+        "trained on the first third "
+        "of each episode, ours sees the whole of it. No model comes near its expert in "
+        "Autoencode, Battleship and "
         "Concentration: 300 episodes and 600 updates are too few."
     ),
     sums={

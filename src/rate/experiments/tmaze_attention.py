@@ -1,10 +1,9 @@
-"""What RATE and DT look at: attention maps on T-Mazes of 9 steps, in three segments of 3 and in one window.
+"""What RATE and DT look at: attention maps on T-Mazes of 9 steps, in three segments of 3 and in one
+window.
 
-Claim: at the junction RATE looks at its memory, where the clue has been written two segments ago; DT looks at the clue itself, as
-long as its window holds it.
-Source: Fig. 2 of the paper (T = 8).
-Cost: under two minutes on one core.
-Command: rate reproduce tmaze-attention
+Claim: at the junction RATE looks at its memory, where the clue has been written two segments ago;
+DT looks at the clue itself, as long as its window holds it. Source: Fig. 2 of the paper (T = 8).
+Cost: under two minutes on one core. Command: rate reproduce tmaze-attention
 """
 
 from dataclasses import replace
@@ -42,10 +41,15 @@ EXPERIMENT = Experiment(
     training_length=9,
     inspected=("rate", "dt"),
     remarks=(
-        "At the junction DT looks at the observation of step 0, where the clue is shown; in corridors of 30 steps, "
-        "beyond its window of 9, it answers by chance. In RATE nothing but the four memory tokens reaches back beyond "
-        "the segment, and one head of the first layer (layer 1, head 2) looks at nothing else at the junction; in the "
-        "mean over layers and heads this drowns. Its answer depends on them: with noise in their place it falls to "
-        "chance. Maps of a small model say where the clue can come from, the probe and the noise say where it does."
+        "At the junction DT looks at the observation of step 0, where the clue is shown; in "
+        "corridors of 30 steps, "
+        "beyond its window of 9, it answers by chance. In RATE nothing but the four memory "
+        "tokens reaches back beyond "
+        "the segment, and one head of the first layer (layer 1, head 2) looks at nothing "
+        "else at the junction; in the "
+        "mean over layers and heads this drowns. Its answer depends on them: with noise in "
+        "their place it falls to "
+        "chance. Maps of a small model say where the clue can come from, the probe and the "
+        "noise say where it does."
     ),
 )

@@ -16,8 +16,14 @@ PLAIN = {name: VARIANTS[name] for name in ("rate", "trxl")}
 
 EXPERIMENT = Experiment(
     title="T-Maze: with and without a curriculum over lengths",
-    claim="Beginning with short corridors changes little: what must be learned is the hand-over, which they do not need.",
-    source="App. F.2, Fig. 16 (left); small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 layers)",
+    claim=(
+        "Beginning with short corridors changes little: what must be learned is the hand-over, "
+        "which they do not need."
+    ),
+    source=(
+        "App. F.2, Fig. 16 (left); small models (2 layers, 2 heads of 32, width 64; the paper has "
+        "8 to 10 layers)"
+    ),
     cost="about six minutes on two cores",
     data={"tmaze-90": DATA},
     variants=PLAIN
@@ -26,7 +32,8 @@ EXPERIMENT = Experiment(
     seeds=(0,),
     training_length=90,
     remarks=(
-        "As in the paper: nothing for RATE to gain, a slight gain for TrXL (150 steps instead of 90), no clear gain "
+        "As in the paper: nothing for RATE to gain, a slight gain for TrXL (150 steps "
+        "instead of 90), no clear gain "
         "overall. One seed."
     ),
 )

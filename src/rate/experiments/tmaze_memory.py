@@ -20,8 +20,14 @@ PLACES |= {f"m{DEFAULT_TOKENS}-h{heads}": (DEFAULT_TOKENS, heads) for heads in H
 
 EXPERIMENT = Experiment(
     title="T-Maze: memory tokens m and valve heads H",
-    claim="One bit needs one memory token; the horizon hardly depends on how many tokens and heads there are.",
-    source="Fig. 13 (right); small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 layers)",
+    claim=(
+        "One bit needs one memory token; the horizon hardly depends on how many tokens and heads "
+        "there are."
+    ),
+    source=(
+        "Fig. 13 (right); small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 "
+        "layers)"
+    ),
     cost="about a quarter of an hour on two cores",
     data={"tmaze-90": DATA},
     variants={
@@ -34,8 +40,10 @@ EXPERIMENT = Experiment(
     grid={name: ("rate", f"m = {tokens}, H = {heads}") for name, (tokens, heads) in PLACES.items()},
     grid_axis="memory tokens and valve heads",
     remarks=(
-        "Every number of tokens and heads is right to 2400 steps: one bit fits into one token. The paper shows a "
-        "figure without numbers and takes 10 tokens and 2 heads itself; a model this small on this task has no need "
+        "Every number of tokens and heads is right to 2400 steps: one bit fits into one "
+        "token. The paper shows a "
+        "figure without numbers and takes 10 tokens and 2 heads itself; a model this small "
+        "on this task has no need "
         "of them. One seed."
     ),
 )

@@ -1,4 +1,5 @@
-"""Inspection of a run: where its policy looks, what its memory holds and for how long, and what noise in its place does."""
+"""Inspection of a run: where its policy looks, what its memory holds and for how long, and what
+noise in its place does."""
 
 import json
 from collections.abc import Sequence
@@ -42,7 +43,8 @@ FEWEST_EPISODES = 10
 
 @dataclass
 class Findings:
-    """What an inspection found: figures with captions, rows of the report's table, numbers, and notes on what is missing."""
+    """What an inspection found: figures with captions, rows of the report's table, numbers, and
+    notes on what is missing."""
 
     pictures: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     table: list[tuple[str, str, str, str]] = field(default_factory=list)
@@ -61,12 +63,14 @@ def inspect(
     thread_count: int = 1,
     show_progress: bool = False,
 ) -> Path:
-    """Look into the memory of a run's policy while it acts greedily; returns the folder that was written to.
+    """Look into the memory of a run's policy while it acts greedily; returns the folder that was
+    written to.
 
-    It gets inspection.json and inspect-*.png: attention maps (Fig. 2 of the paper), memory over time, a linear probe for the
-    cue, and the score with noise in place of memory (Fig. 8, 13, 16). task: by default the one that the run's data is from.
-    episodes: one per seed, from first_seed on. output: a folder, by default the run's own, whose report is then written
-    anew. What a model or task does not have (attention, memory, a cue) is left out, and a note says so.
+    It gets inspection.json and inspect-*.png: attention maps (Fig. 2 of the paper), memory over
+    time, a linear probe for the cue, and the score with noise in place of memory (Fig. 8, 13, 16).
+    task: by default the one that the run's data is from. episodes: one per seed, from first_seed
+    on. output: a folder, by default the run's own, whose report is then written anew. What a model
+    or task does not have (attention, memory, a cue) is left out, and a note says so.
     """
     if episodes < 2:
         raise ValueError(f"episodes must be at least 2, but {episodes} was given")
@@ -104,7 +108,8 @@ def _own_task(run: Path, recipe: Recipe, facts: dict[str, Any]) -> str:
         task = open_dataset(recipe.dataset, verify=False).card["task"]
     if not task:
         raise ValueError(
-            f"{run} does not say which task its data is from: name the task to act in, such as tmaze/90"
+            f"{run} does not say which task its data is from: name the task to act in, such "
+            "as tmaze/90"
         )
     return str(task)
 
@@ -158,11 +163,13 @@ class Inspection:
         steps = _spaced(range(0, running, length))
         if not self.parts:
             self.found.notes.append(
-                "This model carries nothing from segment to segment: there is no memory to look into."
+                "This model carries nothing from segment to segment: there is no memory to "
+                "look into."
             )
         elif len(steps) < 2:
             self.found.notes.append(
-                f"Too few episodes are longer than one segment of {length} steps, so memory is not handed over: "
+                f"Too few episodes are longer than one segment of {length} steps, so memory "
+                "is not handed over: "
                 "inspect a longer task."
             )
         else:
@@ -183,7 +190,8 @@ class Inspection:
         )
         return estimate(scores), np.array([result.length for result in results])
 
-    # Attention --------------------------------------------------------------------------------------------------
+    # Attention
+    # --------------------------------------------------------------------------------
 
     def _look(self) -> None:
         seed = self.seeds[int(self.lengths.argmax())]
@@ -196,10 +204,14 @@ class Inspection:
             return
         chosen = [maps[0], *maps[1:-1][:1], *maps[1:][-1:]]
         frame = (
-            "Orange frame: where the segment's last action is read off. Grey: hidden by the mask. Letters: m memory token, "
+            "Orange frame: where the segment's last action is read off. Grey: hidden by the "
+            "mask. Letters: m memory token, "
             "R return-to-go, o observation, a action, · state kept from earlier segments."
         )
-        caption = f"Attention in the episode of seed {seed} ({len(episode)} steps), mean over layers and heads: "
+        caption = (
+            f"Attention in the episode of seed {seed} ({len(episode)} steps), mean over layers "
+            "and heads: "
+        )
         caption += f"{len(chosen)} of {len(maps)} segments. Rows look at columns. {frame}"
         self.found.pictures["inspect-attention.png"] = (figures.attention(chosen), caption)
         caption = "The last segment by layer and head."
@@ -208,7 +220,8 @@ class Inspection:
             caption,
         )
 
-    # Memory -----------------------------------------------------------------------------------------------------
+    # Memory
+    # --------------------------------------------------------------------------------
 
     def _trace(self, steps: Sequence[int]) -> None:
         agent = Traced(self.policy, self.target_return, self.parts, steps)
@@ -236,8 +249,10 @@ class Inspection:
             self.found.table.append(_row(f"cue decoded from {part} at step {step:g}", reached))
         self.found.numbers["decoding"] = _numbers(points, "step")
         caption = (
-            "How often a linear classifier (ridge regression) names the cue of held-out episodes from what is handed to the "
-            "segment that begins at a step; 5-fold cross-validation over episodes, 95 % Wilson intervals."
+            "How often a linear classifier (ridge regression) names the cue of held-out "
+            "episodes from what is handed to the "
+            "segment that begins at a step; 5-fold cross-validation over episodes, 95 % "
+            "Wilson intervals."
         )
         self.found.pictures["inspect-decoding.png"] = (figures.decoding(points), caption)
 
@@ -253,7 +268,10 @@ class Inspection:
             "part": part,
             "variance": [float(each) for each in shares],
         }
-        caption = f"The {part} handed from segment to segment in {len(paths)} episodes, projected on two principal components; "
+        caption = (
+            f"The {part} handed from segment to segment in {len(paths)} episodes, projected on "
+            "two principal components; "
+        )
         caption += "one line an episode, a dot where it ends."
         caption += " Colours are cues." if self.cues else ""
         png = figures.trajectories(paths, steps, [float(each) for each in shares], self.cues)
@@ -276,7 +294,8 @@ class Inspection:
                 points.append((float(step), decoded))
         return points
 
-    # Noise ------------------------------------------------------------------------------------------------------
+    # Noise
+    # --------------------------------------------------------------------------------
 
     def _corrupt(self, steps: Sequence[int]) -> None:
         by_step: dict[str, Points] = {}
@@ -296,7 +315,8 @@ class Inspection:
         self.found.numbers["noise_by_step"] = _numbers(by_step, "step")
         self.found.numbers["noise_by_strength"] = _numbers(by_strength, "strength")
         caption = (
-            "Left: what one segment is handed is replaced by white noise of unit variance, for the segment that begins at a step. "
+            "Left: what one segment is handed is replaced by white noise of unit variance, "
+            "for the segment that begins at a step. "
             "Right: it is mixed with noise in every segment. 95 % intervals over episodes."
         )
         png = figures.corruption(

@@ -1,4 +1,5 @@
-"""Attention maps: what every position of a segment attends to, computed apart from acting and training."""
+"""Attention maps: what every position of a segment attends to, computed apart from acting and
+training."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,10 +17,12 @@ from rate.segment import Segment
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """Attention weights of one segment, [layers, heads, queries, keys], and what its positions are; rows add up to 1.
+    """Attention weights of one segment, [layers, heads, queries, keys], and what its positions are;
+    rows add up to 1.
 
-    roles: of every key "past" (cached hidden states), "read" or "write" (memory tokens), or the name of a token. steps: the
-    step of the episode that a token belongs to, and -1 for other keys. The queries are the last keys, or all of them.
+    roles: of every key "past" (cached hidden states), "read" or "write" (memory tokens), or the
+    name of a token. steps: the step of the episode that a token belongs to, and -1 for other keys.
+    The queries are the last keys, or all of them.
     """
 
     weights: Tensor
@@ -29,9 +32,11 @@ class AttentionMap:
 
 @torch.no_grad()
 def attention_maps(policy: Policy, segments: Sequence[Segment]) -> list[AttentionMap]:
-    """A map for each of the consecutive segments of one episode (B = 1); none for models other than memory transformers.
+    """A map for each of the consecutive segments of one episode (B = 1); none for models other than
+    memory transformers.
 
-    Memory is handed from segment to segment, and written from complete ones, as when the policy acts.
+    Memory is handed from segment to segment, and written from complete ones, as when the policy
+    acts.
     """
     if not isinstance(policy.backbone, MemoryTransformer):
         return []
@@ -75,7 +80,8 @@ def _positions(
 
 @contextmanager
 def _observed(backbone: MemoryTransformer) -> Iterator[list[Tensor]]:
-    """Within this context a forward pass leaves the weights [B, heads, queries, keys] of each attention in the list."""
+    """Within this context a forward pass leaves the weights [B, heads, queries, keys] of each
+    attention in the list."""
     found: list[Tensor] = []
     attentions = [module for module in backbone.modules() if isinstance(module, RelativeAttention)]
 
@@ -90,7 +96,8 @@ def _observed(backbone: MemoryTransformer) -> Iterator[list[Tensor]]:
             *rest: Any,
             **options: Any,
         ) -> Tensor:
-            # Attention over values that are unit vectors is its weights, whichever way it is computed.
+            # Attention over values that are unit vectors is its weights, whichever way it is
+            # computed.
             times, width = keys.shape[2], content.shape[3]
             units = torch.eye(
                 times, -(-times // width) * width, device=keys.device, dtype=keys.dtype

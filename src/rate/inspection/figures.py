@@ -1,4 +1,5 @@
-"""Figures of an inspection as PNG: attention maps, memory over time, what can be read off it, and noise in its place."""
+"""Figures of an inspection as PNG: attention maps, memory over time, what can be read off it, and
+noise in its place."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -52,7 +53,8 @@ def attention(maps: Sequence[AttentionMap]) -> bytes:
 
 
 def attention_heads(found: AttentionMap, most: int = 4) -> bytes:
-    """One segment by layer (down) and head (across); a layer with more than `most` heads shows their mean."""
+    """One segment by layer (down) and head (across); a layer with more than `most` heads shows
+    their mean."""
     rows = []
     for layer, weights in enumerate(found.weights):
         if len(weights) > most:
@@ -82,9 +84,11 @@ def trajectories(
     shares: Sequence[float],
     cues: Sequence[int] | None,
 ) -> bytes:
-    """Memory in the plane of its two principal components, and each component against the step; colours are cues.
+    """Memory in the plane of its two principal components, and each component against the step;
+    colours are cues.
 
-    paths: for each episode [n, 2], for the first n of the `steps`. shares: of the variance, one for each component.
+    paths: for each episode [n, 2], for the first n of the `steps`. shares: of the variance, one for
+    each component.
     """
 
     def draw(figure: Figure) -> None:
@@ -135,7 +139,8 @@ def trajectories(
 
 
 def decoding(points: Mapping[str, Points]) -> bytes:
-    """How often the cue is read off each part of memory, against the step at which it is handed over."""
+    """How often the cue is read off each part of memory, against the step at which it is handed
+    over."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -175,7 +180,8 @@ def corruption(
     untouched: Estimate,
     chance: float | None,
 ) -> bytes:
-    """Score against the step at which a single segment gets noise for memory, and against the share of noise in all."""
+    """Score against the step at which a single segment gets noise for memory, and against the share
+    of noise in all."""
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
@@ -218,7 +224,8 @@ def corruption(
 
 
 def _name_steps(axes: Axes, steps: Sequence[float]) -> None:
-    """The steps at which memory is handed over, where they are few enough to be named one by one."""
+    """The steps at which memory is handed over, where they are few enough to be named one by
+    one."""
     if len(steps) <= 8:
         axes.set_xticks(steps)
     else:
@@ -234,7 +241,8 @@ def _line(axes: Axes, points: Points, index: int) -> None:
     axes.scatter(x, values, 26, color=colour(index), marker=marker(index), zorder=4, clip_on=False)
 
 
-# Attention maps ---------------------------------------------------------------------------------------------------
+# Attention maps
+# --------------------------------------------------------------------------------
 
 
 def _title(found: AttentionMap) -> str:
@@ -243,7 +251,8 @@ def _title(found: AttentionMap) -> str:
 
 
 def _draw_maps(rows: Sequence[Sequence[_Panel]]) -> bytes:
-    """Panels whose cells have one size, placed by hand: lengths are in inches, counted from the upper left."""
+    """Panels whose cells have one size, placed by hand: lengths are in inches, counted from the
+    upper left."""
     side, above, below, gap, width, bar = 0.78, 0.32, 0.5, 0.26, 8.0, 0.75
     columns = max(sum(panel.weights.shape[1] for panel in row) for row in rows)
     most = max(len(row) for row in rows)
@@ -318,7 +327,8 @@ def _draw_map(axes: Axes, panel: _Panel, norm: PowerNorm, cell: float, named: bo
 def _name_groups(
     axes: Axes, found: AttentionMap, length: int, times: int, cell: float, named: bool
 ) -> None:
-    """Lines between groups of positions, and their names: below for keys and, if `named`, to the left for queries."""
+    """Lines between groups of positions, and their names: below for keys and, if `named`, to the
+    left for queries."""
     letters = times <= FEW and cell > TINY
     away, offset = (15 if letters else 4), times - length
     words: dict[str, Any] = {"fontsize": 7.5, "color": INK, "textcoords": "offset points"}

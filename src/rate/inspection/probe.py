@@ -10,7 +10,8 @@ from rate.reporting.statistics import bootstrap_interval
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over episodes with its 95 % interval; chance: what guessing the commonest answer would reach."""
+    """A mean over episodes with its 95 % interval; chance: what guessing the commonest answer would
+    reach."""
 
     value: float
     interval: tuple[float, float]
@@ -19,7 +20,8 @@ class Estimate:
 
 
 def estimate(scores: np.ndarray, chance: float | None = None) -> Estimate:
-    """The mean of scores [n], with Wilson's interval if all are 0 or 1, and else a bootstrap interval."""
+    """The mean of scores [n], with Wilson's interval if all are 0 or 1, and else a bootstrap
+    interval."""
     if np.isin(scores, (0, 1)).all():
         interval = wilson_interval(int(scores.sum()), len(scores))
     else:
@@ -28,10 +30,12 @@ def estimate(scores: np.ndarray, chance: float | None = None) -> Estimate:
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a probability: unlike mean ± error it has a width where all trials agree."""
+    """Wilson's 95 % interval of a probability: unlike mean ± error it has a width where all trials
+    agree."""
     if not 0 <= successes <= trials or not trials:
         raise ValueError(
-            f"successes must lie between 0 and at least one trial, but {successes} of {trials} were given"
+            f"successes must lie between 0 and at least one trial, but {successes} of "
+            f"{trials} were given"
         )
     z = 1.959964
     rate, spread = successes / trials, z * z / trials
@@ -43,11 +47,12 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 def decode(
     features: np.ndarray, labels: np.ndarray, folds: int = 5, penalty: float = 0.1, seed: int = 0
 ) -> Estimate | None:
-    """How often a linear classifier names the label [n] of held-out features [n, f]; None if there are too few episodes.
+    """How often a linear classifier names the label [n] of held-out features [n, f]; None if there
+    are too few episodes.
 
-    The classifier is ridge regression onto one indicator per label, in closed form. It is fitted `folds` times (fewer, if a
-    label is rare), each time without the episodes that it is tested on, and folds hold labels in equal shares. penalty: on
-    standardised features, per feature.
+    The classifier is ridge regression onto one indicator per label, in closed form. It is fitted
+    `folds` times (fewer, if a label is rare), each time without the episodes that it is tested on,
+    and folds hold labels in equal shares. penalty: on standardised features, per feature.
     """
     names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     folds = min(folds, int(counts.min()))
@@ -71,7 +76,8 @@ def decode(
 def _classified(
     known: np.ndarray, codes: np.ndarray, new: np.ndarray, labels: int, penalty: float
 ) -> np.ndarray:
-    """Labels of `new` features by ridge regression on the `known` ones, in the dual form: memory may be wide."""
+    """Labels of `new` features by ridge regression on the `known` ones, in the dual form: memory
+    may be wide."""
     middle, scale = known.mean(0), known.std(0)
     # Rounding makes equal memories differ in the last digits, which must not become features.
     varied = scale > 1e-5 * (1 + np.abs(middle))
@@ -90,9 +96,11 @@ def _classified(
 
 
 def principal_components(features: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Projections [n, count] of features [n, f] on their directions of largest variance, and each one's share of the variance.
+    """Projections [n, count] of features [n, f] on their directions of largest variance, and each
+    one's share of the variance.
 
-    The largest projection of each direction is positive, so that equal features give equal pictures.
+    The largest projection of each direction is positive, so that equal features give equal
+    pictures.
     """
     centred = (features - features.mean(0)).astype(np.float64)
     # The n x n form: there are fewer memories than numbers in one of them, if there is a cache.

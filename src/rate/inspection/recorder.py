@@ -1,4 +1,5 @@
-"""Tracing: what a policy was handed from segment to segment, and its episodes as segments to look at again."""
+"""Tracing: what a policy was handed from segment to segment, and its episodes as segments to look
+at again."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +14,12 @@ from rate.segment import Segment
 
 
 class Traced(Actor):
-    """An actor that keeps the memory it hands to segments that begin at certain steps; else as `Actor`.
+    """An actor that keeps the memory it hands to segments that begin at certain steps; else as
+    `Actor`.
 
-    parts: entries of the memory by what they hold, see `Backbone.memory_parts`. at: the steps. kept: one flat array [f] for
-    each part, seed and step; rows go on until their wave is over, also those whose episode has ended.
+    parts: entries of the memory by what they hold, see `Backbone.memory_parts`. at: the steps.
+    kept: one flat array [f] for each part, seed and step; rows go on until their wave is over, also
+    those whose episode has ended.
     """
 
     def __init__(
@@ -53,7 +56,8 @@ class Traced(Actor):
 
 
 def as_segment(episode: Episode, target_return: float) -> Segment:
-    """One episode as a segment [1, T, ...], with the returns-to-go of a policy that was asked for `target_return`."""
+    """One episode as a segment [1, T, ...], with the returns-to-go of a policy that was asked for
+    `target_return`."""
     length = len(episode)
     received = np.concatenate([[0.0], np.cumsum(episode.rewards[:-1], dtype=np.float64)])
 

@@ -25,7 +25,8 @@ def names() -> dict[str, str]:
 
 
 def config_class(name: str) -> type["ModelConfig"]:
-    """The configuration class of a model; a wrong name is a ValueError that says what is allowed."""
+    """The configuration class of a model; a wrong name is a ValueError that says what is
+    allowed."""
     if name not in names():
         close = get_close_matches(name, names(), 1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
@@ -38,7 +39,8 @@ def model_name(config: "ModelConfig") -> str:
     name = type(config).__module__.rpartition(".")[2].replace("_", "-")
     if name not in names():
         raise ValueError(
-            f"{type(config).__module__}.{type(config).__qualname__} is not the Config of a model; models: {', '.join(names())}"
+            f"{type(config).__module__}.{type(config).__qualname__} is not the Config of a "
+            f"model; models: {', '.join(names())}"
         )
     return name
 

@@ -1,4 +1,5 @@
-"""What every backbone offers: whole segments for training, an incremental form for acting, one kind of memory."""
+"""What every backbone offers: whole segments for training, an incremental form for acting, one kind
+of memory."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 Memory = tuple[Tensor, ...]
-"""What a model carries from segment to segment: batch-first tensors of constant size, never changed in place."""
+"""What a model carries from segment to segment: batch-first tensors of constant size, never changed
+in place."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,20 @@ class ModelConfig:
 
     @property
     def training_segment_length(self) -> int:
-        """Steps that one training forward takes; models without recurrence take the whole window at once."""
+        """Steps that one training forward takes; models without recurrence take the whole window at
+        once."""
         return self.segment_length
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """Tokens of one step in order; what follows the observation is appended once the action is known."""
+        """Tokens of one step in order; what follows the observation is appended once the action is
+        known."""
         return ("return_to_go", "observation", "action")
 
     @property
     def timesteps(self) -> int:
-        """Rows of a learned table of time steps that is added to all tokens of a step; 0: order is left to the backbone."""
+        """Rows of a learned table of time steps that is added to all tokens of a step; 0: order is
+        left to the backbone."""
         return 0
 
     def build(self) -> "Backbone":
@@ -69,7 +74,8 @@ class ModelConfig:
         raise NotImplementedError
 
     def initialise(self, policy: nn.Module) -> None:
-        """Set the first weights of a whole policy, encoders and head included; here every part keeps its own."""
+        """Set the first weights of a whole policy, encoders and head included; here every part
+        keeps its own."""
 
 
 class Stream:
@@ -91,7 +97,8 @@ class Stream:
         return bool((self.positions == self.positions[0]).all())
 
     def here(self, length: int) -> slice | Tensor:
-        """Where the next `length` tokens stand: a slice if all rows are at the same position, else indices [B, length]."""
+        """Where the next `length` tokens stand: a slice if all rows are at the same position, else
+        indices [B, length]."""
         if self.aligned:
             return slice(int(self.positions[0]), int(self.positions[0]) + length)
         device = next(iter(self.tensors.values())).device
@@ -115,7 +122,8 @@ class Stream:
 
 
 class Backbone(nn.Module, ABC):
-    """A sequence model over tokens [B, N, d] with memory between segments and an incremental form within one."""
+    """A sequence model over tokens [B, N, d] with memory between segments and an incremental form
+    within one."""
 
     @abstractmethod
     def initial_memory(self, batch: int) -> Memory:
@@ -134,19 +142,22 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        """Hidden states [B, n, d] of the next few tokens [B, n, d]; the cost does not depend on the position."""
+        """Hidden states [B, n, d] of the next few tokens [B, n, d]; the cost does not depend on the
+        position."""
 
     @abstractmethod
     def commit(self, stream: Stream) -> Memory:
         """Memory after the segment, which must be complete."""
 
     def memory_parts(self, memory: Memory) -> dict[str, tuple[int, ...]]:
-        """Entries of `memory` by what they hold: "memory" that is written, "cache" of earlier states; none is empty."""
+        """Entries of `memory` by what they hold: "memory" that is written, "cache" of earlier
+        states; none is empty."""
         return named_parts(memory, {"memory": tuple(range(len(memory)))})
 
 
 def named_parts(memory: Memory, parts: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The parts without entries of whole numbers or of no numbers at all; parts that are left with none are left out."""
+    """The parts without entries of whole numbers or of no numbers at all; parts that are left with
+    none are left out."""
     held = {
         index
         for index, tensor in enumerate(memory)

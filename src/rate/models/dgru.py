@@ -10,6 +10,7 @@ from rate.models import dlstm, lstm
 
 @dataclass(frozen=True)
 class Config(dlstm.Config):
-    """Decision GRU: steps three times per environment step, once for each of return-to-go, observation and action."""
+    """Decision GRU: steps three times per environment step, once for each of return-to-go,
+    observation and action."""
 
     cell: ClassVar[lstm.Cell] = nn.GRU

@@ -1,4 +1,5 @@
-"""Decision LSTM: a recurrent network over returns-to-go, observations and actions (baselines, section 8).
+"""Decision LSTM: a recurrent network over returns-to-go, observations and actions (baselines,
+section 8).
 
 Actions are fed while acting as they are in training; the released evaluation leaves them out.
 """
@@ -10,7 +11,8 @@ from rate.models import lstm
 
 @dataclass(frozen=True)
 class Config(lstm.Config):
-    """Decision LSTM: steps three times per environment step, once for each of return-to-go, observation and action."""
+    """Decision LSTM: steps three times per environment step, once for each of return-to-go,
+    observation and action."""
 
     @property
     def tokens(self) -> tuple[str, ...]:

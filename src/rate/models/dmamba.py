@@ -1,7 +1,9 @@
-"""Decision Mamba: selective state spaces over return, observation and action tokens (baselines, section 9).
+"""Decision Mamba: selective state spaces over return, observation and action tokens (baselines,
+section 9).
 
-Differences from the released code: the step-size bias keeps Mamba's own initialisation (`wiped_step_bias` gives the released one),
-and states are carried through the whole episode while acting, in place of recomputing a window. No positions are added.
+Differences from the released code: the step-size bias keeps Mamba's own initialisation
+(`wiped_step_bias` gives the released one), and states are carried through the whole episode while
+acting, in place of recomputing a window. No positions are added.
 """
 
 import math
@@ -17,7 +19,8 @@ from rate.models.nn.dropout import Dropout
 from rate.models.nn.selective_scan import selective_scan
 
 SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1
-"""Range of step sizes at initialisation: states that last from about a thousand tokens down to one."""
+"""Range of step sizes at initialisation: states that last from about a thousand tokens down to
+one."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Config(ModelConfig):
     expansion: int = 2
     """Inner channels for each channel of the model."""
     wiped_step_bias: bool = False
-    """Whether step sizes begin at softplus(0) = 0.693 for all channels, so that states forget within a few tokens, as released."""
+    """Whether step sizes begin at softplus(0) = 0.693 for all channels, so that states forget
+    within a few tokens, as released."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,7 +57,8 @@ class Config(ModelConfig):
 
 
 class Mixer(nn.Module):
-    """Mamba's token mixer: a gated short convolution and a selective state space of diagonal rates (Gu and Dao 2023)."""
+    """Mamba's token mixer: a gated short convolution and a selective state space of diagonal rates
+    (Gu and Dao 2023)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -70,10 +75,11 @@ class Mixer(nn.Module):
     def forward(
         self, tokens: Tensor, history: Tensor, state: Tensor, carry: bool = True
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mixed tokens [B, n, d], and what the tokens after them need: last inputs of the convolution, and state.
+        """Mixed tokens [B, n, d], and what the tokens after them need: last inputs of the
+        convolution, and state.
 
-        tokens: [B, n, d]; history: [B, inner, convolution - 1]; state: [B, inner, states]. With `carry` off only the mixed
-        tokens are meant to be used.
+        tokens: [B, n, d]; history: [B, inner, convolution - 1]; state: [B, inner, states]. With
+        `carry` off only the mixed tokens are meant to be used.
         """
         values, gate = self.inputs(tokens).chunk(2, -1)
         joined = torch.cat([history, values.transpose(1, 2)], 2)
@@ -113,9 +119,11 @@ class Block(nn.Module):
 
 
 class StateSpaceModel(Backbone):
-    """A stack of blocks; acting runs the same code as training, from the state that the tokens before have left.
+    """A stack of blocks; acting runs the same code as training, from the state that the tokens
+    before have left.
 
-    Memory is the tuple (last inputs of the convolutions [B, L, inner, convolution - 1], states [B, L, inner, states]).
+    Memory is the tuple (last inputs of the convolutions [B, L, inner, convolution - 1], states [B,
+    L, inner, states]).
     """
 
     def __init__(self, config: Config) -> None:

@@ -1,8 +1,9 @@
 """Decision Transformer: the backbone of RATE with one segment as long as the window, and no memory.
 
-Differences from Chen et al. 2021: relative attention, no timestep embedding, post-norm layers (baselines, section 2).
-While acting, the window of N x K steps slides by one segment at a time: the last (N - 1) x K steps stay as context. A stride of
-one step (segment_length 1) is the textbook sliding window, and costs one forward pass of the whole window a step.
+Differences from Chen et al. 2021: relative attention, no timestep embedding, post-norm layers
+(baselines, section 2). While acting, the window of N x K steps slides by one segment at a time: the
+last (N - 1) x K steps stay as context. A stride of one step (segment_length 1) is the textbook
+sliding window, and costs one forward pass of the whole window a step.
 """
 
 from dataclasses import dataclass

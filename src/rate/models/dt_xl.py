@@ -1,4 +1,5 @@
-"""DT-XL: a Decision Transformer that carries cached hidden states from window to window (baselines, section 2).
+"""DT-XL: a Decision Transformer that carries cached hidden states from window to window (baselines,
+section 2).
 
 In training the cache is always empty, because one window is one segment; only acting uses it.
 """

@@ -1,14 +1,17 @@
-"""ELMUR: slots of memory in each layer, read by its tokens and written, least recently used first, after each segment.
+"""ELMUR: slots of memory in each layer, read by its tokens and written, least recently used first,
+after each segment.
 
-From arXiv 2510.07151 (baselines, section 11), post-norm with LayerNorm. Feed-forward blocks are plain SwiGLU: its mixtures of
-experts are left out. Where the released code departs from the paper or trips over itself, this model
+From arXiv 2510.07151 (baselines, section 11), post-norm with LayerNorm. Feed-forward blocks are
+plain SwiGLU: its mixtures of experts are left out. Where the released code departs from the paper
+or trips over itself, this model
 
 (a) replaces an empty slot entirely, as the paper says, and blends only slots that hold something;
-(b) starts all slots of a layer from one learned vector in place of noise, so evaluation is deterministic;
-(c) pairs every token with its own distance to a slot (there the distances ran newest first, the tokens oldest first);
-(d) counts positions in self-attention from the segment's beginning, so that it is the same in every segment;
-(e) lets the gradient cross segments, which trains the write path (bptt_segments 1 detaches memory as they do);
-(f) writes a segment's memory once, from all of its tokens, the last action included.
+(b) starts all slots of a layer from one learned vector in place of noise, so evaluation is
+deterministic; (c) pairs every token with its own distance to a slot (there the distances ran newest
+first, the tokens oldest first); (d) counts positions in self-attention from the segment's
+beginning, so that it is the same in every segment; (e) lets the gradient cross segments, which
+trains the write path (bptt_segments 1 detaches memory as they do); (f) writes a segment's memory
+once, from all of its tokens, the last action included.
 """
 
 from dataclasses import dataclass
@@ -45,13 +48,15 @@ class Config(ModelConfig):
     memory_slots: int = 8
     """Slots of memory in each layer, M."""
     blend: float = 0.5
-    """Share of the new content when a slot that holds something is written, lambda; an empty slot takes all of it."""
+    """Share of the new content when a slot that holds something is written, lambda; an empty slot
+    takes all of it."""
     memory_dropout: float = 0.05
     """Dropout rate on what is written."""
     distance_limit: int = 256
     """Distances between tokens and slots are told apart below this many tokens, D_max."""
     observation_only: bool = False
-    """Whether a step is its observation alone (the published settings), without return-to-go and action."""
+    """Whether a step is its observation alone (the published settings), without return-to-go and
+    action."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,7 +93,8 @@ class SwiGLU(nn.Module):
 
 
 class Layer(nn.Module):
-    """Self-attention, reading and feed-forward of tokens; writing and feed-forward of one memory slot. All post-norm."""
+    """Self-attention, reading and feed-forward of tokens; writing and feed-forward of one memory
+    slot. All post-norm."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -114,15 +120,16 @@ class Layer(nn.Module):
     ) -> Tensor:
         """Hidden states [B, n, d] after the layer.
 
-        attended: what self-attention gave [B, n, d]; keys, values: of the memory slots [B, h, M, head width]; bias: of
-        reading [B, h, n, M].
+        attended: what self-attention gave [B, n, d]; keys, values: of the memory slots [B, h, M,
+        head width]; bias: of reading [B, h, n, M].
         """
         hidden = self.norms["attention"](hidden + self.dropout(attended))
         hidden = self.norms["read"](hidden + self.dropout(self.read(hidden, keys, values, bias)))
         return self.norms["feed_forward"](hidden + self.feed_forward(hidden))
 
     def propose(self, slot: Tensor, states: Tensor, distance: Tensor) -> Tensor:
-        """What a slot [B, d] should hold after a segment with hidden states [B, n, d], at `distance` [B, n] from it."""
+        """What a slot [B, d] should hold after a segment with hidden states [B, n, d], at
+        `distance` [B, n] from it."""
         asking = slot[:, None]
         read = self.write(asking, *self.write.keys_values(states), self.bias(distance[:, None]))
         proposal = self.norms["write"](asking + self.dropout(read))
@@ -133,9 +140,10 @@ class Layer(nn.Module):
 class ExternalMemoryTransformer(Backbone):
     """Tokens of a segment attend to one another and, in each layer, to that layer's memory slots.
 
-    Memory is the tuple (slots [B, L, M, d], their positions [B, M], tokens seen so far [B]), the latter two int64. A slot's
-    position is that of the newest token when it was written, -1 while it is empty; every layer writes one slot after each
-    segment, so layers share positions. Empty slots are read by nobody, unless all of them are empty.
+    Memory is the tuple (slots [B, L, M, d], their positions [B, M], tokens seen so far [B]), the
+    latter two int64. A slot's position is that of the newest token when it was written, -1 while it
+    is empty; every layer writes one slot after each segment, so layers share positions. Empty slots
+    are read by nobody, unless all of them are empty.
     """
 
     def __init__(self, config: Config) -> None:
@@ -151,7 +159,8 @@ class ExternalMemoryTransformer(Backbone):
         # Training may cut its windows into fewer and longer segments.
         self.positions = Positions(config.window * len(config.tokens), config.width)
 
-    # Memory -----------------------------------------------------------------------------------------------------
+    # Memory
+    # --------------------------------------------------------------------------------
 
     def initial_memory(self, batch: int) -> Memory:
         size, device = self.config.memory_slots, self.empty_slot.device
@@ -160,10 +169,12 @@ class ExternalMemoryTransformer(Backbone):
         return slots, positions, torch.zeros(batch, dtype=torch.int64, device=device)
 
     def _reach(self, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Distance [B, M] of a segment's first token from each slot, and a mask [B, 1, 1, M] that hides empty slots."""
+        """Distance [B, M] of a segment's first token from each slot, and a mask [B, 1, 1, M] that
+        hides empty slots."""
         slots, positions, seen = memory
         empty = positions < 0
-        # An empty slot counts as just before the segment, so that it looks the same in every segment.
+        # An empty slot counts as just before the segment, so that it looks the same in every
+        # segment.
         distance = torch.where(empty, 1, seen[:, None] - positions)
         hidden = empty & ~empty.all(1, keepdim=True)
         mask = torch.zeros(hidden.shape, device=slots.device).masked_fill(hidden, -torch.inf)
@@ -172,7 +183,8 @@ class ExternalMemoryTransformer(Backbone):
     def _write(self, memory: Memory, states: Tensor) -> Memory:
         """The next memory, from the layers' hidden states over a segment, [B, L, n, d].
 
-        Only the slot that is written is proposed for: the first empty one, else the least recently written.
+        Only the slot that is written is proposed for: the first empty one, else the least recently
+        written.
         """
         slots, positions, seen = memory
         length = states.shape[2]
@@ -201,7 +213,8 @@ class ExternalMemoryTransformer(Backbone):
     def _layers(self) -> list[Layer]:
         return [layer for layer in self.layers if isinstance(layer, Layer)]
 
-    # Whole segments ---------------------------------------------------------------------------------------------
+    # Whole segments
+    # --------------------------------------------------------------------------------
 
     def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
         length = tokens.shape[1]
@@ -232,7 +245,8 @@ class ExternalMemoryTransformer(Backbone):
             states.append(hidden)
         return hidden, self._write(memory, torch.stack(states, 1)) if commit else memory
 
-    # Token by token ---------------------------------------------------------------------------------------------
+    # Token by token
+    # --------------------------------------------------------------------------------
 
     def start(self, memory: Memory) -> Stream:
         config, (slots, positions, seen) = self.config, memory

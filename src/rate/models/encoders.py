@@ -1,4 +1,5 @@
-"""From a Gymnasium space to a module that turns one step's values into tokens (method, section 2.1)."""
+"""From a Gymnasium space to a module that turns one step's values into tokens (method, section
+2.1)."""
 
 from typing import cast
 
@@ -15,7 +16,8 @@ Normalisation = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 class VectorEncoder(nn.Module):
-    """Numbers of any shape [..., *shape], standardised, flattened and mapped linearly to [..., d]."""
+    """Numbers of any shape [..., *shape], standardised, flattened and mapped linearly to [...,
+    d]."""
 
     def __init__(
         self, shape: tuple[int, ...], width: int, mean: np.ndarray | float, std: np.ndarray | float
@@ -40,10 +42,12 @@ class VectorEncoder(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Three convolutions and a linear map for uint8 images [..., H, W, C] or [..., C, H, W] (method, section 2.1).
+    """Three convolutions and a linear map for uint8 images [..., H, W, C] or [..., C, H, W]
+    (method, section 2.1).
 
-    Images that repeat within a batch, as in grid worlds, are encoded once. Weights begin as He et al. (2015) draw them, and tokens
-    have unit variance, as those of actions do: with PyTorch's own weights, two images begin all but alike.
+    Images that repeat within a batch, as in grid worlds, are encoded once. Weights begin as He et
+    al. (2015) draw them, and tokens have unit variance, as those of actions do: with PyTorch's own
+    weights, two images begin all but alike.
     """
 
     def __init__(self, shape: tuple[int, ...], width: int, padding: int | None = None) -> None:
@@ -84,9 +88,11 @@ class ImageEncoder(nn.Module):
 
 
 def distinct(images: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The images [u, ...] that differ from one another among uint8 images [n, ...], and of each of the n which it is.
+    """The images [u, ...] that differ from one another among uint8 images [n, ...], and of each of
+    the n which it is.
 
-    None where all differ. Images are told apart by a sum of their bytes with random weights, and then compared.
+    None where all differ. Images are told apart by a sum of their bytes with random weights, and
+    then compared.
     """
     if len(images) < 2:
         return images, None
@@ -106,7 +112,8 @@ def distinct(images: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 class CategoryEncoder(nn.Module):
-    """The sum of one embedding per component, for integers [...] or [..., *shape] counted from `start`."""
+    """The sum of one embedding per component, for integers [...] or [..., *shape] counted from
+    `start`."""
 
     def __init__(self, counts: np.ndarray, start: np.ndarray, width: int) -> None:
         super().__init__()
@@ -125,7 +132,8 @@ class CategoryEncoder(nn.Module):
         ).sum(-2)
 
     def _indices(self, indices: Tensor) -> Tensor:
-        """Padding is zeros, which are no category where counting begins elsewhere; masked steps take any embedding."""
+        """Padding is zeros, which are no category where counting begins elsewhere; masked steps
+        take any embedding."""
         return indices if self.from_zero else indices.clamp(0, self.embedding.num_embeddings - 1)
 
 
@@ -147,7 +155,8 @@ def encoder(
         case gym.MultiDiscrete():
             return CategoryEncoder(np.asarray(space.nvec), np.asarray(space.start), width)
     raise ValueError(
-        f"no encoder for {type(space).__name__} spaces: use Box, Discrete, MultiDiscrete, MultiBinary, or Dict and Tuple of these"
+        f"no encoder for {type(space).__name__} spaces: use Box, Discrete, MultiDiscrete, "
+        "MultiBinary, or Dict and Tuple of these"
     )
 
 

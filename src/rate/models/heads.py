@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 
 class CategoricalHead(nn.Module):
-    """Logits of Discrete and MultiDiscrete actions, components side by side: [..., d] -> [..., sum of counts]."""
+    """Logits of Discrete and MultiDiscrete actions, components side by side: [..., d] -> [..., sum
+    of counts]."""
 
     def __init__(self, counts: np.ndarray, start: np.ndarray, width: int) -> None:
         super().__init__()
@@ -39,7 +40,8 @@ class CategoricalHead(nn.Module):
         return (losses[0] if len(losses) == 1 else torch.stack(losses).sum(0)).view(batch)
 
     def choose(self, outputs: Tensor, uniform: np.ndarray | None) -> np.ndarray:
-        """The most likely actions, or, by inverse probability, those at `uniform` in [0, 1), [n, components]."""
+        """The most likely actions, or, by inverse probability, those at `uniform` in [0, 1), [n,
+        components]."""
         chosen = []
         for component, logits in enumerate(outputs.float().split(self.counts, -1)):
             if uniform is None:

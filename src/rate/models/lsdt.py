@@ -1,8 +1,10 @@
-"""Long-Short Decision Transformer: half of the channels attend, the other half are convolved (baselines, section 10).
+"""Long-Short Decision Transformer: half of the channels attend, the other half are convolved
+(baselines, section 10).
 
-Like DT it sees the last N x K steps: (N - 1) x K of them stay as embedded tokens and are encoded anew with each segment.
-Differences from the released class: the convolution's kernel reaches back over all of its taps (half of them were masked),
-time steps are the true ones while acting (they were 0, then 1), and steps past the table share its last row (they failed).
+Like DT it sees the last N x K steps: (N - 1) x K of them stay as embedded tokens and are encoded
+anew with each segment. Differences from the released class: the convolution's kernel reaches back
+over all of its taps (half of them were masked), time steps are the true ones while acting (they
+were 0, then 1), and steps past the table share its last row (they failed).
 """
 
 from dataclasses import dataclass
@@ -20,7 +22,8 @@ from rate.models.nn.dynamic_convolution import GROUP, DynamicConvolution
 
 @dataclass(frozen=True)
 class Config(ModelConfig):
-    """Long-Short Decision Transformer: attention for what is far, dynamic convolution for what is near."""
+    """Long-Short Decision Transformer: attention for what is far, dynamic convolution for what is
+    near."""
 
     layers: int = 2
     """Blocks, L."""
@@ -45,16 +48,19 @@ class Config(ModelConfig):
         self.require_rates("attention_dropout", "kernel_dropout")
         if self.feed_forward < 1 and self.feed_forward != -1:
             raise ValueError(
-                f"feed_forward must be at least 1, or -1 for four times the width, but {self.feed_forward} was given"
+                "feed_forward must be at least 1, or -1 for four times the width, but "
+                f"{self.feed_forward} was given"
             )
         if self.convolved < GROUP or self.convolved % GROUP or self.convolved >= self.width:
             raise ValueError(
-                f"convolution_channels must be a multiple of {GROUP} below the width {self.width}, or -1 for half of a "
+                f"convolution_channels must be a multiple of {GROUP} below the width "
+                f"{self.width}, or -1 for half of a "
                 f"width of at least {2 * GROUP}, but {self.convolution_channels} was given"
             )
         if self.attending % self.heads:
             raise ValueError(
-                f"heads must divide the {self.attending} channels that attend (width {self.width} less {self.convolved} "
+                f"heads must divide the {self.attending} channels that attend (width "
+                f"{self.width} less {self.convolved} "
                 f"convolved), but {self.heads} was given"
             )
 
@@ -89,14 +95,16 @@ class Config(ModelConfig):
 
 
 class View(NamedTuple):
-    """What may be seen: keys by queries, [b, 1, n, t] boolean (none: a causal mask), and taps by positions, [b, n, k]."""
+    """What may be seen: keys by queries, [b, 1, n, t] boolean (none: a causal mask), and taps by
+    positions, [b, n, k]."""
 
     keys: Tensor | None
     taps: Tensor
 
 
 class Projected(NamedTuple):
-    """Queries, keys and values, each [B, h, n, head width], and gated inputs of the convolution [B, n, c]."""
+    """Queries, keys and values, each [B, h, n, head width], and gated inputs of the convolution [B,
+    n, c]."""
 
     queries: Tensor
     keys: Tensor
@@ -107,8 +115,8 @@ class Projected(NamedTuple):
 class Block(nn.Module):
     """A post-norm block: x <- LN(x + Mix(x)), then x <- LN(x + MLP(x)).
 
-    Mix gates what attention and convolution give, u = [attended ; convolved], by a softmax over all channels:
-    W_o (softmax(W_2 ReLU(W_1 u)) * u).
+    Mix gates what attention and convolution give, u = [attended ; convolved], by a softmax over all
+    channels: W_o (softmax(W_2 ReLU(W_1 u)) * u).
     """
 
     def __init__(self, config: Config) -> None:
@@ -156,7 +164,8 @@ class Block(nn.Module):
         windows: Tensor,
         view: View,
     ) -> Tensor:
-        """The block's output [B, n, d], given all keys and values [B, h, t, head width] and the windows [B, n, k, c]."""
+        """The block's output [B, n, d], given all keys and values [B, h, t, head width] and the
+        windows [B, n, k, c]."""
         attended = F.scaled_dot_product_attention(
             new.queries, keys, values, view.keys, is_causal=view.keys is None
         )
@@ -169,7 +178,8 @@ class Block(nn.Module):
 class LongShortTransformer(Backbone):
     """Positions, from left to right: [retained tokens | segment's tokens].
 
-    Memory is the tuple (embedded tokens of earlier segments [B, P, d] right-aligned, their number [B]).
+    Memory is the tuple (embedded tokens of earlier segments [B, P, d] right-aligned, their number
+    [B]).
     """
 
     def __init__(self, config: Config) -> None:
@@ -207,7 +217,8 @@ class LongShortTransformer(Backbone):
         return hidden[:, past:], memory
 
     def _view(self, index: Tensor, columns: Tensor | None, first: Tensor) -> View:
-        """What positions `index` [b, n] may see of positions `columns` [t]; those before `first` [b] are empty."""
+        """What positions `index` [b, n] may see of positions `columns` [t]; those before `first`
+        [b] are empty."""
         taps = index[..., None] + torch.arange(1 - self.config.kernel, 1, device=index.device)
         keys = None if columns is None else _visible(index, columns, first)[:, None]
         return View(keys, _visible(index, taps, first))
@@ -246,7 +257,8 @@ class LongShortTransformer(Backbone):
     def _extend(self, stream: Stream, tokens: Tensor, outputs: bool = True) -> Tensor:
         """Run new positions [B, n, d] through the blocks, against what is kept of all earlier ones.
 
-        Without `outputs` only what they leave for later positions is wanted, and the last block is not finished.
+        Without `outputs` only what they leave for later positions is wanted, and the last block is
+        not finished.
         """
         config, count = self.config, stream["count"]
         here = stream.here(tokens.shape[1])
@@ -288,7 +300,8 @@ class LongShortTransformer(Backbone):
 
 
 def _visible(index: Tensor, columns: Tensor, first: Tensor) -> Tensor:
-    """Whether positions `index` [b, n] see `columns` ([t] or [b, n, t]): up to themselves, from `first` [b] on."""
+    """Whether positions `index` [b, n] see `columns` ([t] or [b, n, t]): up to themselves, from
+    `first` [b] on."""
     here = index[..., None]
     # Empty positions must see something: themselves.
     return (columns <= here) & (columns >= first[:, None, None]) | (columns == here)

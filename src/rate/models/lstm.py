@@ -1,7 +1,8 @@
 """BC-LSTM: a long short-term memory over observations alone (baselines, section 5).
 
-The state starts at zero and is carried for as long as the episode lasts; the released code draws it at random, anew for every
-training batch and with another spread when it acts. Gradients cross the whole window.
+The state starts at zero and is carried for as long as the episode lasts; the released code draws it
+at random, anew for every training batch and with another spread when it acts. Gradients cross the
+whole window.
 """
 
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ class Config(ModelConfig):
 
 
 class Recurrent(Backbone):
-    """An LSTM or GRU between two dropouts, and a map back to the width of tokens; memory is its state, [B, layers, hidden] each."""
+    """An LSTM or GRU between two dropouts, and a map back to the width of tokens; memory is its
+    state, [B, layers, hidden] each."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -64,7 +66,8 @@ class Recurrent(Backbone):
             else:
                 nn.init.zeros_(parameter)
                 if config.cell is nn.LSTM and "bias_ih" in name:
-                    # The forget gate begins open, so that what was seen long ago still gets a gradient (the released one is 0).
+                    # The forget gate begins open, so that what was seen long ago still gets a
+                    # gradient (the released one is 0).
                     parameter.data[config.hidden : 2 * config.hidden] = 1.0
 
     def initial_memory(self, batch: int) -> Memory:

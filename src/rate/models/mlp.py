@@ -1,4 +1,5 @@
-"""BC-MLP: a map from the current observation alone, the control that cannot remember (baselines, section 5)."""
+"""BC-MLP: a map from the current observation alone, the control that cannot remember (baselines,
+section 5)."""
 
 from dataclasses import dataclass
 

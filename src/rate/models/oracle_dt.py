@@ -1,8 +1,10 @@
-"""OracleDT: a Decision Transformer that is never without the episode's first observation, an upper bound (method, section 13).
+"""OracleDT: a Decision Transformer that is never without the episode's first observation, an upper
+bound (method, section 13).
 
-The paper puts a constant vector for the cue, handed in from outside, at both ends of the sequence. Here the cue is read where the
-environment shows it: the token of the first observation is the one read memory token of every segment, and never updated. A copy
-behind the segment would be seen by nothing, and is left out.
+The paper puts a constant vector for the cue, handed in from outside, at both ends of the sequence.
+Here the cue is read where the environment shows it: the token of the first observation is the one
+read memory token of every segment, and never updated. A copy behind the segment would be seen by
+nothing, and is left out.
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ from rate.models.nn.valve import ValveKind
 
 @dataclass(frozen=True)
 class Config(rate.Config):
-    """Decision Transformer over single segments with the first observation always in sight: not a memory, an oracle."""
+    """Decision Transformer over single segments with the first observation always in sight: not a
+    memory, an oracle."""
 
     dropout: float = 0.1
     attention_dropout: float = 0.0
@@ -32,7 +35,8 @@ class Config(rate.Config):
         for field, value in fixed.items():
             if getattr(self, field) != value:
                 raise ValueError(
-                    f"{field} is {getattr(self, field)!r}, but the oracle's one token is never updated and it has no other "
+                    f"{field} is {getattr(self, field)!r}, but the oracle's one token is "
+                    "never updated and it has no other "
                     f"memory: leave {field} at {value!r}"
                 )
 
@@ -75,7 +79,8 @@ class OracleTransformer(rate.MemoryTransformer):
         return self._memory(stream)
 
     def _read(self, stream: Stream, incoming: Tensor) -> None:
-        """Nothing yet: the token of an episode's first segment is known with its first observation only."""
+        """Nothing yet: the token of an episode's first segment is known with its first observation
+        only."""
 
     def _pin(self, stream: Stream, tokens: Tensor) -> None:
         """Place the pinned token in front of a segment whose first tokens [B, n, d] have come."""

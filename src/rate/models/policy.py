@@ -1,4 +1,5 @@
-"""A policy: step encoders, a backbone with memory, an action head; built from spaces, never from a name."""
+"""A policy: step encoders, a backbone with memory, an action head; built from spaces, never from a
+name."""
 
 import gymnasium
 import torch
@@ -11,7 +12,8 @@ from rate.segment import Segment
 
 
 class Policy(nn.Module):
-    """Maps segments of (return-to-go, observation, action) to action outputs, with memory between segments."""
+    """Maps segments of (return-to-go, observation, action) to action outputs, with memory between
+    segments."""
 
     def __init__(
         self,
@@ -51,8 +53,9 @@ class Policy(nn.Module):
     ) -> tuple[Tensor, Memory]:
         """Action outputs [B, K, outputs] of a segment, and the memory after it.
 
-        Memory is written from complete segments only: rows with padded steps keep the memory they came with.
-        A row without padding counts as complete, whatever its length: split windows by `training_segment_length`.
+        Memory is written from complete segments only: rows with padded steps keep the memory they
+        came with. A row without padding counts as complete, whatever its length: split windows by
+        `training_segment_length`.
         """
         values = {
             "return_to_go": (segment.returns_to_go,),
@@ -78,10 +81,12 @@ class Policy(nn.Module):
         actions: Tensor | None = None,
         timesteps: Tensor | None = None,
     ) -> Tensor:
-        """Action outputs [B, outputs] for the newest observations (leaves [B, ...]), appended to the stream.
+        """Action outputs [B, outputs] for the newest observations (leaves [B, ...]), appended to
+        the stream.
 
-        Given the `actions` of the step before, what follows them in the order of tokens is appended first.
-        timesteps: index of the newest step in each row's episode [B], for models that embed it.
+        Given the `actions` of the step before, what follows them in the order of tokens is appended
+        first. timesteps: index of the newest step in each row's episode [B], for models that embed
+        it.
         """
         values = {"return_to_go": returns_to_go, "observation": observations}
         tokens = self._stamped(
@@ -93,7 +98,8 @@ class Policy(nn.Module):
         return self.head(self.backbone.append(stream, tokens)[:, -1])
 
     def record(self, stream: Stream, actions: Tensor, timesteps: Tensor | None = None) -> None:
-        """Append what follows an observation, once the actions [B, ...] of the steps `timesteps` [B] are known."""
+        """Append what follows an observation, once the actions [B, ...] of the steps `timesteps`
+        [B] are known."""
         if self.target + 1 < len(self.tokens):
             self.backbone.append(stream, self._after_observation(actions, timesteps))
 
@@ -103,13 +109,15 @@ class Policy(nn.Module):
         )
 
     def _stamped(self, tokens: list[Tensor], timesteps: Tensor | None) -> Tensor:
-        """Tokens of a step [..., tokens, d], with its time step [...] added if the model embeds it."""
+        """Tokens of a step [..., tokens, d], with its time step [...] added if the model embeds
+        it."""
         stacked = torch.stack(tokens, -2)
         if self.timesteps is None:
             return stacked
         if timesteps is None:
             raise ValueError(
-                "this model embeds time steps, but none were given: pass `timesteps` [B], the index of each row's step "
+                "this model embeds time steps, but none were given: pass `timesteps` [B], "
+                "the index of each row's step "
                 "in its episode"
             )
         # Later steps share the last row: acting goes on for longer than the table.

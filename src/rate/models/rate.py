@@ -1,6 +1,8 @@
-"""RATE: a transformer over segments with memory tokens at both ends, cached hidden states and a Memory Retention Valve.
+"""RATE: a transformer over segments with memory tokens at both ends, cached hidden states and a
+Memory Retention Valve.
 
-One class serves a family: DT, DT-XL, RMT and TrXL are the same parts switched off (method, section 10).
+One class serves a family: DT, DT-XL, RMT and TrXL are the same parts switched off (method, section
+10).
 """
 
 from dataclasses import dataclass
@@ -19,7 +21,8 @@ from rate.models.nn.transformer_layer import Layer, LayerKind
 from rate.models.nn.valve import Activation, Valve, ValveKind, build_valve
 
 QUERY_BLOCK = 64
-"""Query rows scored at once on a CPU: later keys of a causal block are never computed, and scores stay in the cache."""
+"""Query rows scored at once on a CPU: later keys of a causal block are never computed, and scores
+stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Config(ModelConfig):
     """Recurrent Action Transformer with Memory."""
 
     dropout: float = 0.4
-    """Dropout rate on token embeddings and layer outputs; noise teaches memory to correct itself (docs/log.md)."""
+    """Dropout rate on token embeddings and layer outputs; noise teaches memory to correct itself
+    (docs/log.md)."""
     layers: int = 2
     """Transformer layers, L."""
     heads: int = 2
@@ -43,7 +47,8 @@ class Config(ModelConfig):
     memory_tokens: int = 4
     """Memory tokens at each end of a segment, m."""
     valve: ValveKind = "ca-2"
-    """Memory Retention Valve: cross-attention asked by incoming (ca-2) or written (ca-1) memory, a gate, a cell, or none."""
+    """Memory Retention Valve: cross-attention asked by incoming (ca-2) or written (ca-1) memory, a
+    gate, a cell, or none."""
     valve_heads: int = 2
     """Heads of a cross-attention valve, H."""
     valve_activation: Activation = "relu"
@@ -53,7 +58,8 @@ class Config(ModelConfig):
     memory_reads_cache: bool = False
     """Whether memory tokens see cached hidden states, too."""
     context_segments: int = 0
-    """Earlier segments kept as plain tokens and encoded anew with each segment (the sliding window of DT)."""
+    """Earlier segments kept as plain tokens and encoded anew with each segment (the sliding window
+    of DT)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,7 +75,8 @@ class Config(ModelConfig):
 
     @property
     def training_segment_length(self) -> int:
-        # Over N segments of plain context, causal attention gives the same hidden states in one pass.
+        # Over N segments of plain context, causal attention gives the same hidden states in one
+        # pass.
         return self.segment_length * (1 + self.context_segments)
 
     @property
@@ -82,7 +89,8 @@ class Config(ModelConfig):
 
 
 class View(NamedTuple):
-    """Where a forward pass stands: table of its keys, positions of its queries, what may see what, how to cut queries."""
+    """Where a forward pass stands: table of its keys, positions of its queries, what may see what,
+    how to cut queries."""
 
     table: Tensor
     queries: slice
@@ -91,11 +99,12 @@ class View(NamedTuple):
 
 
 class MemoryTransformer(Backbone):
-    """Positions, from left to right: [retained states | read memory | segment's tokens | write memory].
+    """Positions, from left to right: [retained states | read memory | segment's tokens | write
+    memory].
 
-    Memory is the tuple (memory tokens [B, m, d], retained states [B, levels, P, d] right-aligned, their number [B]), and
-    behind these the valve's own state, if it has one.
-    Levels are the inputs of the layers (cached hidden states), or the embeddings alone (plain context).
+    Memory is the tuple (memory tokens [B, m, d], retained states [B, levels, P, d] right-aligned,
+    their number [B]), and behind these the valve's own state, if it has one. Levels are the inputs
+    of the layers (cached hidden states), or the embeddings alone (plain context).
     """
 
     layer_type: type[Layer] = Layer
@@ -147,7 +156,8 @@ class MemoryTransformer(Backbone):
         )
         self.positions = Positions(self.token_start + segment + memory_tokens, width)
 
-    # Memory -----------------------------------------------------------------------------------------------------
+    # Memory
+    # --------------------------------------------------------------------------------
 
     def initial_memory(self, batch: int) -> Memory:
         config = self.config
@@ -162,7 +172,8 @@ class MemoryTransformer(Backbone):
         return tokens, retained, torch.zeros(batch, dtype=torch.int64, device=like.device), *state
 
     def _write(self, memory: Memory, written: Tensor, states: Tensor) -> Memory:
-        """The next memory from the write tokens' outputs [B, m, d] and the segment's states [B, levels, n, d]."""
+        """The next memory from the write tokens' outputs [B, m, d] and the segment's states [B,
+        levels, n, d]."""
         incoming, retained, count, *state = memory
         tokens, *state = (
             self.valve(incoming, written, *state) if self.valve is not None else (written,)
@@ -176,7 +187,8 @@ class MemoryTransformer(Backbone):
         # What a valve carries besides the tokens is memory, too.
         return named_parts(memory, {"memory": (0, *range(3, len(memory))), "cache": (1,)})
 
-    # Whole segments ---------------------------------------------------------------------------------------------
+    # Whole segments
+    # --------------------------------------------------------------------------------
 
     def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
         config = self.config
@@ -207,7 +219,8 @@ class MemoryTransformer(Backbone):
         )
 
     def _states(self, inputs: list[Tensor], outputs: Tensor) -> Tensor:
-        """What the cache keeps of a segment, [B, levels, n, d]: the layers' inputs, memory positions included."""
+        """What the cache keeps of a segment, [B, levels, n, d]: the layers' inputs, memory
+        positions included."""
         return torch.stack(inputs, 1)
 
     def _view(self, past: int, length: int, write: int, count: Tensor) -> View:
@@ -231,7 +244,8 @@ class MemoryTransformer(Backbone):
         return View(self._table(slice(start, stop), count), queries, mask, blocks)
 
     def _table(self, keys: slice, count: Tensor) -> Tensor:
-        """What keys hold at the positions `keys`, [t, d], or [B, 1, t, d] if it differs with the rows' `count` [B]."""
+        """What keys hold at the positions `keys`, [t, d], or [B, 1, t, d] if it differs with the
+        rows' `count` [B]."""
         return self.positions.table[keys]
 
     def _layer(self, layer: nn.Module, hidden: Tensor, cached: Tensor | None, view: View) -> Tensor:
@@ -258,7 +272,8 @@ class MemoryTransformer(Backbone):
         )
         return layer.finish(hidden, inputs, attention.merge(attended))
 
-    # Token by token ---------------------------------------------------------------------------------------------
+    # Token by token
+    # --------------------------------------------------------------------------------
 
     def start(self, memory: Memory) -> Stream:
         config = self.config
@@ -319,9 +334,11 @@ class MemoryTransformer(Backbone):
         role: Literal["memory", "tokens"],
         outputs: bool = True,
     ) -> Tensor:
-        """Run new positions [B, n, d] through the layers, against the keys and values of all earlier ones.
+        """Run new positions [B, n, d] through the layers, against the keys and values of all
+        earlier ones.
 
-        Without `outputs` only their own keys and values are wanted, and the last layer's attention is left out.
+        Without `outputs` only their own keys and values are wanted, and the last layer's attention
+        is left out.
         """
         config, positions = self.config, self.positions
         length = tokens.shape[1]
@@ -369,7 +386,8 @@ class MemoryTransformer(Backbone):
     def _stream_mask(
         self, stream: Stream, keys: slice, length: int, role: Literal["memory", "tokens"]
     ) -> Tensor:
-        """Additive mask of `length` new positions over the key positions in `keys`: [n, t], or [B, 1, n, t]."""
+        """Additive mask of `length` new positions over the key positions in `keys`: [n, t], or [B,
+        1, n, t]."""
         config, count = self.config, stream["count"]
         hidden_past = (
             self.read_start - keys.start
@@ -399,7 +417,8 @@ class MemoryTransformer(Backbone):
 
 @lru_cache(maxsize=2048)
 def stream_mask(length: int, times: int, hidden_past: int, bidirectional: bool) -> Tensor:
-    """Additive mask [n, t] of the last n of t positions; memory rows see one another, and not the past."""
+    """Additive mask [n, t] of the last n of t positions; memory rows see one another, and not the
+    past."""
     allowed = torch.ones(length, times, dtype=torch.bool)
     if not bidirectional:
         allowed = allowed.tril(times - length)
@@ -413,9 +432,9 @@ def segment_mask(
 ) -> Tensor:
     """Additive attention mask of a whole segment (method, section 5).
 
-    Columns are [past | read | tokens | write]; rows are [read | tokens | write], and the past as well if it is plain
-    context that is encoded anew. Read memory sees itself; tokens see the past, read memory and tokens up to
-    themselves; write memory sees read memory, all tokens and itself.
+    Columns are [past | read | tokens | write]; rows are [read | tokens | write], and the past as
+    well if it is plain context that is encoded anew. Read memory sees itself; tokens see the past,
+    read memory and tokens up to themselves; write memory sees read memory, all tokens and itself.
     """
     total = past + read + length + write
     allowed = torch.ones(total, total, dtype=torch.bool).tril()

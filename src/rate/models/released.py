@@ -1,8 +1,10 @@
-"""Models trained with the authors' released code: `load_released` reproduces them to 1e-5, quirks included.
+"""Models trained with the authors' released code: `load_released` reproduces them to 1e-5, quirks
+included.
 
-Nothing else in the library depends on this module. It overrides what the released class does differently: post-norm
-layers add their input twice, keys ahead of a memory query carry misplaced positional terms, the cache enters
-un-normalised and holds one level more, and tanh follows the action embedding. docs/fidelity.md has the whole list.
+Nothing else in the library depends on this module. It overrides what the released class does
+differently: post-norm layers add their input twice, keys ahead of a memory query carry misplaced
+positional terms, the cache enters un-normalised and holds one level more, and tanh follows the
+action embedding. docs/fidelity.md has the whole list.
 """
 
 from collections.abc import Mapping
@@ -27,8 +29,9 @@ from rate.models.policy import Policy
 class ReleasedAttention(RelativeAttention):
     """Relative attention whose positional term comes from the pad-and-reshape shift.
 
-    The shift is right for keys up to the query itself. The next key gets no positional term, and a key j further ahead
-    gets the term that the next query row has for the position j - t, one row of t keys to the left.
+    The shift is right for keys up to the query itself. The next key gets no positional term, and a
+    key j further ahead gets the term that the next query row has for the position j - t, one row of
+    t keys to the left.
     """
 
     def attend(
@@ -41,7 +44,8 @@ class ReleasedAttention(RelativeAttention):
         mask: Tensor,
         blocks: object = (),
     ) -> Tensor:
-        """See `RelativeAttention.attend`; table holds the positions j and j - t side by side, [t, 2 d]."""
+        """See `RelativeAttention.attend`; table holds the positions j and j - t side by side, [t, 2
+        d]."""
         plain, wrapped = table.transpose(-1, -2).chunk(2, -2)
         own = keys.shape[2] - rotated.shape[2] + torch.arange(rotated.shape[2], device=keys.device)
         ahead = torch.arange(keys.shape[2], device=keys.device) - own[:, None]
@@ -54,7 +58,8 @@ class ReleasedAttention(RelativeAttention):
 
 
 class ReleasedLayer(Layer):
-    """A layer that adds its input twice if it is post-norm, and never normalises cached hidden states."""
+    """A layer that adds its input twice if it is post-norm, and never normalises cached hidden
+    states."""
 
     attention_type = ReleasedAttention
 
@@ -79,11 +84,13 @@ class ReleasedConfig(rate.Config):
 
 
 class ReleasedTransformer(rate.MemoryTransformer):
-    """The released backbone; cached hidden states include the last layer's outputs, which nothing reads.
+    """The released backbone; cached hidden states include the last layer's outputs, which nothing
+    reads.
 
-    Misplaced positional terms make read memory depend on how many tokens its segment has. These are counted for
-    complete segments, as in the released training, so acting step by step equals `forward` at constant cost. The
-    released evaluation counts the tokens so far and encodes memory anew at each step: set `segment_tokens` for that.
+    Misplaced positional terms make read memory depend on how many tokens its segment has. These are
+    counted for complete segments, as in the released training, so acting step by step equals
+    `forward` at constant cost. The released evaluation counts the tokens so far and encodes memory
+    anew at each step: set `segment_tokens` for that.
     """
 
     layer_type = ReleasedLayer
@@ -98,7 +105,8 @@ class ReleasedTransformer(rate.MemoryTransformer):
         return torch.stack([*inputs, outputs], 1)
 
     def _table(self, keys: slice, count: Tensor) -> Tensor:
-        """Cosines and sines of key positions j and j - t, with t the keys of the complete segment, [t, 2 d]."""
+        """Cosines and sines of key positions j and j - t, with t the keys of the complete segment,
+        [t, 2 d]."""
         total = count.cpu() + self.segment_tokens + 2 * self.config.memory_tokens
         alike = bool((total == total[0]).all())
         width = self.config.width
@@ -127,14 +135,16 @@ def load_released(
     *,
     action_tanh: bool = True,
 ) -> Policy:
-    """The policy in evaluation mode that computes what the released model class computes with these weights.
+    """The policy in evaluation mode that computes what the released model class computes with these
+    weights.
 
-    state_dict: the released tensors by name, for vector observations and discrete or continuous actions; tensors that
-    the released class holds but never uses may be absent. config: the released constructor's arguments and
-    segment_length (K); segments (N) may be given. action_tanh: whether tanh follows the action embedding, which weights
-    do not tell; released models of discrete POPGym tasks have none. Observations and returns-to-go are to be scaled as
-    in the released training. Unknown, missing, wrongly shaped or non-finite tensors and unsupported options are a
-    ValueError.
+    state_dict: the released tensors by name, for vector observations and discrete or continuous
+    actions; tensors that the released class holds but never uses may be absent. config: the
+    released constructor's arguments and segment_length (K); segments (N) may be given. action_tanh:
+    whether tanh follows the action embedding, which weights do not tell; released models of
+    discrete POPGym tasks have none. Observations and returns-to-go are to be scaled as in the
+    released training. Unknown, missing, wrongly shaped or non-finite tensors and unsupported
+    options are a ValueError.
     """
     model = _model_config(config)
     continuous = "action_embeddings.0.bias" in state_dict
@@ -174,7 +184,8 @@ def load_released(
     return policy.eval()
 
 
-# The configuration --------------------------------------------------------------------------------------------------
+# The configuration
+# --------------------------------------------------------------------------------
 
 _INTEGERS = {
     "d_model": "width",
@@ -230,11 +241,13 @@ def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
     kind = _KINDS.get((gated, stable))
     if kind is None:
         raise ValueError(
-            "use_gate without use_stable_version is not supported: set both for GTrXL, none for TrXL"
+            "use_gate without use_stable_version is not supported: set both for GTrXL, none "
+            "for TrXL"
         )
     if bare and kind != "trxl":
         raise ValueError(
-            f"skip_dec_ffn is for TrXL layers, not for {kind}: the released class cannot run then, either"
+            f"skip_dec_ffn is for TrXL layers, not for {kind}: the released class cannot run "
+            "then, either"
         )
     activation = str(config.get("mrv_act", "relu"))
     if activation not in _ACTIVATIONS:
@@ -243,7 +256,8 @@ def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
         )
     if _integer(config, "num_mem_tokens") and not config.get("mem_at_end", True):
         raise ValueError(
-            "memory tokens need mem_at_end: without it the released class hands on other rows than memory"
+            "memory tokens need mem_at_end: without it the released class hands on other "
+            "rows than memory"
         )
     heads = _integer(config, "n_head_ca")
     return ReleasedConfig(
@@ -280,7 +294,8 @@ def _compare(
             raise ValueError(f"the released {what} {problem} {shown}. {advice}")
 
 
-# The weights --------------------------------------------------------------------------------------------------------
+# The weights
+# --------------------------------------------------------------------------------
 
 _PARAMETERS = {
     "backbone.content_bias": "r_w_bias",
@@ -340,7 +355,8 @@ def _unused(model: ReleasedConfig, episode_length: int) -> dict[str, tuple[int, 
 def _read(
     state_dict: Mapping[str, np.ndarray | Tensor], name: str, shape: tuple[int, ...]
 ) -> Tensor:
-    """One released tensor as float32; a wrong type or shape, or a number that is not finite, is a ValueError."""
+    """One released tensor as float32; a wrong type or shape, or a number that is not finite, is a
+    ValueError."""
     value = state_dict[name]
     if not isinstance(value, Tensor):
         value = np.array(value)
@@ -353,6 +369,7 @@ def _read(
         )
     if not bool(tensor.isfinite().all()):
         raise ValueError(
-            f"{name} holds numbers that are not finite: the file is damaged or the training diverged"
+            f"{name} holds numbers that are not finite: the file is damaged or the training "
+            "diverged"
         )
     return tensor

@@ -1,4 +1,5 @@
-"""Recurrent Memory Transformer: memory tokens at both ends of a segment, no valve and no cache (baselines, section 3)."""
+"""Recurrent Memory Transformer: memory tokens at both ends of a segment, no valve and no cache
+(baselines, section 3)."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,10 @@
-"""What a policy is trained for: behaviour cloning, conservative Q-learning (CQL) or implicit Q-learning (IQL).
+"""What a policy is trained for: behaviour cloning, conservative Q-learning (CQL) or implicit
+Q-learning (IQL).
 
-The released code calls "CQL" a loss without rewards, which equals behaviour cloning with a larger weight (baselines, section 6).
-Its IQL takes returns-to-go for rewards and never trains its encoder (section 7). Here both learn from recorded rewards, next
-observations and terminations: a truncated episode goes on in value, a terminated one does not.
+The released code calls "CQL" a loss without rewards, which equals behaviour cloning with a larger
+weight (baselines, section 6). Its IQL takes returns-to-go for rewards and never trains its encoder
+(section 7). Here both learn from recorded rewards, next observations and terminations: a truncated
+episode goes on in value, a terminated one does not.
 """
 
 from collections.abc import Callable
@@ -40,7 +42,8 @@ class Objective(nn.Module):
     def forward(
         self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool
     ) -> Outcome:
-        """Loss on a segment; weights: [B, K], zero on padded steps and summing to one over the whole batch."""
+        """Loss on a segment; weights: [B, K], zero on padded steps and summing to one over the
+        whole batch."""
         raise NotImplementedError
 
     def follow(self, policy: Policy) -> None:
@@ -48,7 +51,8 @@ class Objective(nn.Module):
 
 
 class BehaviourCloning(Objective):
-    """Predict the recorded actions: cross-entropy for discrete ones, squared error for continuous ones (method, section 9)."""
+    """Predict the recorded actions: cross-entropy for discrete ones, squared error for continuous
+    ones (method, section 9)."""
 
     def forward(
         self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool
@@ -60,9 +64,11 @@ class BehaviourCloning(Objective):
 def behaviour_cloning(
     policy: Policy, outputs: Tensor, segment: Segment, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Weighted sum of the loss of the recorded actions, and of how many were predicted right (two scalars).
+    """Weighted sum of the loss of the recorded actions, and of how many were predicted right (two
+    scalars).
 
-    outputs: [B, K, outputs]; weights: [B, K], zero on padded steps and summing to one over the whole batch.
+    outputs: [B, K, outputs]; weights: [B, K], zero on padded steps and summing to one over the
+    whole batch.
     """
     losses = policy.head.loss(outputs, segment.actions)
     correct = policy.head.correct(outputs.detach(), segment.actions)
@@ -70,11 +76,12 @@ def behaviour_cloning(
 
 
 class DiscreteCQL(Objective):
-    """CQL(H) for discrete actions (Kumar et al. 2020): the policy's outputs are the values Q1 that it acts on greedily.
+    """CQL(H) for discrete actions (Kumar et al. 2020): the policy's outputs are the values Q1 that
+    it acts on greedily.
 
-    Loss: sum over two critics of (Q(o, a) - y)^2 / 2 + alpha (logsumexp_a' Q(o, a') - Q(o, a)), with
-    y = r + gamma (1 - d) min_i Q'_i(o', argmax_a' Q1(o', a')) from target networks Q'. The values of the components of a
-    MultiDiscrete action add up.
+    Loss: sum over two critics of (Q(o, a) - y)^2 / 2 + alpha (logsumexp_a' Q(o, a') - Q(o, a)),
+    with y = r + gamma (1 - d) min_i Q'_i(o', argmax_a' Q1(o', a')) from target networks Q'. The
+    values of the components of a MultiDiscrete action add up.
     """
 
     following = True
@@ -142,9 +149,10 @@ class ActionValues(Objective):
 class ContinuousCQL(ActionValues):
     """CQL(H) for bounded Box actions with a deterministic actor.
 
-    Critics: (Q(o, a) - y)^2 / 2 + alpha (log mean_j exp Q(o, a_j) - Q(o, a)) with actions a_j uniform over the space, which
-    estimates logsumexp up to a constant, and y = r + gamma (1 - d) min_i Q'_i(o', pi(o')). Actor: maximise min_i Q'_i(o, pi(o));
-    the target critics pass a gradient to the action and are not moved by it.
+    Critics: (Q(o, a) - y)^2 / 2 + alpha (log mean_j exp Q(o, a_j) - Q(o, a)) with actions a_j
+    uniform over the space, which estimates logsumexp up to a constant, and y = r + gamma (1 - d)
+    min_i Q'_i(o', pi(o')). Actor: maximise min_i Q'_i(o, pi(o)); the target critics pass a gradient
+    to the action and are not moved by it.
     """
 
     PROPOSALS = 10
@@ -183,8 +191,9 @@ class ContinuousCQL(ActionValues):
 class IQL(ActionValues):
     """Implicit Q-learning (Kostrikov et al. 2022): values never ask about actions outside the data.
 
-    V: L_tau(min_i Q'_i(o, a) - V(o)) with L_tau(u) = |tau - 1(u < 0)| u^2; critics: (Q(o, a) - r - gamma (1 - d) V(o'))^2;
-    policy: min(exp(beta (min_i Q'_i - V)), 100) times the behaviour-cloning loss.
+    V: L_tau(min_i Q'_i(o, a) - V(o)) with L_tau(u) = |tau - 1(u < 0)| u^2; critics: (Q(o, a) - r -
+    gamma (1 - d) V(o'))^2; policy: min(exp(beta (min_i Q'_i - V)), 100) times the behaviour-cloning
+    loss.
     """
 
     LARGEST_WEIGHT = 100.0
@@ -218,19 +227,22 @@ class IQL(ActionValues):
 
 
 def bellman(segment: Segment, following: Tensor, discount: float, scale: float) -> Tensor:
-    """What the values of recorded actions should be, [B, K]: r / scale + gamma (1 - d) V(o'), with V(o') in `following` [B, K]."""
+    """What the values of recorded actions should be, [B, K]: r / scale + gamma (1 - d) V(o'), with
+    V(o') in `following` [B, K]."""
     return segment.rewards / scale + discount * (~segment.terminations) * following
 
 
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
-    """Asymmetric square |tau - 1(u < 0)| u^2, whose minimiser is the expectile; tau = 0.5 gives half the square."""
+    """Asymmetric square |tau - 1(u < 0)| u^2, whose minimiser is the expectile; tau = 0.5 gives
+    half the square."""
     return torch.where(difference < 0, 1 - expectile, expectile) * difference.square()
 
 
 def build(
     config: ObjectiveConfig, policy: Policy, make: Callable[[], Policy], scale: float
 ) -> Objective:
-    """The objective of a recipe. make: a fresh policy of the same kind; scale: what rewards are divided by."""
+    """The objective of a recipe. make: a fresh policy of the same kind; scale: what rewards are
+    divided by."""
     match config.name:
         case "behaviour-cloning":
             return BehaviourCloning()
@@ -243,21 +255,26 @@ def build(
 
 
 def check(recipe: Recipe, action_space: gymnasium.Space) -> None:
-    """Refuse, with a ValueError, an objective that does not go with the model, the actions, or how gradients are cut."""
+    """Refuse, with a ValueError, an objective that does not go with the model, the actions, or how
+    gradients are cut."""
     config, model = recipe.objective, recipe.model
     if config.name == "behaviour-cloning":
         return
     if model.tokens != ("observation",) or model.training_segment_length < model.window:
         raise ValueError(
-            f"objective {config.name} learns values of observations over whole windows, but this model sees "
-            f"{', '.join(model.tokens)} in segments of {model.training_segment_length} of {model.window} steps: use mlp, "
+            f"objective {config.name} learns values of observations over whole windows, but "
+            "this model sees "
+            f"{', '.join(model.tokens)} in segments of {model.training_segment_length} of "
+            f"{model.window} steps: use mlp, "
             "lstm or gru"
         )
     if recipe.bptt_segments or recipe.update_per_segment:
         raise ValueError(
-            f"objective {config.name} takes whole windows: leave bptt_segments and update_per_segment at 0"
+            f"objective {config.name} takes whole windows: leave bptt_segments and "
+            "update_per_segment at 0"
         )
     if config.name == "cql" and isinstance(action_space, gym.Box) and not action_space.is_bounded():
         raise ValueError(
-            f"objective cql compares actions over the whole space, but {action_space} is unbounded: use iql"
+            f"objective cql compares actions over the whole space, but {action_space} is "
+            "unbounded: use iql"
         )

@@ -1,4 +1,5 @@
-"""Value networks of Q-learning, and what they look at: all observations of a window and the one that follows it."""
+"""Value networks of Q-learning, and what they look at: all observations of a window and the one
+that follows it."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -13,28 +14,32 @@ from rate.segment import Segment
 
 
 def extended(segment: Segment) -> dict[str, Tensor]:
-    """Observations [B, K + 1, ...] of a whole window: in every row the one that follows its last real step comes behind it."""
+    """Observations [B, K + 1, ...] of a whole window: in every row the one that follows its last
+    real step comes behind it."""
     rows = torch.arange(len(segment), device=segment.mask.device)
     found = {}
     for path, leaf in segment.observations.items():
         found[path] = torch.cat([leaf, torch.zeros_like(leaf[:, :1])], 1)
-        found[path][rows, segment.lengths] = segment.following[path]
+        found[path][rows, segment.mask.sum(1)] = segment.next_observation[path]
     return found
 
 
 def features(policy: Policy, observations: dict[str, Tensor]) -> Tensor:
-    """Hidden states [B, K, d] of a policy that sees observations alone, from the beginning of the window."""
+    """Hidden states [B, K, d] of a policy that sees observations alone, from the beginning of the
+    window."""
     tokens = policy.encoders["observation"](observations)
     return policy.backbone(tokens, policy.initial_memory(len(tokens)), commit=False)[0]
 
 
 def best(head: CategoricalHead, outputs: Tensor) -> Tensor:
-    """The components of the action with the highest value, [..., components], given the values of each component."""
+    """The components of the action with the highest value, [..., components], given the values of
+    each component."""
     return torch.stack([values.argmax(-1) for values in outputs.split(head.counts, -1)], -1)
 
 
 def value_of(head: CategoricalHead, outputs: Tensor, components: Tensor) -> Tensor:
-    """Value [...] of an action given by its components [..., components]; the values of components add up."""
+    """Value [...] of an action given by its components [..., components]; the values of components
+    add up."""
     parts = zip(outputs.split(head.counts, -1), components.unbind(-1), strict=True)
     return torch.stack(
         [values.gather(-1, index[..., None])[..., 0] for values, index in parts]
@@ -61,7 +66,8 @@ class ActionValue(nn.Module):
             self.value = _perceptron(body.config.width + size, body.config.width)
 
     def forward(self, hidden: Tensor, actions: Tensor) -> Tensor:
-        """Values [...] of actions [..., *shape], given the hidden states [..., d] that `features(self.body, ...)` returned."""
+        """Values [...] of actions [..., *shape], given the hidden states [..., d] that
+        `features(self.body, ...)` returned."""
         head = self.body.head
         flat = actions.reshape(*hidden.shape[:-1], -1)
         if isinstance(head, CategoricalHead):

@@ -1,4 +1,5 @@
-"""The report of a run or experiment: report.html (one file), report.md, figures and summary.json."""
+"""The report of a run or experiment: report.html (one file), report.md, figures and
+summary.json."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,14 +28,16 @@ from rate.reporting.tables import (
 from rate.reporting.totals import left_out, sum_table, sums
 
 INSPECTION = "inspection.json"
-"""What `rate inspect` leaves in a run folder: captions of its pictures, rows for a table, and notes."""
+"""What `rate inspect` leaves in a run folder: captions of its pictures, rows for a table, and
+notes."""
 INSPECTED = ("measure", "value", "95 % interval", "episodes")
 """Columns of an inspection's table."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One section, from which both HTML and Markdown are written; `folded` hides it in HTML until asked for.
+    """One section, from which both HTML and Markdown are written; `folded` hides it in HTML until
+    asked for.
 
     further: more figures with their captions, below the table.
     """
@@ -52,7 +55,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Results:
-    """Summaries of the checkpoint an experiment is about, those of other checkpoints, and its scores per cue.
+    """Summaries of the checkpoint an experiment is about, those of other checkpoints, and its
+    scores per cue.
 
     returns: summaries of the returns, where these are not the scores.
     """
@@ -66,10 +70,10 @@ class Results:
 def report(folder: str | Path, output: str | Path | None = None) -> Path:
     """Write the report of a run folder or experiment folder and return the path of report.html.
 
-    output: the folder to write to, by default the folder itself. It gets report.html, which is complete in itself,
-    report.md, summary.json ({variant: {position: mean}}, null where a seed is missing), and as far as there is
-    something to show success.png or tasks.png, return.png, conditional.png and training.png. A folder that is missing
-    or damaged is a ReportError.
+    output: the folder to write to, by default the folder itself. It gets report.html, which is
+    complete in itself, report.md, summary.json ({variant: {position: mean}}, null where a seed is
+    missing), and as far as there is something to show success.png or tasks.png, return.png,
+    conditional.png and training.png. A folder that is missing or damaged is a ReportError.
     """
     evidence = read_evidence(folder)
     results = measure(evidence, Path(folder))
@@ -88,7 +92,8 @@ def report(folder: str | Path, output: str | Path | None = None) -> Path:
 
 
 def measure(evidence: Evidence, origin: Path) -> Results:
-    """Statistics of the evidence; rows that cannot be averaged are a ReportError that names their origin."""
+    """Statistics of the evidence; rows that cannot be averaged are a ReportError that names their
+    origin."""
     facts, rows = evidence.facts, evidence.rows
     named = [row for row in rows if row.get("checkpoint") == facts.checkpoint]
     chosen = named or rows
@@ -142,7 +147,8 @@ def sections(
     published: Published | None = None,
     inspected: Sequence[Part] = (),
 ) -> list[Part]:
-    """The sections of a report in their order; published numbers are set beside the measured ones."""
+    """The sections of a report in their order; published numbers are set beside the measured
+    ones."""
     facts, summaries, parts = (
         evidence.facts,
         results.summaries,
@@ -189,7 +195,10 @@ def sections(
         parts.append(_memory(facts, results))
     parts += inspected
     if "training.png" in pictures:
-        caption = "Means of at most 100 groups of consecutive updates. Thin lines are seeds, the thick one is their mean."
+        caption = (
+            "Means of at most 100 groups of consecutive updates. Thin lines are seeds, the thick "
+            "one is their mean."
+        )
         seconds, selection = (sum(run.spent[entry] for run in evidence.runs) for entry in (0, 1))
         if selection:
             caption += f" Choosing the best checkpoint took {selection / seconds:.1%} of the time of training."
@@ -227,7 +236,10 @@ def _result(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, b
         )
     else:
         figure = "success.png" if "success.png" in pictures else ""
-        caption = f"{metric} against {facts.axis or 'task size'}. Bands: 95 % bootstrap intervals of the mean."
+        caption = (
+            f"{metric} against {facts.axis or 'task size'}. Bands: 95 % bootstrap intervals of "
+            "the mean."
+        )
         caption += (
             "" if all(summary.complete for summary in summaries) else " Hollow markers lack a seed."
         )
@@ -246,7 +258,8 @@ def _returns(facts: Facts, summaries: Sequence[Summary], pictures: Mapping[str, 
 
 
 def inspected_runs(folder: Path, facts: Facts) -> dict[str, Path]:
-    """Where inspections are looked for, by the name to tell them apart: none for the folder's own."""
+    """Where inspections are looked for, by the name to tell them apart: none for the folder's
+    own."""
     found = {"": folder}
     for variant, place in facts.runs:
         if variant in facts.inspected:
@@ -255,7 +268,8 @@ def inspected_runs(folder: Path, facts: Facts) -> dict[str, Path]:
 
 
 def inspections(folders: Mapping[str, Path]) -> tuple[list[Part], dict[str, bytes]]:
-    """The sections that `rate inspect` has prepared in run folders, with their pictures; several are told apart by name."""
+    """The sections that `rate inspect` has prepared in run folders, with their pictures; several
+    are told apart by name."""
     parts: list[Part] = []
     pictures: dict[str, bytes] = {}
     for name, folder in folders.items():
@@ -277,7 +291,10 @@ def _inspection(folder: Path) -> tuple[Part, dict[str, bytes]]:
     try:
         figured = [(str(figure["file"]), str(figure["caption"])) for figure in found["figures"]]
         rows = [tuple(map(str, row)) for row in found["table"]]
-        text = f"{found['task']}, {found['checkpoint']} checkpoint, {found['episodes']} episodes, greedy actions."
+        text = (
+            f"{found['task']}, {found['checkpoint']} checkpoint, {found['episodes']} episodes, "
+            "greedy actions."
+        )
         text = " ".join([text, *map(str, found["notes"])])
         if any(len(row) != len(INSPECTED) for row in rows):
             raise ValueError(f"a row of the table has not {len(INSPECTED)} entries")
@@ -296,8 +313,10 @@ def _inspection(folder: Path) -> tuple[Part, dict[str, bytes]]:
 
 def _memory(facts: Facts, results: Results) -> Part:
     text = (
-        "How often the answer is right, given each of two cues. A policy without memory may prefer one answer, but its "
-        "two frequencies are expected to add up to at most 1; more than chance above 1 there is memory, 2 is perfect."
+        "How often the answer is right, given each of two cues. A policy without memory may "
+        "prefer one answer, but its "
+        "two frequencies are expected to add up to at most 1; more than chance above 1 there "
+        "is memory, 2 is perfect."
     )
     caption = "Left: one point per seed and position"
     caption += ", hollow beyond the training length. " if facts.training_length else ". "

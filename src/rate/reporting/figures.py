@@ -1,4 +1,5 @@
-"""Figures of results as PNG: success against length, training curves, and how the answer depends on the cue."""
+"""Figures of results as PNG: success against length, training curves, and how the answer depends on
+the cue."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,8 @@ from rate.reporting.style import FAINT, INK, SMALL, colour, dashes, marker, posi
 
 @dataclass(frozen=True)
 class Curve:
-    """Loss and accuracy of one run against its updates, arrays [updates]; NaN where a row lacks one."""
+    """Loss and accuracy of one run against its updates, arrays [updates]; NaN where a row lacks
+    one."""
 
     variant: str
     seed: int
@@ -34,9 +36,11 @@ def success(
     training_length: float | None = None,
     chance: float | None = None,
 ) -> bytes:
-    """Mean score with its 95 % band against the position x (logarithmic); hollow markers lack a seed.
+    """Mean score with its 95 % band against the position x (logarithmic); hollow markers lack a
+    seed.
 
-    chance: a score in [0, 1] that is reached without memory; it is drawn as a line, and the axis runs from 0 to 1.
+    chance: a score in [0, 1] that is reached without memory; it is drawn as a line, and the axis
+    runs from 0 to 1.
     """
 
     def draw(figure: Figure) -> None:
@@ -81,7 +85,8 @@ def success(
 
 
 def tasks(summaries: Sequence[Summary]) -> bytes:
-    """Mean scores with their 95 % intervals in tasks that have no position on an axis: a line per task, a mark per variant."""
+    """Mean scores with their 95 % intervals in tasks that have no position on an axis: a line per
+    task, a mark per variant."""
     scored = [summary for summary in summaries if summary.seeds]
     variants = list(dict.fromkeys(summary.variant for summary in scored))
     names = list(dict.fromkeys(summary.task for summary in scored))
@@ -133,9 +138,11 @@ def tasks(summaries: Sequence[Summary]) -> bytes:
 def heat_map(
     summaries: Sequence[Summary], grid: Mapping[str, tuple[str, str]], *, axis: str, grid_axis: str
 ) -> bytes:
-    """Mean scores in [0, 1] as colours and numbers: a panel and a row per variant as `grid` says, a column per task (Fig. 6).
+    """Mean scores in [0, 1] as colours and numbers: a panel and a row per variant as `grid` says, a
+    column per task (Fig. 6).
 
-    A cell without any score stays empty. A thin frame marks where row and column name the same length.
+    A cell without any score stays empty. A thin frame marks where row and column name the same
+    length.
     """
 
     def draw(figure: Figure) -> None:
@@ -243,10 +250,11 @@ def conditional(
     axis: str,
     training_length: float | None = None,
 ) -> bytes:
-    """How often the answer is right given each of two cues, and the sum of both against the position x (Fig. 12).
+    """How often the answer is right given each of two cues, and the sum of both against the
+    position x (Fig. 12).
 
-    Without memory no policy is expected above the diagonal from (0, 1) to (1, 0), whatever it prefers. Points beyond
-    the training length are hollow.
+    Without memory no policy is expected above the diagonal from (0, 1) to (1, 0), whatever it
+    prefers. Points beyond the training length are hollow.
     """
 
     names = _names(order, points)
@@ -379,7 +387,8 @@ def _sums(axes: Axes, points: Sequence[Conditional], names: Sequence[str], axis:
 def _grouped(
     updates: np.ndarray, values: np.ndarray, groups: int = 100
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Means of at most `groups` groups of consecutive updates: the noise of single batches would hide the curve."""
+    """Means of at most `groups` groups of consecutive updates: the noise of single batches would
+    hide the curve."""
     parts = np.array_split(np.arange(len(updates)), min(groups, len(updates)))
     return np.array([updates[part].mean() for part in parts]), np.array(
         [values[part].mean() for part in parts]

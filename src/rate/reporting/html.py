@@ -1,4 +1,5 @@
-"""One self-contained HTML page: style, tables and pictures in a single file that needs no network."""
+"""One self-contained HTML page: style, tables and pictures in a single file that needs no
+network."""
 
 import base64
 import html
@@ -47,7 +48,8 @@ summary { cursor: pointer; color: var(--faint); }
 
 def page(title: str, body: Sequence[str]) -> str:
     """The whole document. title is escaped here; the parts of body are HTML already."""
-    # The policy lets no script run and no address be fetched, should anything ever slip through the escaping.
+    # The policy lets no script run and no address be fetched, should anything ever slip through the
+    # escaping.
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -65,7 +67,8 @@ def heading(text: str, level: int = 2) -> str:
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph; kind is a class of the style: claim, faint or warning. Empty text gives nothing."""
+    """A paragraph; kind is a class of the style: claim, faint or warning. Empty text gives
+    nothing."""
     attribute = f' class="{kind}"' if kind else ""
     return f"<p{attribute}>{html.escape(text)}</p>\n" if text else ""
 

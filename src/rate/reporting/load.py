@@ -1,4 +1,5 @@
-"""What a run or experiment folder holds for its report: facts, result rows, and where they come from."""
+"""What a run or experiment folder holds for its report: facts, result rows, and where they come
+from."""
 
 import json
 import math
@@ -30,9 +31,10 @@ class ReportError(ValueError):
 class Facts:
     """What an experiment says of itself, or what can be said of a single run.
 
-    order: variants, the one it is about first. seeds: those planned. first_seed_only: tasks that are planned for the first of these
-    alone. paper: what the paper says, by variant. runs: variant and folder of each run. grid: panel and row of a variant in a heat
-    map; grid_axis: what its rows are. inspected: variants whose first run shows what its memory does. sums: groups of tasks whose
+    order: variants, the one it is about first. seeds: those planned. first_seed_only: tasks that
+    are planned for the first of these alone. paper: what the paper says, by variant. runs: variant
+    and folder of each run. grid: panel and row of a variant in a heat map; grid_axis: what its rows
+    are. inspected: variants whose first run shows what its memory does. sums: groups of tasks whose
     scores are added up, by name.
     """
 
@@ -59,7 +61,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """One run: its recipe and provenance as they were written, its training curve if it has begun, and what it took."""
+    """One run: its recipe and provenance as they were written, its training curve if it has begun,
+    and what it took."""
 
     variant: str
     seed: int
@@ -79,7 +82,8 @@ class Evidence:
 
 
 def read_evidence(folder: str | Path) -> Evidence:
-    """Read a run folder (recipe.json) or an experiment folder (experiment.json); anything else is a ReportError."""
+    """Read a run folder (recipe.json) or an experiment folder (experiment.json); anything else is a
+    ReportError."""
     folder = Path(folder)
     if (folder / FACTS).is_file():
         return _experiment(folder)
@@ -91,12 +95,14 @@ def read_evidence(folder: str | Path) -> Evidence:
         else f"{folder} has neither {FACTS} nor {RECIPE}"
     )
     raise ReportError(
-        f"{what}: give a run folder made by `rate train` or an experiment folder made by `rate reproduce`"
+        f"{what}: give a run folder made by `rate train` or an experiment folder made by "
+        "`rate reproduce`"
     )
 
 
 def read_facts(path: Path) -> Facts:
-    """The facts of an experiment from its JSON file; wrong types are a ReportError that names the entry."""
+    """The facts of an experiment from its JSON file; wrong types are a ReportError that names the
+    entry."""
     data = read_object(path)
     facts: dict[str, Any] = {"name": path.parent.name}
     for key in (
@@ -163,7 +169,8 @@ def read_object(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(data, dict):
         raise ReportError(
-            f"{path} must hold a JSON object, but holds {str(data)[:60]!r}: restore the file, or make the folder again"
+            f"{path} must hold a JSON object, but holds {str(data)[:60]!r}: restore the "
+            "file, or make the folder again"
         )
     return data
 
@@ -212,7 +219,8 @@ def _run_facts(folder: Path, variant: str) -> RunFacts:
         return RunFacts(variant, seed, recipe, provenance, _curve(rows, variant, seed), spent(rows))
     except (TypeError, ValueError) as error:
         raise ReportError(
-            f"{path} holds a metric that is not a number ({error}): restore the file or remove the row"
+            f"{path} holds a metric that is not a number ({error}): restore the file or "
+            "remove the row"
         ) from error
 
 
@@ -230,6 +238,7 @@ def _typed(path: Path, key: str, value: Any, kind: Any) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         expected = getattr(kind, "__name__", str(kind))
         raise ReportError(
-            f"{path}: {key} must be of type {expected}, but holds {value!r}; restore the file, or make the folder again"
+            f"{path}: {key} must be of type {expected}, but holds {value!r}; restore the "
+            "file, or make the folder again"
         )
     return value

@@ -1,4 +1,5 @@
-"""Published values beside the results of the repository: pages and tables rendered from rows, never written by hand."""
+"""Published values beside the results of the repository: pages and tables rendered from rows, never
+written by hand."""
 
 import json
 import math
@@ -36,16 +37,18 @@ from rate.reporting.tables import Published, table_markdown
 
 PAPER = "paper.toml"
 INSPECTED = "inspected"
-"""Folder beside the rows for what `rate inspect` found in runs of an experiment, with its pictures."""
+"""Folder beside the rows for what `rate inspect` found in runs of an experiment, with its
+pictures."""
 _MARKED = re.compile(r"(<!-- results:([^\s>]+) -->).*?(<!-- /results -->)", re.DOTALL)
 
 
 def read_paper(path: str | Path) -> dict[str, Published]:
-    """What the paper says, by the name of the experiment that it is set beside; a damaged file is a ReportError.
+    """What the paper says, by the name of the experiment that it is set beside; a damaged file is a
+    ReportError.
 
-    Every table of the file names its `experiments`, its `source`, `statements` by variant, and `values` by variant and
-    position, each a pair of mean and standard error as printed, or a mean alone. A table with `figure_only` has no
-    printed values.
+    Every table of the file names its `experiments`, its `source`, `statements` by variant, and
+    `values` by variant and position, each a pair of mean and standard error as printed, or a mean
+    alone. A table with `figure_only` has no printed values.
     """
     path = Path(path)
     try:
@@ -62,17 +65,20 @@ def read_paper(path: str | Path) -> dict[str, Published]:
         for experiment in table["experiments"]:
             if experiment in found:
                 raise ReportError(
-                    f"{path}: two tables name the experiment {experiment!r}; let only one of them do so"
+                    f"{path}: two tables name the experiment {experiment!r}; let only one of "
+                    "them do so"
                 )
             found[experiment] = entry
     return found
 
 
 def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[Path]:
-    """Render results/<experiment>.jsonl to docs/results/<experiment>.md with figures; returns the pages written.
+    """Render results/<experiment>.jsonl to docs/results/<experiment>.md with figures; returns the
+    pages written.
 
-    results_folder: rows, paper.toml, and optionally <experiment>.json, a copy of experiment.json, for title, claim and
-    planned seeds; without it, every seed that any variant has is expected of all. docs_folder: the folder docs.
+    results_folder: rows, paper.toml, and optionally <experiment>.json, a copy of experiment.json,
+    for title, claim and planned seeds; without it, every seed that any variant has is expected of
+    all. docs_folder: the folder docs.
     """
     results, pages = Path(results_folder), Path(docs_folder) / "results"
     paper = read_paper(results / PAPER)
@@ -93,17 +99,21 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
         if published and not facts.source:
             facts = replace(facts, source=published.source)
         text = markdown(facts, sections(evidence, measured, pictures, published, inspected), prefix)
-        note = f"<!-- Rendered from {results.name}/{path.name} and {results.name}/{PAPER}: edits here are overwritten. -->"
+        note = (
+            f"<!-- Rendered from {results.name}/{path.name} and {results.name}/{PAPER}: edits "
+            "here are overwritten. -->"
+        )
         atomic_write(pages / f"{path.stem}.md", f"{note}\n\n{text}")
         written.append(pages / f"{path.stem}.md")
     return written
 
 
 def publish(folder: str | Path, repository: str | Path = ".") -> list[Path]:
-    """Take an experiment's folder into a repository: rows and facts to results/, pages to docs/results/, tables to README.md.
+    """Take an experiment's folder into a repository: rows and facts to results/, pages to
+    docs/results/, tables to README.md.
 
-    folder: of an experiment, or of a suite with all its experiments. Rows are appended; those that are there already are left out.
-    Returns the pages written.
+    folder: of an experiment, or of a suite with all its experiments. Rows are appended; those that
+    are there already are left out. Returns the pages written.
     """
     folder, results = Path(folder), Path(repository) / "results"
     if (folder / SUITE).is_file():
@@ -124,7 +134,8 @@ def publish(folder: str | Path, repository: str | Path = ".") -> list[Path]:
 
 
 def _take(folder: Path, results: Path) -> None:
-    """Append an experiment's rows to those in results/, and copy its facts and inspections there."""
+    """Append an experiment's rows to those in results/, and copy its facts and inspections
+    there."""
     facts = read_facts(folder / FACTS)
     target = results / f"{facts.name}.jsonl"
     known = {
@@ -143,17 +154,19 @@ def _take(folder: Path, results: Path) -> None:
 
 
 def update_markdown(path: str | Path, results_folder: str | Path) -> bool:
-    """Put current tables between the markers of a Markdown file; returns whether the file has changed.
+    """Put current tables between the markers of a Markdown file; returns whether the file has
+    changed.
 
-    A place for a table begins with `<!-- results:NAME -->`, NAME an experiment with rows, and ends with
-    `<!-- /results -->`.
+    A place for a table begins with `<!-- results:NAME -->`, NAME an experiment with rows, and ends
+    with `<!-- /results -->`.
     """
     path, results = Path(path), Path(results_folder)
     text = path.read_text(encoding="utf-8")
     opened, closed = text.count("<!-- results:"), text.count("<!-- /results -->")
     if not opened == closed == len(_MARKED.findall(text)):
         raise ReportError(
-            f"{path} has {opened} markers <!-- results:NAME --> and {closed} markers <!-- /results -->: they must come in pairs"
+            f"{path} has {opened} markers <!-- results:NAME --> and {closed} markers <!-- "
+            "/results -->: they must come in pairs"
         )
     new = _MARKED.sub(
         lambda match: f"{match[1]}\n{_table(results, match[2], path)}{match[3]}", text
@@ -167,11 +180,15 @@ def _table(results: Path, name: str, origin: Path) -> str:
     rows = {path.stem: path for path in sorted(results.glob("*.jsonl"))}
     if name not in rows:
         raise ReportError(
-            f"{origin} asks for results:{name}, but {results} has rows of {', '.join(rows) or 'none'} only"
+            f"{origin} asks for results:{name}, but {results} has rows of "
+            f"{', '.join(rows) or 'none'} only"
         )
     evidence = _evidence(rows[name])
     summaries = measure(evidence, rows[name]).summaries
-    return f"\n{table_markdown(summaries, evidence.facts.axis)}\nMean ± standard error; {extent(summaries)}.\n\n"
+    return (
+        f"\n{table_markdown(summaries, evidence.facts.axis)}\nMean ± standard error; "
+        f"{extent(summaries)}.\n\n"
+    )
 
 
 def _evidence(path: Path) -> Evidence:
@@ -180,7 +197,8 @@ def _evidence(path: Path) -> Evidence:
     for row in rows:
         if row.get("experiment") != path.stem:
             raise ReportError(
-                f"{path} holds a row of {row.get('experiment')!r}; rows of an experiment go to a file of its name"
+                f"{path} holds a row of {row.get('experiment')!r}; rows of an experiment go "
+                "to a file of its name"
             )
     if not rows:
         raise ReportError(
@@ -220,7 +238,8 @@ def _published(path: Path, name: str, table: Any) -> Published:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ReportError(
-            f"{path}, table [{name}], is not understood ({reason}): it needs experiments, source, statements by variant, "
+            f"{path}, table [{name}], is not understood ({reason}): it needs experiments, "
+            "source, statements by variant, "
             "and values as variant.position = [mean, standard error] or a mean alone"
         ) from error
 

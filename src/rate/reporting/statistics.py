@@ -1,4 +1,5 @@
-"""Statistics of scores: means over seeds, interquartile means and bootstrap intervals. A missing seed stays visible."""
+"""Statistics of scores: means over seeds, interquartile means and bootstrap intervals. A missing
+seed stays visible."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -20,11 +21,13 @@ REQUIRED = ("variant", "seed", "task", "checkpoint", "metric", "value", "scores"
 
 @dataclass(frozen=True)
 class Summary:
-    """The scores of one variant on one task over seeds; `mean` and the rest are NaN where no seed has been scored.
+    """The scores of one variant on one task over seeds; `mean` and the rest are NaN where no seed
+    has been scored.
 
-    standard_error is over seeds, or over episodes where there is one seed. interval and interquartile_interval are
-    bootstrap intervals of the mean and of the interquartile mean. missing: seeds that were expected and have no row.
-    seconds: wall time of the evaluation, mean over seeds; NaN where it was not recorded.
+    standard_error is over seeds, or over episodes where there is one seed. interval and
+    interquartile_interval are bootstrap intervals of the mean and of the interquartile mean.
+    missing: seeds that were expected and have no row. seconds: wall time of the evaluation, mean
+    over seeds; NaN where it was not recorded.
     """
 
     variant: str
@@ -52,9 +55,9 @@ class Summary:
 class Conditional:
     """How often one seed answers rightly for each cue.
 
-    The expected frequencies of the right answer, summed over cues, are at most 1 for a policy without memory and reach
-    the number of cues with perfect memory (App. D of the paper, where the cue is the first action). error: standard
-    error of that sum over this seed's episodes.
+    The expected frequencies of the right answer, summed over cues, are at most 1 for a policy
+    without memory and reach the number of cues with perfect memory (App. D of the paper, where the
+    cue is the first action). error: standard error of that sum over this seed's episodes.
     """
 
     variant: str
@@ -71,14 +74,16 @@ class Conditional:
 
 
 def mean_standard_error(values: ArrayLike) -> tuple[float, float]:
-    """Mean and standard error of the mean (sample deviation / sqrt(n)); the error of a single value is 0."""
+    """Mean and standard error of the mean (sample deviation / sqrt(n)); the error of a single value
+    is 0."""
     array = _finite(values)
     error = array.std(ddof=1) / math.sqrt(array.size) if array.size > 1 else 0.0
     return float(array.mean()), float(error)
 
 
 def interquartile_mean(values: ArrayLike, axis: int = -1) -> Any:
-    """Mean without the lowest and highest quarter, each rounded down: with fewer than four values it is the mean."""
+    """Mean without the lowest and highest quarter, each rounded down: with fewer than four values
+    it is the mean."""
     return trim_mean(np.asarray(values, float), 0.25, axis=axis)
 
 
@@ -91,9 +96,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile interval of a statistic of the seeds' mean scores, by a two-level bootstrap.
 
-    Every resample draws seeds with replacement, then episodes with replacement within each; with one seed only
-    episodes are drawn. The statistic is taken over the resampled seeds' means, so that scores of 0 and 1 are not
-    trimmed to all or nothing.
+    Every resample draws seeds with replacement, then episodes with replacement within each; with
+    one seed only episodes are drawn. The statistic is taken over the resampled seeds' means, so
+    that scores of 0 and 1 are not trimmed to all or nothing.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, but {level} was given")
@@ -102,10 +107,12 @@ def bootstrap_interval(
 
 
 def latest(rows: Iterable[Row]) -> list[Row]:
-    """The rows that count: of repeated ones the last, and of each variant only those of its last row's recipe.
+    """The rows that count: of repeated ones the last, and of each variant only those of its last
+    row's recipe.
 
-    Seeds of an older recipe are dropped, not averaged with the new ones; they then show as missing. A row with `trained_for`
-    is of a policy for that task alone, whose recipe is compared with those of the same task.
+    Seeds of an older recipe are dropped, not averaged with the new ones; they then show as missing.
+    A row with `trained_for` is of a policy for that task alone, whose recipe is compared with those
+    of the same task.
     """
     checked = [_checked(row) for row in rows]
     recipes = {_policy(row): row.get("recipe") for row in checked}
@@ -128,10 +135,12 @@ def summarise(
     seeds: Sequence[int] = (),
     first_seed_only: Collection[str] = (),
 ) -> list[Summary]:
-    """One summary per variant, task and checkpoint; tasks in order of their position x, variants in the order given.
+    """One summary per variant, task and checkpoint; tasks in order of their position x, variants in
+    the order given.
 
-    variants, seeds: those that are expected, the first seed alone of the tasks in first_seed_only. What is expected and has no row
-    gives a summary that says so. Scores that are not finite, or that do not agree with their row's value, are a ValueError.
+    variants, seeds: those that are expected, the first seed alone of the tasks in first_seed_only.
+    What is expected and has no row gives a summary that says so. Scores that are not finite, or
+    that do not agree with their row's value, are a ValueError.
     """
     rows = latest(rows)
     names = list(dict.fromkeys([*variants, *(row["variant"] for row in rows)]))
@@ -150,7 +159,8 @@ def summarise(
 
 
 def returned(rows: Iterable[Row]) -> list[Row]:
-    """The rows with returns in place of scores, which are the returns where a row names no others."""
+    """The rows with returns in place of scores, which are the returns where a row names no
+    others."""
     return [
         {
             **row,
@@ -165,13 +175,15 @@ def returned(rows: Iterable[Row]) -> list[Row]:
 
 
 def conditionals(rows: Iterable[Row]) -> list[Conditional]:
-    """Mean score per cue, for the rows that name the cue of every episode; ordered by position x."""
+    """Mean score per cue, for the rows that name the cue of every episode; ordered by position
+    x."""
     found = []
     for row in sorted((row for row in latest(rows) if row.get("cues")), key=_place):
         cues, scores = np.array([str(cue) for cue in row["cues"]]), np.asarray(row["scores"], float)
         if len(cues) != len(scores):
             raise ValueError(
-                f"{_name(row)} has {len(cues)} cues for {len(scores)} scores: restore the row or remove it"
+                f"{_name(row)} has {len(cues)} cues for {len(scores)} scores: restore the "
+                "row or remove it"
             )
         by_cue = {str(cue): mean_standard_error(scores[cues == cue]) for cue in np.unique(cues)}
         error = math.hypot(*(error for _, error in by_cue.values()))
@@ -240,11 +252,13 @@ def _finite(values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, float)
     if array.ndim != 1 or not array.size:
         raise ValueError(
-            f"scores must be a list of at least one number, but an array of shape {array.shape} was given"
+            "scores must be a list of at least one number, but an array of shape "
+            f"{array.shape} was given"
         )
     if not np.isfinite(array).all():
         raise ValueError(
-            f"scores must be finite, but {array[~np.isfinite(array)][0]} is among them: find out why before averaging"
+            f"scores must be finite, but {array[~np.isfinite(array)][0]} is among them: find "
+            "out why before averaging"
         )
     return array
 
@@ -253,7 +267,8 @@ def _checked(row: Row) -> Row:
     absent = [key for key in REQUIRED if key not in row]
     if absent:
         raise ValueError(
-            f"a result row lacks {', '.join(absent)}; rows are written by `rate evaluate`: {str(dict(row))[:120]}"
+            f"a result row lacks {', '.join(absent)}; rows are written by `rate evaluate`: "
+            f"{str(dict(row))[:120]}"
         )
     types = {
         "variant": str,
@@ -266,7 +281,8 @@ def _checked(row: Row) -> Row:
     for key, kind in types.items():
         if not isinstance(row.get(key), kind):
             raise ValueError(
-                f"a result row has {key} = {row.get(key)!r}, which is not of type {getattr(kind, '__name__', kind)}"
+                f"a result row has {key} = {row.get(key)!r}, which is not of type "
+                f"{getattr(kind, '__name__', kind)}"
             )
     try:
         scores, value = _finite(row["scores"]), float(row["value"])
@@ -274,7 +290,8 @@ def _checked(row: Row) -> Row:
         raise ValueError(f"{_name(row)}: {error}") from error
     if not abs(scores.mean() - value) <= 1e-5 * max(1.0, abs(value)):
         raise ValueError(
-            f"{_name(row)} says value {value}, but its scores average {scores.mean():.6g}: restore the row or remove it"
+            f"{_name(row)} says value {value}, but its scores average {scores.mean():.6g}: "
+            "restore the row or remove it"
         )
     return row
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-# Okabe and Ito's colours without the yellow, which is too pale on white, then three of Tol's: a set that stays apart
-# for colour-blind readers. Markers say the same once more.
+# Okabe and Ito's colours without the yellow, which is too pale on white, then three of Tol's: a set
+# that stays apart for colour-blind readers. Markers say the same once more.
 COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -70,7 +70,8 @@ def short(text: str, width: int = 28) -> str:
 
 
 def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
-    """The figure that `draw` fills, as PNG; size in inches, where 8 inches are meant to be seen 800 pixels wide."""
+    """The figure that `draw` fills, as PNG; size in inches, where 8 inches are meant to be seen 800
+    pixels wide."""
     with rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
@@ -83,7 +84,8 @@ def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
 
 
 def log_positions(axes: Axes, positions: Sequence[float], marked: float | None = None) -> None:
-    """A logarithmic x axis whose ticks are the positions, labelled where there is room; `marked` is in view."""
+    """A logarithmic x axis whose ticks are the positions, labelled where there is room; `marked` is
+    in view."""
     if not positions:
         return
     seen = [*positions, marked] if marked else positions
@@ -119,7 +121,8 @@ def vertical_line(axes: Axes, x: float, text: str) -> None:
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, str, int]]) -> None:
-    """Names beside the ends (height, name, index) of lines, moved apart where they would overlap."""
+    """Names beside the ends (height, name, index) of lines, moved apart where they would
+    overlap."""
     side = axes.get_xlim()[1]
     to_fraction = axes.transData + axes.transAxes.inverted()
     wanted = sorted(
@@ -150,7 +153,8 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, int]]) -> None:
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Ascending heights moved to stand `gap` apart: those that collide spread around their common middle."""
+    """Ascending heights moved to stand `gap` apart: those that collide spread around their common
+    middle."""
     blocks: list[tuple[float, int]] = []  # (middle, members)
     for height in heights:
         blocks.append((height, 1))
@@ -168,7 +172,8 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
 
 
 def within(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Ascending heights that stand at least `gap` apart, moved into [low, high] as far as there is room for all."""
+    """Ascending heights that stand at least `gap` apart, moved into [low, high] as far as there is
+    room for all."""
     found = list(heights)
     for order, limit, sign in ((range(len(found))[::-1], high, 1), (range(len(found)), low, -1)):
         for index in order:

@@ -13,7 +13,8 @@ SUITE = "suite.json"
 
 
 def overview(folder: Path, name: str, title: str, command: str, members: list[str]) -> Path:
-    """Write report.html and report.md of a suite, whose members' own reports lie in folders of their names."""
+    """Write report.html and report.md of a suite, whose members' own reports lie in folders of
+    their names."""
     rows = []
     runs: set[Path] = set()
     for member in members:
@@ -30,7 +31,8 @@ def overview(folder: Path, name: str, title: str, command: str, members: list[st
     total = sum(_training(run) + sum(row["seconds"] for row in _scores(run)) for run in runs)
     table = Table(("experiment", "title", "claim", "runs", "scores", "processor hours"), rows)
     text = (
-        f"Training and scoring took {total / 3600:.1f} processor hours in all, one thread each; runs that experiments share are "
+        f"Training and scoring took {total / 3600:.1f} processor hours in all, one thread "
+        "each; runs that experiments share are "
         "counted with each of them above, and once here."
     )
     body = [

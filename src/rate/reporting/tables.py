@@ -14,11 +14,16 @@ _NUMBER = re.compile(
     r"—|missing|[-−+]?\d[\d.]*( (±|to) [-−]?[\d.]+)?( \(without .*\))?|\d+, missing .*"
 )
 METHOD = (
-    "Each seed's score is its mean over episodes. Values are the mean over seeds ± the standard error over seeds; with "
-    "a single seed, the error is over its episodes. IQM is the interquartile mean over seeds (the lowest and highest "
-    "quarter left out). Intervals are 95 % percentile intervals of a two-level bootstrap: 2000 resamples of seeds, "
-    "then of episodes within each seed. An interval of width zero means that no episode differed, not that there is "
-    "no uncertainty. A seed that was planned and has no result is shown as missing; it is never averaged away."
+    "Each seed's score is its mean over episodes. Values are the mean over seeds ± the "
+    "standard error over seeds; with "
+    "a single seed, the error is over its episodes. IQM is the interquartile mean over seeds "
+    "(the lowest and highest "
+    "quarter left out). Intervals are 95 % percentile intervals of a two-level bootstrap: "
+    "2000 resamples of seeds, "
+    "then of episodes within each seed. An interval of width zero means that no episode "
+    "differed, not that there is "
+    "no uncertainty. A seed that was planned and has no result is shown as missing; it is "
+    "never averaged away."
 )
 
 
@@ -73,7 +78,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper says: where, in words per variant, in numbers (mean, standard error) per variant and position."""
+    """What a paper says: where, in words per variant, in numbers (mean, standard error) per variant
+    and position."""
 
     source: str = ""
     note: str = ""
@@ -100,7 +106,8 @@ def markdown_text(text: str) -> str:
 
 
 def labels(summaries: Sequence[Summary]) -> dict[str, str]:
-    """Name of each task in a table: its position on the axis, or its own name where a position is absent or shared."""
+    """Name of each task in a table: its position on the axis, or its own name where a position is
+    absent or shared."""
     tasks = {summary.task: summary.x for summary in summaries}
     positions = list(tasks.values())
     unique = None not in positions and len(set(positions)) == len(positions)
@@ -126,7 +133,8 @@ def table_markdown(summaries: Sequence[Summary], axis: str = "") -> str:
 
 
 def score_table(summaries: Sequence[Summary], axis: str = "") -> Table:
-    """Mean ± standard error: a row per task, a column per variant, or the other way round where variants are many.
+    """Mean ± standard error: a row per task, a column per variant, or the other way round where
+    variants are many.
 
     The summaries are of one checkpoint.
     """
@@ -152,7 +160,8 @@ def paper_table(
     training_length: float | None = None,
     printed: Mapping[str, Iterable[str]] | None = None,
 ) -> Table:
-    """Beside what the paper says of a variant: the first, the last trained and the longest measured positions.
+    """Beside what the paper says of a variant: the first, the last trained and the longest measured
+    positions.
 
     printed: positions that the paper prints values of, by variant; they are shown, too.
     """
@@ -183,7 +192,8 @@ def paper_table(
 
 
 def detail_table(summaries: Sequence[Summary], published: Published | None = None) -> Table:
-    """Everything about every summary, a row each; with published numbers, also these and the difference.
+    """Everything about every summary, a row each; with published numbers, also these and the
+    difference.
 
     Metric and checkpoint are columns only where they differ between rows.
     """
@@ -297,7 +307,8 @@ def _seconds(value: float) -> str:
 
 
 def _number(value: float, size: float | None = None) -> str:
-    """Two digits behind the point as in the paper, one from 100 on; `size` sets the digits of a deviation."""
+    """Two digits behind the point as in the paper, one from 100 on; `size` sets the digits of a
+    deviation."""
     if math.isnan(value):
         return "—"
     digits = 1 if abs(value if size is None else size) >= 100 else 2

@@ -13,8 +13,9 @@ from rate.reporting.tables import Published, Table
 class Sum:
     """Sum over tasks of one variant's mean scores.
 
-    standard_error: over the seeds' sums, for the seeds that every task has; of episodes where there is one. interval: 95 %,
-    by a two-level bootstrap within each task. tasks: those that are summed. missing: tasks of the group without a score.
+    standard_error: over the seeds' sums, for the seeds that every task has; of episodes where there
+    is one. interval: 95 %, by a two-level bootstrap within each task. tasks: those that are summed.
+    missing: tasks of the group without a score.
     """
 
     group: str
@@ -27,7 +28,8 @@ class Sum:
 
 
 def sums(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> list[Sum]:
-    """One sum per group and variant, where there is something to sum; rows of one checkpoint, groups of tasks by name."""
+    """One sum per group and variant, where there is something to sum; rows of one checkpoint,
+    groups of tasks by name."""
     scores: dict[tuple[str, str], dict[int, np.ndarray]] = {}
     for row in latest(rows):
         scores.setdefault((row["variant"], row["task"]), {})[row["seed"]] = np.asarray(
@@ -53,7 +55,8 @@ def left_out(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> str:
 
 
 def sum_table(found: Sequence[Sum], published: Published | None = None) -> Table:
-    """Sum ± standard error and interval, a row per group and variant; with published values also their sum over the same tasks."""
+    """Sum ± standard error and interval, a row per group and variant; with published values also
+    their sum over the same tasks."""
     columns: tuple[str, ...] = ("tasks", "variant", "sum ± s.e.", "95 % interval", "tasks summed")
     rows = []
     for entry in found:

@@ -1,4 +1,5 @@
-"""Checkpoints: safetensors with a JSON header that says all it takes to act or to train on, and a hash over everything."""
+"""Checkpoints: safetensors with a JSON header that says all it takes to act or to train on, and a
+hash over everything."""
 
 import hashlib
 import json
@@ -31,10 +32,12 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and JSON header of a file that `write_tensors` wrote; any damage is a CheckpointError. No code is run."""
+    """Tensors and JSON header of a file that `write_tensors` wrote; any damage is a
+    CheckpointError. No code is run."""
     if not path.is_file():
         raise CheckpointError(
-            f"there is no checkpoint {path}: give a run folder, or a .safetensors file written by `rate train`"
+            f"there is no checkpoint {path}: give a run folder, or a .safetensors file "
+            "written by `rate train`"
         )
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -51,12 +54,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         RuntimeError,
     ) as error:
         raise CheckpointError(
-            f"{path} is not a readable checkpoint ({type(error).__name__}: {error}): it is truncated, damaged, or of another "
+            f"{path} is not a readable checkpoint ({type(error).__name__}: {error}): it is "
+            "truncated, damaged, or of another "
             "format. Use another checkpoint of the run, or train again."
         ) from error
     if not intact:
         raise CheckpointError(
-            f"{path} is damaged: its content does not match its hash. Use another checkpoint of the run."
+            f"{path} is damaged: its content does not match its hash. Use another checkpoint "
+            "of the run."
         )
     if header.get("format") != FORMAT:
         raise CheckpointError(
@@ -75,7 +80,8 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
 
 
 def describe(policy: Policy, target_return: float) -> dict[str, Any]:
-    """The header from which `load_policy` rebuilds a policy: model, spaces, and the return to ask for."""
+    """The header from which `load_policy` rebuilds a policy: model, spaces, and the return to ask
+    for."""
     return {
         "model": model_to_json(policy.config),
         "observation_space": spaces.to_json(policy.observation_space),
@@ -85,12 +91,14 @@ def describe(policy: Policy, target_return: float) -> dict[str, Any]:
 
 
 def save_policy(path: Path, policy: Policy, target_return: float, **header: Any) -> None:
-    """Write a policy with everything that acting needs; normalisation and return scale are among its tensors."""
+    """Write a policy with everything that acting needs; normalisation and return scale are among
+    its tensors."""
     write_tensors(path, policy.state_dict(), {**describe(policy, target_return), **header})
 
 
 def save_state(path: Path, learner: nn.Module, optimiser: Any, **header: Any) -> None:
-    """Write weights, optimiser state and header, which is all that a resumed run needs, in one atomic step."""
+    """Write weights, optimiser state and header, which is all that a resumed run needs, in one
+    atomic step."""
     tensors = dict(learner.state_dict())
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
@@ -98,7 +106,8 @@ def save_state(path: Path, learner: nn.Module, optimiser: Any, **header: Any) ->
 
 
 def load_state(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Restore what `save_state` wrote and return its header; weights of other shapes are a CheckpointError."""
+    """Restore what `save_state` wrote and return its header; weights of other shapes are a
+    CheckpointError."""
     tensors, header = read_tensors(path)
     weights = {
         name: tensor for name, tensor in tensors.items() if not name.startswith("optimiser.")
@@ -117,7 +126,8 @@ def load_state(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer)
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The file meant by `path`: a checkpoint itself, or a run folder, whose last checkpoint is taken."""
+    """The file meant by `path`: a checkpoint itself, or a run folder, whose last checkpoint is
+    taken."""
     path = Path(path)
     return path / "last.safetensors" if path.is_dir() else path
 

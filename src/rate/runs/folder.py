@@ -1,4 +1,5 @@
-"""A run: a folder with recipe, provenance, metrics and checkpoints; and what to do when it is asked to stop."""
+"""A run: a folder with recipe, provenance, metrics and checkpoints; and what to do when it is asked
+to stop."""
 
 import json
 from pathlib import Path
@@ -20,7 +21,8 @@ def create(run: Path, recipe: Recipe, seed: int, **facts: Any) -> None:
     """Begin a run folder; an existing run is never overwritten."""
     if (run / RECIPE).exists():
         raise RunError(
-            f"{run} holds a run already: choose another folder, remove it, or continue it with `rate train --resume {run}`"
+            f"{run} holds a run already: choose another folder, remove it, or continue it "
+            f"with `rate train --resume {run}`"
         )
     with storage_errors(run):
         run.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,8 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    """Online with a key, else offline; trouble with the service is a warning, never the end of a run."""
+    """Online with a key, else offline; trouble with the service is a warning, never the end of a
+    run."""
 
     def __init__(self, run: Path, after: int) -> None:
         import wandb
@@ -100,7 +101,8 @@ class _WeightsAndBiases:
 
 
 def _identity(run: Path) -> str:
-    """The name of the run at Weights & Biases: its own, for two runs of one name must not overwrite each other."""
+    """The name of the run at Weights & Biases: its own, for two runs of one name must not overwrite
+    each other."""
     path = run / "wandb_id.txt"
     if not path.exists():
         atomic_write(path, secrets.token_hex(8))
@@ -108,7 +110,8 @@ def _identity(run: Path) -> str:
 
 
 def wandb_key(folder: Path | None = None) -> str:
-    """The W&B key from WANDB_API_KEY or from `wandb_api: <key>` in wandb_config.yaml (working folder); empty without one."""
+    """The W&B key from WANDB_API_KEY or from `wandb_api: <key>` in wandb_config.yaml (working
+    folder); empty without one."""
     if key := os.environ.get("WANDB_API_KEY"):
         return key
     path = (folder or Path.cwd()) / "wandb_config.yaml"

@@ -14,7 +14,8 @@ METRICS = "metrics.jsonl"
 
 
 class Spent(NamedTuple):
-    """Seconds that a run has taken in all, and those of them that went into choosing its best checkpoint."""
+    """Seconds that a run has taken in all, and those of them that went into choosing its best
+    checkpoint."""
 
     seconds: float
     selection: float
@@ -32,7 +33,8 @@ def spent(rows: Iterable[Mapping[str, Any]]) -> Spent:
 
 
 class RunLog:
-    """Appends rows to metrics.jsonl and to the loggers named; rows behind update `after` of an earlier attempt are dropped."""
+    """Appends rows to metrics.jsonl and to the loggers named; rows behind update `after` of an
+    earlier attempt are dropped."""
 
     def __init__(
         self, run: Path, loggers: Sequence[str], *, after: int, writes: bool = True

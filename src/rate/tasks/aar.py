@@ -1,4 +1,5 @@
-"""Action Associative Retrieval (RATE, App. D): repeat, much later, the action that was taken first."""
+"""Action Associative Retrieval (RATE, App. D): repeat, much later, the action that was taken
+first."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,10 +15,11 @@ EDGES = 2  # the first and the last action frame the stay
 
 
 class ActionAssociativeRetrievals:
-    """A batch of retrievals, one episode per row; the dynamics are those of ``ActionAssociativeRetrieval``.
+    """A batch of retrievals, one episode per row; the dynamics are those of
+    ``ActionAssociativeRetrieval``.
 
-    Pairs of consecutive seeds take turns through the numbers of steps in ``stays``. After a reset ``stay`` and
-    ``state`` [n] hold the state of every row.
+    Pairs of consecutive seeds take turns through the numbers of steps in ``stays``. After a reset
+    ``stay`` and ``state`` [n] hold the state of every row.
     """
 
     def __init__(self, stays: Sequence[int]) -> None:
@@ -66,9 +68,9 @@ class ActionAssociativeRetrievals:
 class ActionAssociativeRetrieval(BatchOfOne):
     """Action Associative Retrieval.
 
-    ## Description
-    Two states, S0 and S1. The first action, 0 or 1, leads from S0 to S1 and is the item to remember. The agent stays
-    for a number of steps and must then return to S0 by the same action. What is to be remembered is never observed.
+    ## Description Two states, S0 and S1. The first action, 0 or 1, leads from S0 to S1 and is the
+    item to remember. The agent stays for a number of steps and must then return to S0 by the same
+    action. What is to be remembered is never observed.
 
     ## Action Space
     `Discrete(3)`: 0 and 1 change the state, 2 stays.
@@ -82,17 +84,17 @@ class ActionAssociativeRetrieval(BatchOfOne):
     | flag | 0, 1 | 1 in the observation before the last action |
     | noise | -1, 0, 1 | drawn uniformly at every step |
 
-    ## Rewards
-    1 for the last action if it equals the first one and the agent stayed in between, 0 for every other step.
+    ## Rewards 1 for the last action if it equals the first one and the agent stayed in between, 0
+    for every other step.
 
     ## Starting State
     S0.
 
-    ## Episode End
-    Termination after stay + 2 actions. To stay first or to move in between forfeits the reward and nothing else.
+    ## Episode End Termination after stay + 2 actions. To stay first or to move in between forfeits
+    the reward and nothing else.
 
-    ## Arguments
-    `stay`: steps to stay, at least 1, or several numbers, through which pairs of consecutive seeds take turns.
+    ## Arguments `stay`: steps to stay, at least 1, or several numbers, through which pairs of
+    consecutive seeds take turns.
 
     ```python
     gymnasium.make("rate.tasks.aar:rate/ActionAssociativeRetrieval-v0", stay=88)
@@ -110,7 +112,8 @@ class ActionAssociativeRetrieval(BatchOfOne):
 
 
 class ActionAssociativeRetrievalOracle:
-    """Remembers the first action, stays, and repeats it at the flag; where nothing is imposed it begins with 0."""
+    """Remembers the first action, stays, and repeats it at the flag; where nothing is imposed it
+    begins with 0."""
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         """Forget the first actions of the last episodes."""
@@ -166,7 +169,8 @@ def uniform(size: str) -> Task:
 
 
 def segments(size: str) -> Task:
-    """Make ``aar-segments/<T>x<N>``: n T / N - 3 steps to stay for n = 1 ... N, in equal numbers."""
+    """Make ``aar-segments/<T>x<N>``: n T / N - 3 steps to stay for n = 1 ... N, in equal
+    numbers."""
     steps, count = read_segments(size, 5)
     stays = tuple(steps // count * n - 3 for n in range(1, count + 1))
     return _task(

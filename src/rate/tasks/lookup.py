@@ -15,13 +15,16 @@ from rate.tasks.task import Family, Task
 
 
 def find(name: str) -> Task:
-    """Return the task of a name such as ``tmaze/90``, ``gym:CartPole-v1`` or ``package.module:make``.
+    """Return the task of a name such as ``tmaze/90``, ``gym:CartPole-v1`` or
+    ``package.module:make``.
 
-    Options may follow, as in ``gym:CartPole-v1,horizon=200,expert=random``; ``rate.tasks.gym.options`` describes them.
+    Options may follow, as in ``gym:CartPole-v1,horizon=200,expert=random``;
+    ``rate.tasks.gym.options`` describes them.
 
     Raises:
-        ValueError: No family or no size of that name; the message says what is allowed and what is close.
-        ModuleNotFoundError: The simulator is not installed; the message says which extra brings it.
+        ValueError: No family or no size of that name; the message says what is allowed and what is
+        close. ModuleNotFoundError: The simulator is not installed; the message says which extra
+        brings it.
     """
     from rate.tasks.gym import make  # it needs this module
     from rate.tasks.gym.options import split
@@ -56,18 +59,21 @@ def _of_family(name: str) -> Task:
     missing = [module for module in family.modules if importlib.util.find_spec(module) is None]
     if missing:
         raise ModuleNotFoundError(
-            f"the task {name!r} needs {', '.join(missing)}, not installed here: pip install 'rate-rl[{family.extra}]'"
+            f"the task {name!r} needs {', '.join(missing)}, not installed here: pip install "
+            f"'rate-rl[{family.extra}]'"
         )
     try:
         return family.make(size)
     except ValueError as error:
         raise ValueError(
-            f"{name!r} is not a task: {error}. Names look like {family.pattern}, for example {family.example}"
+            f"{name!r} is not a task: {error}. Names look like {family.pattern}, for example "
+            f"{family.example}"
         ) from error
 
 
 def families() -> dict[str, str]:
-    """Return one-line descriptions by pattern, such as ``tmaze/<T>``: of every family, and of addresses of others."""
+    """Return one-line descriptions by pattern, such as ``tmaze/<T>``: of every family, and of
+    addresses of others."""
     from rate.tasks.gym import make
 
     return {family.pattern: family.description for family in discover().values()} | make.PATTERNS

@@ -1,7 +1,9 @@
-"""Minigrid-Memory (RATE, App. C.1.4): go back to look at an object, then walk a hallway and turn to the same object.
+"""Minigrid-Memory (RATE, App. C.1.4): go back to look at an object, then walk a hallway and turn to
+the same object.
 
-The dynamics are written as a NumPy batch, because a grid of 501 x 501 cells is nothing but a rule for what a cell holds; the tests
-hold them against the package `minigrid`, step by step. RGB frames are composed of that package's own tiles.
+The dynamics are written as a NumPy batch, because a grid of 501 x 501 cells is nothing but a rule
+for what a cell holds; the tests hold them against the package `minigrid`, step by step. RGB frames
+are composed of that package's own tiles.
 """
 
 import re
@@ -23,21 +25,25 @@ STEP_X, STEP_Y = np.array([1, 0, -1, 0]), np.array([0, 1, 0, -1])
 VIEW = 3  # the agent sees three by three cells, itself in the middle of the last row
 TILE = 28
 RELEASED_LIMIT = 845
-"""Steps over which the released code spreads the reward, whatever the size of the grid: 5 * 13 ** 2."""
+"""Steps over which the released code spreads the reward, whatever the size of the grid: 5 * 13 **
+2."""
 
 Observation = Literal["symbolic", "rgb"]
 
 
 def walk(size: int) -> int:
-    """Steps that are enough to go back to the cue from anywhere, and to the end of the hallway: at least the paper's 500."""
+    """Steps that are enough to go back to the cue from anywhere, and to the end of the hallway: at
+    least the paper's 500."""
     return max(500, 2 * size + 10)
 
 
 class MinigridMemories:
-    """A batch of Minigrid-Memory episodes, one per row; the dynamics are those of ``MinigridMemory``.
+    """A batch of Minigrid-Memory episodes, one per row; the dynamics are those of
+    ``MinigridMemory``.
 
-    After a reset ``end`` (column where the hallway ends), ``cue`` (object of the start room), ``upper`` (object above the
-    junction), ``x``, ``y`` and ``heading`` [n] hold the state of every row.
+    After a reset ``end`` (column where the hallway ends), ``cue`` (object of the start room),
+    ``upper`` (object above the junction), ``x``, ``y`` and ``heading`` [n] hold the state of every
+    row.
     """
 
     def __init__(
@@ -54,7 +60,8 @@ class MinigridMemories:
             raise ValueError(f"observation is {observation!r}, allowed: 'symbolic' or 'rgb'")
         if time_limit < 0 or reward_limit < 0:
             raise ValueError(
-                f"time_limit and reward_limit are {time_limit} and {reward_limit}, neither may be negative"
+                f"time_limit and reward_limit are {time_limit} and {reward_limit}, neither "
+                "may be negative"
             )
         self.size = size
         self.random_hallway = random_hallway
@@ -133,7 +140,8 @@ class MinigridMemories:
         return np.where((x == end + 1) & (off == 2), KEY + BALL - upper, found)
 
     def view(self) -> np.ndarray:
-        """The cells in sight [n, 3, 3], rows from far to near and columns from left to right, UNSEEN behind walls."""
+        """The cells in sight [n, 3, 3], rows from far to near and columns from left to right,
+        UNSEEN behind walls."""
         forward_x, forward_y = STEP_X[self.heading][:, None], STEP_Y[self.heading][:, None]
         far, across = (part.ravel() for part in np.divmod(np.arange(VIEW * VIEW), VIEW))
         far, across = VIEW - 1 - far, across - VIEW // 2
@@ -142,7 +150,8 @@ class MinigridMemories:
         cells = self.cells(x, y).reshape(-1, VIEW, VIEW)
         open_ = cells != WALL
         left, middle, right = open_[:, 1].T
-        # The two near rows are always lit; light goes on from an open cell straight, aslant and to both sides.
+        # The two near rows are always lit; light goes on from an open cell straight, aslant and to
+        # both sides.
         lit = np.stack([left | middle, left | middle | right, middle | right], 1)
         shine = lit & open_[:, 0]
         lit[:, 1] |= shine[:, 0] | shine[:, 2]
@@ -162,7 +171,8 @@ class MinigridMemories:
 
 @cache
 def tiles() -> np.ndarray:
-    """Pictures of UNSEEN, EMPTY, WALL, KEY and BALL in sight, and of the agent, uint8 [6, 28, 28, 3]."""
+    """Pictures of UNSEEN, EMPTY, WALL, KEY and BALL in sight, and of the agent, uint8 [6, 28, 28,
+    3]."""
     from minigrid.core.grid import Grid
     from minigrid.core.world_object import Ball, Key, Wall
 
@@ -181,33 +191,34 @@ def tiles() -> np.ndarray:
 class MinigridMemory(BatchOfOne):
     """Memory in a grid world, with a view of three by three cells.
 
-    ## Description
-    A green key or ball lies in a room at the left end of a hallway. The agent begins somewhere in the hallway, looks to the right,
-    and usually has to go back to see the object. At the right end lie a key and a ball: the cell beside the same object as in the
-    room is success, the cell beside the other one is failure.
+    ## Description A green key or ball lies in a room at the left end of a hallway. The agent begins
+    somewhere in the hallway, looks to the right, and usually has to go back to see the object. At
+    the right end lie a key and a ball: the cell beside the same object as in the room is success,
+    the cell beside the other one is failure.
 
     ## Action Space
     `Discrete(3)`: 0 turn left, 1 turn right, 2 forward. A wall or object ahead stops the agent.
 
-    ## Observation Space
-    `observation="symbolic"`: `MultiBinary` [3, 3, 5], which cell (rows from far to near, columns from left to right) is unseen,
-    empty, wall, key or ball; the agent is in the middle of the last row. Flags and not numbers, so that rare objects stand out
-    once they are standardised. `"rgb"`: `Box`, uint8 [84, 84, 3], the same cells in tiles of 28 pixels (needs minigrid).
+    ## Observation Space `observation="symbolic"`: `MultiBinary` [3, 3, 5], which cell (rows from
+    far to near, columns from left to right) is unseen, empty, wall, key or ball; the agent is in
+    the middle of the last row. Flags and not numbers, so that rare objects stand out once they are
+    standardised. `"rgb"`: `Box`, uint8 [84, 84, 3], the same cells in tiles of 28 pixels (needs
+    minigrid).
 
-    ## Rewards
-    1 - 0.9 t / `reward_limit` for the step onto the success cell after t steps, 0 for every other step.
+    ## Rewards 1 - 0.9 t / `reward_limit` for the step onto the success cell after t steps, 0 for
+    every other step.
 
-    ## Starting State
-    Facing right, in a uniform column from 1 to the end of the hallway. The object is a key for an even seed, a ball for an odd one.
+    ## Starting State Facing right, in a uniform column from 1 to the end of the hallway. The object
+    is a key for an even seed, a ball for an odd one.
 
     ## Episode End
     Termination on the success or failure cell, truncation after `time_limit` steps.
 
-    ## Arguments
-    `size`: odd side of the grid, at least 7; the paper tests 11 to 501.
-    `random_hallway`: whether the hallway's end is drawn uniformly from columns 4 to size - 3, or is the last of these.
-    `time_limit`: 0 for `walk(size)`, the paper's 500 or where that is too short what the longest walk takes.
-    `reward_limit`: 0 for the released code's 845 (whatever the size), or the time limit where that is longer.
+    ## Arguments `size`: odd side of the grid, at least 7; the paper tests 11 to 501.
+    `random_hallway`: whether the hallway's end is drawn uniformly from columns 4 to size - 3, or is
+    the last of these. `time_limit`: 0 for `walk(size)`, the paper's 500 or where that is too short
+    what the longest walk takes. `reward_limit`: 0 for the released code's 845 (whatever the size),
+    or the time limit where that is longer.
 
     ```python
     gymnasium.make("rate.tasks.minigrid_memory:rate/MinigridMemory-v0", size=41)
@@ -232,7 +243,8 @@ class MinigridMemory(BatchOfOne):
         super().__init__(self.grids, render_mode)
 
     def render(self) -> str | None:
-        """Draw the five rows around the hallway: # wall, K key, B ball, and the agent as > v < or ^."""
+        """Draw the five rows around the hallway: # wall, K key, B ball, and the agent as > v < or
+        ^."""
         if self.render_mode is None:
             return None
         middle, columns = self.grids.size // 2, np.arange(self.grids.size)[None]
@@ -247,10 +259,12 @@ class MinigridMemory(BatchOfOne):
 
 
 class MemoryWalker:
-    """Solves Minigrid-Memory from what is in sight: goes back to the object, then to the junction, and compares.
+    """Solves Minigrid-Memory from what is in sight: goes back to the object, then to the junction,
+    and compares.
 
-    It walks to the end of the first room unless it sees the object at once, and so has it in sight for several steps. At the
-    junction it looks up first, and turns about if that is the other object. It knows where it is heading from its own turns.
+    It walks to the end of the first room unless it sees the object at once, and so has it in sight
+    for several steps. At the junction it looks up first, and turns about if that is the other
+    object. It knows where it is heading from its own turns.
     """
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
@@ -267,12 +281,14 @@ class MemoryWalker:
             observations.argmax(-1) if observations.shape[-1] == KINDS else _recognise(observations)
         )
         seen = np.where((cells == KEY) | (cells == BALL), cells, 0).max((1, 2))
-        # Who turns about beside the junction sees an object there, but never while looking along the hallway.
+        # Who turns about beside the junction sees an object there, but never while looking along
+        # the hallway.
         found = (self._object == 0) & (seen > 0) & (self._heading % 2 == 0)
         self._object = np.where(found, seen, self._object)
         wall = cells[:, 1, 1] == WALL
         looked = (self._object > 0) & (self._goal == WEST) & ((self._heading != WEST) | wall)
-        # With a wall ahead on the way from the room the agent is at the junction; its first look is up.
+        # With a wall ahead on the way from the room the agent is at the junction; its first look is
+        # up.
         arrived = (self._heading == EAST) & (self._goal == EAST) & wall
         other = (self._goal == NORTH) & (self._heading == NORTH) & (seen != self._object)
         self._goal = np.select([looked, arrived, other], [EAST, NORTH, SOUTH], self._goal)
@@ -284,7 +300,8 @@ class MemoryWalker:
 
 
 def _recognise(frames: np.ndarray) -> np.ndarray:
-    """The cells [n, 3, 3] of RGB frames [n, 84, 84, 3], from their tiles; the agent's own as it is in `tiles`."""
+    """The cells [n, 3, 3] of RGB frames [n, 84, 84, 3], from their tiles; the agent's own as it is
+    in `tiles`."""
     row, column, colour = telling_pixels()
     cut = frames.reshape(len(frames), VIEW, TILE, VIEW, TILE, 3)
     seen = cut[:, :, row, :, column, colour]  # [pixels, n, 3, 3]
@@ -294,7 +311,8 @@ def _recognise(frames: np.ndarray) -> np.ndarray:
 
 @cache
 def telling_pixels() -> tuple[np.ndarray, ...]:
-    """Rows, columns and colours of the fewest numbers, found one by one, that tell all tiles apart."""
+    """Rows, columns and colours of the fewest numbers, found one by one, that tell all tiles
+    apart."""
     flat = tiles().reshape(len(tiles()), -1)
     chosen: list[int] = []
     while len(np.unique(flat[:, chosen], axis=0)) < len(flat):
@@ -313,7 +331,8 @@ def _task(
     match = re.fullmatch(r"([0-9]{1,5})(?:x([1-9][0-9]{0,6}))?", size)
     if match is None:
         raise ValueError(
-            f"{size!r} is not of the form <S> or <S>x<limit>: an odd side, and at most so many steps"
+            f"{size!r} is not of the form <S> or <S>x<limit>: an odd side, and at most so "
+            "many steps"
         )
     side, limit = int(match[1]), int(match[2] or 0)
     make = partial(
@@ -357,7 +376,8 @@ TASKS: dict[str, Family] = {
     "minigrid-memory-paper": Family(
         partial(_task, "minigrid-memory-paper", random_hallway=True, paper=True),
         f"minigrid-memory-paper/{_PLACES}",
-        "Minigrid-Memory with rewards spread over the time limit, as the paper writes, instead of 845 steps",
+        "Minigrid-Memory with rewards spread over the time limit, as the paper writes, "
+        "instead of 845 steps",
         "minigrid-memory-paper/41x96",
     ),
     "minigrid-memory-rgb": Family(

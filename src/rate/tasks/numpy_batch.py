@@ -1,4 +1,5 @@
-"""Parts of environments written as NumPy batches: the dynamics exist once, and one row is a Gymnasium environment."""
+"""Parts of environments written as NumPy batches: the dynamics exist once, and one row is a
+Gymnasium environment."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,8 @@ from rate.tasks.task import Environments
 class BatchOfOne(gymnasium.Env[Any, Any]):
     """A Gymnasium environment that is the only row of a batch.
 
-    A reset with a seed plays the batch's episode of that seed; a reset without one draws a seed from ``np_random``.
+    A reset with a seed plays the batch's episode of that seed; a reset without one draws a seed
+    from ``np_random``.
 
     Raises:
         gymnasium.error.ResetNeeded: Stepped before a reset or after the end of an episode.
@@ -60,7 +62,8 @@ class BatchOfOne(gymnasium.Env[Any, Any]):
 
 
 class RowNoise:
-    """Uniform integers from ``low`` to ``high`` inclusive, one per row and step, from each row's own generator.
+    """Uniform integers from ``low`` to ``high`` inclusive, one per row and step, from each row's
+    own generator.
 
     Numbers are drawn in blocks, so a step costs one array access whatever the number of rows.
     """
@@ -88,12 +91,14 @@ class RowNoise:
 
 
 def generators(seeds: Sequence[int]) -> list[np.random.Generator]:
-    """Return one generator per seed, so that an episode does not depend on the others in its batch."""
+    """Return one generator per seed, so that an episode does not depend on the others in its
+    batch."""
     return [np.random.default_rng(int(seed)) for seed in seeds]
 
 
 def parity(seed: int) -> int:
-    """Return the cue of a seed, 0 for even and 1 for odd: any even run of consecutive seeds is balanced."""
+    """Return the cue of a seed, 0 for even and 1 for odd: any even run of consecutive seeds is
+    balanced."""
     return int(seed) % 2
 
 
@@ -103,7 +108,8 @@ def cues(seeds: Sequence[int]) -> np.ndarray:
 
 
 def lengths(seeds: Sequence[int], choices: Sequence[int]) -> np.ndarray:
-    """Return one of the choices per seed, int64 [n]: pairs of seeds take turns, so cues are balanced within each."""
+    """Return one of the choices per seed, int64 [n]: pairs of seeds take turns, so cues are
+    balanced within each."""
     return np.array([choices[int(seed) // 2 % len(choices)] for seed in seeds], np.int64)
 
 
@@ -111,12 +117,14 @@ def checked(actions: np.ndarray, running: np.ndarray, count: int) -> np.ndarray:
     """Return discrete actions [n] with those of ended rows replaced by 0.
 
     Raises:
-        ValueError: Not one integer per row, or an action of a running row outside 0 to ``count - 1``.
+        ValueError: Not one integer per row, or an action of a running row outside 0 to ``count -
+        1``.
     """
     actions = np.asarray(actions)
     if actions.shape != running.shape or actions.dtype.kind not in "iu":
         raise ValueError(
-            f"actions are {actions.dtype} of shape {actions.shape}, expected integers of shape {running.shape}"
+            f"actions are {actions.dtype} of shape {actions.shape}, expected integers of "
+            f"shape {running.shape}"
         )
     actions = np.where(running, actions, 0)
     if ((actions < 0) | (actions >= count)).any():

@@ -1,4 +1,5 @@
-"""Recall: the smallest task that needs memory, in every kind of space a policy may meet; for tests and first steps."""
+"""Recall: the smallest task that needs memory, in every kind of space a policy may meet; for tests
+and first steps."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ COLOURS = [[200, 40, 40], [40, 160, 60], [90, 90, 90], [160, 160, 160], [40, 80,
 
 @dataclass(frozen=True)
 class Code:
-    """A space and the value of every symbol in it: one array [symbols, ...] per leaf of the space."""
+    """A space and the value of every symbol in it: one array [symbols, ...] per leaf of the
+    space."""
 
     space: gymnasium.Space[Any]
     leaves: Mapping[str, np.ndarray]
@@ -78,7 +80,8 @@ class Recalls:
         self.action_space = copy.deepcopy(self._answer.space)
 
     def reset(self, seeds: Sequence[int]) -> Any:
-        """Begin one episode per seed: the cue is symbol 0 for even seeds and symbol 1 for odd ones."""
+        """Begin one episode per seed: the cue is symbol 0 for even seeds and symbol 1 for odd
+        ones."""
         self.cue = cues(seeds)
         self._distractors = RowNoise(generators(seeds), FIRST_DISTRACTOR, QUERY - 1)
         self._elapsed = 0
@@ -106,24 +109,23 @@ class Recalls:
 class Recall(BatchOfOne):
     """Recall a symbol that was shown first.
 
-    ## Description
-    The first observation shows one of two symbols, the following ones show distractors, the last one asks for the
-    symbol. Small enough to be learned in seconds; every kind of observation and action space can be chosen.
+    ## Description The first observation shows one of two symbols, the following ones show
+    distractors, the last one asks for the symbol. Small enough to be learned in seconds; every kind
+    of observation and action space can be chosen.
 
-    ## Action Space
-    By `answer`: `discrete` is `Discrete(2)`; `multidiscrete` is `MultiDiscrete([2, 3])`, answered by (0, 0) or (1, 2);
-    `box` is `Box(-1, 1, (1,))`, answered by its sign.
+    ## Action Space By `answer`: `discrete` is `Discrete(2)`; `multidiscrete` is `MultiDiscrete([2,
+    3])`, answered by (0, 0) or (1, 2); `box` is `Box(-1, 1, (1,))`, answered by its sign.
 
-    ## Observation Space
-    One of five symbols: two cues, two distractors, the query. By `observation`: `vector` is `Box(-1, 1, (3,))`,
-    `discrete` is `Discrete(5)`, `image` is a uint8 image [16, 16, 3] of one colour, `dict` and `tuple` hold a vector
-    and a `Discrete(2)`, `multidiscrete` is `MultiDiscrete([3, 3, 2])`.
+    ## Observation Space One of five symbols: two cues, two distractors, the query. By
+    `observation`: `vector` is `Box(-1, 1, (3,))`, `discrete` is `Discrete(5)`, `image` is a uint8
+    image [16, 16, 3] of one colour, `dict` and `tuple` hold a vector and a `Discrete(2)`,
+    `multidiscrete` is `MultiDiscrete([3, 3, 2])`.
 
     ## Rewards
     1 for the right answer to the query, 0 for every other step.
 
-    ## Starting State
-    The cue. It is the first symbol for an even seed and the second for an odd one; without a seed it is drawn.
+    ## Starting State The cue. It is the first symbol for an even seed and the second for an odd
+    one; without a seed it is drawn.
 
     ## Episode End
     Termination after `steps` actions, of which the last is the answer.
@@ -146,7 +148,8 @@ class Recall(BatchOfOne):
 
 
 class RecallOracle:
-    """Reads the cue in the first observation and answers it at the query; before, it gives the first answer."""
+    """Reads the cue in the first observation and answers it at the query; before, it gives the
+    first answer."""
 
     def __init__(self, observation: str = "vector", answer: str = "discrete") -> None:
         self._observation, self._answer = OBSERVATIONS[observation], ANSWERS[answer]

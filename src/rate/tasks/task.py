@@ -17,24 +17,25 @@ class Agent(Protocol):
     """Acts in a batch of episodes that begin together; keeps its own memory of them."""
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
-        """Begin ``batch`` new episodes; row k draws its randomness, if any, from ``seeds[k]`` alone."""
+        """Begin ``batch`` new episodes; row k draws its randomness, if any, from ``seeds[k]``
+        alone."""
 
     def act(
         self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
     ) -> np.ndarray:
         """Return the actions [n, ...] that are executed now.
 
-        ``observations`` is a batch [n, ...] in the structure of the observation space; ``rewards`` is float32 [n],
-        the reward of the previous step and 0 at the first. ``forced`` [n, ...] replaces the agent's own choice: the
-        agent records it as what it did and returns it.
+        ``observations`` is a batch [n, ...] in the structure of the observation space; ``rewards``
+        is float32 [n], the reward of the previous step and 0 at the first. ``forced`` [n, ...]
+        replaces the agent's own choice: the agent records it as what it did and returns it.
         """
 
 
 class Environments(Protocol):
     """A batch of environments, one episode per row, stepped together and without automatic reset.
 
-    Returned arrays belong to the caller: the next call writes into new ones. What is returned for a row whose
-    episode has ended has no meaning, and any action may be passed for it.
+    Returned arrays belong to the caller: the next call writes into new ones. What is returned for a
+    row whose episode has ended has no meaning, and any action may be passed for it.
     """
 
     @property
@@ -46,10 +47,12 @@ class Environments(Protocol):
         """Space of one row's action."""
 
     def reset(self, seeds: Sequence[int]) -> Any:
-        """Begin one episode per seed and return the first observations [n, ...]; row k depends on ``seeds[k]`` only."""
+        """Begin one episode per seed and return the first observations [n, ...]; row k depends on
+        ``seeds[k]`` only."""
 
     def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
-        """Return observations [n, ...], rewards float32 [n], terminations bool [n] and truncations bool [n]."""
+        """Return observations [n, ...], rewards float32 [n], terminations bool [n] and truncations
+        bool [n]."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +60,18 @@ class Task:
     """Everything that is known about a task without acting in it.
 
     Attributes:
-        name: The name ``find`` answers to.
-        environment: Makes one Gymnasium environment.
-        horizon: Steps after which an episode is cut off.
-        target_return: Return an agent conditioned on returns is asked for; None asks for the best one in the data that
+        name: The name ``find`` answers to. environment: Makes one Gymnasium environment. horizon:
+        Steps after which an episode is cut off. target_return: Return an agent conditioned on
+        returns is asked for; None asks for the best one in the data that
             its policy was trained on.
-        score: Number of merit of an episode from its return and its length in steps.
-        metric: What the score measures.
-        description: One line for people.
-        expert: Makes an agent that solves the task, from observations or from privileged state.
-        batch: Makes the NumPy batch form of the environment, row by row equal to ``environment``.
-        prompt: First actions [n, k, ...] of the episodes of n seeds, imposed on whoever acts.
-        cue: What the episode of a seed asks to remember, as a label. It appears in the first observation or in the
-            prompt and nowhere in what an agent sees afterwards. For balance and for scores per cue, not for agents.
+        score: Number of merit of an episode from its return and its length in steps. metric: What
+        the score measures. description: One line for people. expert: Makes an agent that solves the
+        task, from observations or from privileged state. batch: Makes the NumPy batch form of the
+        environment, row by row equal to ``environment``. prompt: First actions [n, k, ...] of the
+        episodes of n seeds, imposed on whoever acts. cue: What the episode of a seed asks to
+        remember, as a label. It appears in the first observation or in the
+            prompt and nowhere in what an agent sees afterwards. For balance and for scores per cue,
+            not for agents.
         reference: Known scores by name, such as ``chance``.
     """
 
@@ -106,10 +108,11 @@ class Task:
 
 
 class Family(NamedTuple):
-    """Tasks that differ in size only: ``make`` turns the part of a name after the slash into a task.
+    """Tasks that differ in size only: ``make`` turns the part of a name after the slash into a
+    task.
 
-    ``make`` raises ``ValueError`` for a size that makes no sense. ``modules`` are the importable top-level modules
-    of the simulator, ``extra`` the optional dependency group that brings them.
+    ``make`` raises ``ValueError`` for a size that makes no sense. ``modules`` are the importable
+    top-level modules of the simulator, ``extra`` the optional dependency group that brings them.
     """
 
     make: Callable[[str], Task]
@@ -121,7 +124,8 @@ class Family(NamedTuple):
 
 
 def success(total_return: float, length: int) -> float:
-    """Score 1 for an episode with a positive return, else 0: for tasks that pay only for solving them."""
+    """Score 1 for an episode with a positive return, else 0: for tasks that pay only for solving
+    them."""
     return float(total_return > 0)
 
 
@@ -133,7 +137,8 @@ def read_length(size: str, least: int) -> int:
 
 
 def read_segments(size: str, least: int) -> tuple[int, int]:
-    """Read a size such as ``90x3``: steps and number of segments; a segment has at least ``least`` steps."""
+    """Read a size such as ``90x3``: steps and number of segments; a segment has at least ``least``
+    steps."""
     match = re.fullmatch(r"([0-9]{1,9})x([1-9][0-9]{0,8})", size)
     if match is None:
         raise ValueError(
@@ -142,7 +147,8 @@ def read_segments(size: str, least: int) -> tuple[int, int]:
     steps, segments = int(match[1]), int(match[2])
     if steps % segments or steps // segments < least or steps > LONGEST:
         raise ValueError(
-            f"{steps} steps in {segments} segments, but T must be a multiple of N, with T/N at least {least} and T at "
+            f"{steps} steps in {segments} segments, but T must be a multiple of N, with T/N "
+            f"at least {least} and T at "
             f"most {LONGEST}"
         )
     return steps, segments

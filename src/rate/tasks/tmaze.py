@@ -1,4 +1,5 @@
-"""T-Maze (RATE, App. C.1.2 and E.2): see a clue once, walk a corridor, turn to the side the clue named."""
+"""T-Maze (RATE, App. C.1.2 and E.2): see a clue once, walk a corridor, turn to the side the clue
+named."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -21,9 +22,9 @@ Sampling = Literal["turns", "uniform"]
 class TMazes:
     """A batch of T-Mazes, one episode per row; the dynamics are those of ``TMaze``.
 
-    ``corridors`` are the corridor lengths that occur. With ``sampling="turns"`` pairs of consecutive seeds take turns
-    through them, with ``"uniform"`` an episode draws its own. After a reset ``length``, ``goal``, ``x`` and ``y``
-    [n] hold the state of every row.
+    ``corridors`` are the corridor lengths that occur. With ``sampling="turns"`` pairs of
+    consecutive seeds take turns through them, with ``"uniform"`` an episode draws its own. After a
+    reset ``length``, ``goal``, ``x`` and ``y`` [n] hold the state of every row.
     """
 
     def __init__(self, corridors: Sequence[int], sampling: Sampling = "turns") -> None:
@@ -60,7 +61,8 @@ class TMazes:
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Move every row whose episode goes on."""
         actions = checked(actions, self._running, 4)
-        # Off the corridor an episode is over, so whatever moves is at y = 0 and turns off at the junction only.
+        # Off the corridor an episode is over, so whatever moves is at y = 0 and turns off at the
+        # junction only.
         arrived = self._running & (self.x == self.length)
         self.y = np.where(self._running, STEP_Y[actions] * arrived, self.y)
         self.x = np.clip(self.x + STEP_X[actions] * self._running, 0, self.length)
@@ -82,13 +84,13 @@ class TMazes:
 class TMaze(BatchOfOne):
     """Passive T-Maze with a flag at the junction.
 
-    ## Description
-    A corridor of cells x = 0 ... L at y = 0 ends in a junction with the cells y = +1 and y = -1, one of which is the
-    goal. The agent starts at x = 0, where it sees the clue, and must turn towards the goal when it arrives.
-    One observation L steps back decides the turn, so without memory half of the episodes succeed at best.
+    ## Description A corridor of cells x = 0 ... L at y = 0 ends in a junction with the cells y = +1
+    and y = -1, one of which is the goal. The agent starts at x = 0, where it sees the clue, and
+    must turn towards the goal when it arrives. One observation L steps back decides the turn, so
+    without memory half of the episodes succeed at best.
 
-    ## Action Space
-    `Discrete(4)`: 0 right (x + 1), 1 up (y + 1), 2 left (x - 1), 3 down (y - 1). A move into a wall does nothing.
+    ## Action Space `Discrete(4)`: 0 right (x + 1), 1 up (y + 1), 2 left (x - 1), 3 down (y - 1). A
+    move into a wall does nothing.
 
     ## Observation Space
     `Box`, float32, four numbers:
@@ -106,21 +108,20 @@ class TMaze(BatchOfOne):
     ## Starting State
     At x = 0. The goal is up for an even seed and down for an odd one; without a seed it is drawn.
 
-    ## Episode End
-    Termination on either cell beside the junction; truncation after L + 2 steps, one more than the shortest way needs.
+    ## Episode End Termination on either cell beside the junction; truncation after L + 2 steps, one
+    more than the shortest way needs.
 
-    ## Arguments
-    `length`: corridor length L, at least 1, or several lengths.
-    `sampling`: with several lengths, `"turns"` (pairs of consecutive seeds go through them in order) or
-    `"uniform"` (drawn in every episode).
-    `render_mode`: `"ansi"` (text), `"rgb_array"` (8 pixels per cell) or None.
+    ## Arguments `length`: corridor length L, at least 1, or several lengths. `sampling`: with
+    several lengths, `"turns"` (pairs of consecutive seeds go through them in order) or `"uniform"`
+    (drawn in every episode). `render_mode`: `"ansi"` (text), `"rgb_array"` (8 pixels per cell) or
+    None.
 
     ```python
     gymnasium.make("rate.tasks.tmaze:rate/TMaze-v0", length=88)
     ```
 
-    ## Version History
-    v0: as in RATE; the released code differs in the flag of the final observation, which nobody acts on.
+    ## Version History v0: as in RATE; the released code differs in the flag of the final
+    observation, which nobody acts on.
     """
 
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 8}  # noqa: RUF012 (Gymnasium reads the class)
@@ -135,7 +136,8 @@ class TMaze(BatchOfOne):
         super().__init__(self.mazes, render_mode)
 
     def render(self) -> Any:
-        """Draw the maze: agent A, goal G; or an array uint8 [24, 8 (L + 1), 3] with the agent red, the goal green."""
+        """Draw the maze: agent A, goal G; or an array uint8 [24, 8 (L + 1), 3] with the agent red,
+        the goal green."""
         if self.render_mode is None:
             return None
         cells = np.full((3, int(self.mazes.length[0]) + 1), "#")
@@ -150,7 +152,8 @@ class TMaze(BatchOfOne):
 
 
 class TMazeOracle:
-    """Solves the T-Maze from its observations: walks right, remembers the clue, turns to it at the flag."""
+    """Solves the T-Maze from its observations: walks right, remembers the clue, turns to it at the
+    flag."""
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         """Forget the clues of the last episodes."""
@@ -195,7 +198,8 @@ def uniform(size: str) -> Task:
 
 
 def segments(size: str) -> Task:
-    """Make ``tmaze-segments/<T>x<N>``: episodes of at most 1, 2, ... N segments of T / N steps, in equal numbers."""
+    """Make ``tmaze-segments/<T>x<N>``: episodes of at most 1, 2, ... N segments of T / N steps, in
+    equal numbers."""
     steps, count = read_segments(size, 3)
     corridors = tuple(steps // count * n - SPARE for n in range(1, count + 1))
     return _task(

@@ -47,10 +47,11 @@ def train(
 ) -> Path:
     """Train a policy by a recipe and return the run folder.
 
-    run: a new folder. devices: data-parallel processes; the batch is shared among them. accelerator: "cpu", "cuda", "mps" or
-    "auto". thread_count: CPU threads, 0 to measure what is fastest. workers: processes that share the episodes of the selection
-    task. loggers: "tensorboard", "wandb"; metrics always go to metrics.jsonl. Ctrl-C and SIGTERM save and end; `resume(run)` goes
-    on to the same weights as a run never interrupted.
+    run: a new folder. devices: data-parallel processes; the batch is shared among them.
+    accelerator: "cpu", "cuda", "mps" or "auto". thread_count: CPU threads, 0 to measure what is
+    fastest. workers: processes that share the episodes of the selection task. loggers:
+    "tensorboard", "wandb"; metrics always go to metrics.jsonl. Ctrl-C and SIGTERM save and end;
+    `resume(run)` goes on to the same weights as a run never interrupted.
     """
     run = Path(run)
     dataset = open_dataset(recipe.dataset)
@@ -79,12 +80,14 @@ def train(
 
 
 def resume(run: str | Path, *, show_progress: bool = False) -> Path:
-    """Continue an interrupted or killed run from its last checkpoint, to bit-identical losses and weights."""
+    """Continue an interrupted or killed run from its last checkpoint, to bit-identical losses and
+    weights."""
     run = Path(run)
     recipe, facts = rundir.read(run)
     if (found := open_dataset(recipe.dataset).content_hash) != facts["dataset"]:
         raise rundir.RunError(
-            f"the dataset {recipe.dataset} has changed since {run} began: its content is {found[:12]}, not "
+            f"the dataset {recipe.dataset} has changed since {run} began: its content is "
+            f"{found[:12]}, not "
             f"{facts['dataset'][:12]}. Put the old data back, or train a new run on the new data"
         )
     rundir.remove_partial_files(run)
@@ -115,7 +118,8 @@ def _check(
 
 
 def _stages(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) -> list[Batches]:
-    """Batches of every stage of training: one, or with a curriculum one for each number of segments."""
+    """Batches of every stage of training: one, or with a curriculum one for each number of
+    segments."""
     model = recipe.model
     if recipe.objective.top_fraction < 1:
         count = max(1, round(len(episodes) * recipe.objective.top_fraction))
@@ -128,8 +132,10 @@ def _stages(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) -
         ] + choices
         if not len(choices[0]):
             raise ValueError(
-                f"a curriculum begins with episodes of one segment ({model.segment_length} steps), but the shortest of "
-                f"{recipe.dataset} has {lengths.min()}: use longer segments, data with shorter episodes, or no curriculum"
+                f"a curriculum begins with episodes of one segment ({model.segment_length} "
+                "steps), but the shortest of "
+                f"{recipe.dataset} has {lengths.min()}: use longer segments, data with "
+                "shorter episodes, or no curriculum"
             )
     following = recipe.objective.name != "behaviour-cloning"
     return [
@@ -168,12 +174,14 @@ def _train_together(fabric: lightning_fabric.Fabric, run: Path, show_progress: b
     """Train as one of several processes."""
     stopped = _train(fabric, run, show_progress)
     fabric.barrier()
-    torch.distributed.destroy_process_group()  # its threads, still alive at exit, could abort the process
+    # its threads, still alive at exit, could abort the process
+    torch.distributed.destroy_process_group()
     return stopped
 
 
 def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> str:
-    """Train from the last checkpoint to the end, or until asked to stop: then what asked, and when, else empty."""
+    """Train from the last checkpoint to the end, or until asked to stop: then what asked, and when,
+    else empty."""
     recipe, facts = rundir.read(run)
     seed = facts["seed"]
     torch.set_num_threads(facts["thread_count"])
@@ -232,8 +240,10 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
             # With float16 an overflowing gradient is common: the scaler skips the update.
             if not (np.isfinite(loss) and (np.isfinite(norm) or recipe.precision == "16-mixed")):
                 raise FloatingPointError(
-                    f"the loss became {loss} with a gradient of norm {norm} at update {update + 1}: lower "
-                    f"optimiser.learning_rate or set optimiser.gradient_clip; {run} keeps its last checkpoint"
+                    f"the loss became {loss} with a gradient of norm {norm} at update "
+                    f"{update + 1}: lower "
+                    f"optimiser.learning_rate or set optimiser.gradient_clip; {run} keeps "
+                    "its last checkpoint"
                 )
             row = {
                 "update": update + 1,
@@ -268,7 +278,8 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
             if last or stopping or (update + 1) % recipe.checkpoint_every == 0:
                 if fabric.is_global_zero:
                     log.flush()
-                    # The state comes last: a run killed in between repeats these updates, and writes both again.
+                    # The state comes last: a run killed in between repeats these updates, and
+                    # writes both again.
                     save_policy(
                         run / LAST,
                         policy,
@@ -280,7 +291,10 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
                     save_state(run / STATE, module, optimiser, update=update + 1, best=best)
                 fabric.barrier()
             if stopping and not last:
-                return f"{stop.requested or 'another process'} after update {update + 1} of {recipe.updates}"
+                return (
+                    f"{stop.requested or 'another process'} after update {update + 1} of "
+                    f"{recipe.updates}"
+                )
     return ""
 
 
@@ -294,7 +308,8 @@ def _update(
     update: int,
     objective: objectives.Objective | None = None,
 ) -> tuple[float, float, float, int]:
-    """One batch: loss, share of right actions, gradient norm, and real steps (all processes together)."""
+    """One batch: loss, share of right actions, gradient norm, and real steps (all processes
+    together)."""
     episodes, starts, lengths = batches.plan(update)
     size = recipe.micro_batch or (16 if fabric.device.type == "cpu" else recipe.batch_size)
     mine = np.arange(fabric.global_rank, len(lengths), fabric.world_size)
@@ -347,7 +362,8 @@ def _update(
 
 
 def _segment_length(recipe: Recipe, seed: int, update: int) -> int:
-    """Steps of a segment in an update: those of the model, a half or a third of them, or what growing numbers of segments leave."""
+    """Steps of a segment in an update: those of the model, a half or a third of them, or what
+    growing numbers of segments leave."""
     length = recipe.model.training_segment_length
     generator = np.random.default_rng([seed, update])
     if recipe.growing_segments:
@@ -387,12 +403,14 @@ class _Part:
         return -(-len(self.segments) // self.bptt)
 
     def forward(self, learner: Any, chunk: int) -> tuple[Tensor, Tensor]:
-        """Loss and right actions of the chunk's segments; the memory after them waits, detached, for the next chunk."""
+        """Loss and right actions of the chunk's segments; the memory after them waits, detached,
+        for the next chunk."""
         if chunk == 0:
             self.memory = self.policy.initial_memory(self.rows)
         here = slice(chunk * self.bptt, (chunk + 1) * self.bptt)
         assert self.memory is not None
-        # An iterator, because Fabric converts the tensors of collections and cannot rebuild a frozen Segment.
+        # An iterator, because Fabric converts the tensors of collections and cannot rebuild a
+        # frozen Segment.
         loss, correct, memory, self.alive = learner(
             iter(self.segments[here]),
             self.weights[here],

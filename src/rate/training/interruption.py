@@ -9,7 +9,8 @@ from types import FrameType
 
 
 class Interrupted(Exception):  # noqa: N818 (it is not an error)
-    """The run was asked to stop, has saved, and can be resumed. what: who stopped it, and when; way_on: how to resume."""
+    """The run was asked to stop, has saved, and can be resumed. what: who stopped it, and when;
+    way_on: how to resume."""
 
     def __init__(self, what: str, way_on: str = "") -> None:
         super().__init__(what, way_on)  # both, so that it can be sent to another process
@@ -31,7 +32,8 @@ class Interruption:
             raise KeyboardInterrupt
         self.requested = signal.Signals(number).name
         if self.forward and number == signal.SIGTERM:
-            # A terminal sends Ctrl-C to every process, but SIGTERM often comes to the first one alone.
+            # A terminal sends Ctrl-C to every process, but SIGTERM often comes to the first one
+            # alone.
             for child in multiprocessing.active_children():
                 child.terminate()
 

@@ -1,4 +1,5 @@
-"""Choice of the best checkpoint while training: by score on selection seeds, or by loss on held-out episodes."""
+"""Choice of the best checkpoint while training: by score on selection seeds, or by loss on held-out
+episodes."""
 
 import time
 from collections.abc import Iterator
@@ -27,13 +28,15 @@ SELECTION_SEEDS = 1_000_000
 
 
 def require_task(name: str, dataset: Dataset) -> None:
-    """Raise a ValueError unless the task has the spaces of the dataset, so that its score can select a policy."""
+    """Raise a ValueError unless the task has the spaces of the dataset, so that its score can
+    select a policy."""
     task = find(name)
     for space in ("observation_space", "action_space"):
         wanted, given = getattr(dataset, space), getattr(task, space)
         if wanted != given:
             raise ValueError(
-                f"selection.task {name!r} has the {space.replace('_', ' ')} {given}, but the dataset has {wanted}: choose a "
+                f"selection.task {name!r} has the {space.replace('_', ' ')} {given}, but the "
+                f"dataset has {wanted}: choose a "
                 "task with the spaces of the dataset"
             )
 
@@ -42,7 +45,8 @@ def require_task(name: str, dataset: Dataset) -> None:
 class Selection:
     """Validates a policy; a higher score is better.
 
-    workers: the processes that play the episodes. run: the folder through which the policy goes to them.
+    workers: the processes that play the episodes. run: the folder through which the policy goes to
+    them.
     """
 
     recipe: Recipe

@@ -343,7 +343,8 @@ def write_episodes(folder, count, make):
 
 
 def test_vizdoom(tmp_path):
-    """Planar bytes, cut after a fixed number of decisions: nothing is done, so all are truncated."""
+    """Planar bytes, cut after a fixed number of decisions: nothing is done, so all are
+    truncated."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (12, 4, 3, 64, 112), np.uint8)
     folder = write_episodes(

@@ -1,4 +1,5 @@
-"""Pickled trajectories are read, hostile and damaged pickles are refused, and nothing in them is run."""
+"""Pickled trajectories are read, hostile and damaged pickles are refused, and nothing in them is
+run."""
 
 import copyreg
 import os
@@ -298,14 +299,18 @@ BOMBS = {
 def test_small_pickles_do_not_become_large(tmp_path, name):
     path = kept(tmp_path, BOMBS[name])
     script = (
-        "import sys, resource; from pathlib import Path; from rate.dataset.importers._pickle import load_numbers\n"
+        "import sys, resource; from pathlib import Path; from rate.dataset.importers._pickle "
+        "import load_numbers\n"
         "from rate.dataset import DatasetError\n"
-        "own = [line for line in open('/proc/self/status') if line.startswith('VmData')][0].split()[1]\n"
-        "most = int(own) * 1024 + 300 * 2**20; resource.setrlimit(resource.RLIMIT_DATA, (most, most))\n"
+        "own = [line for line in open('/proc/self/status') if "
+        "line.startswith('VmData')][0].split()[1]\n"
+        "most = int(own) * 1024 + 300 * 2**20; resource.setrlimit(resource.RLIMIT_DATA, "
+        "(most, most))\n"
         "resource.setrlimit(resource.RLIMIT_CPU, (60, 60))\n"
         "try:\n    load_numbers(Path(sys.argv[1]))\n"
         "except DatasetError as error:\n"
-        "    assert 'Memory' not in str(error) or 'long' in sys.argv[2], error\n    print('refused')\n"
+        "    assert 'Memory' not in str(error) or 'long' in sys.argv[2], error\n    "
+        "print('refused')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, path, name], capture_output=True, text=True, timeout=120

@@ -107,7 +107,8 @@ def test_the_horizon_is_the_one_asked_for_or_the_time_limit():
 def test_a_package_is_imported_before_its_id_is_looked_up(tmp_path, monkeypatch):
     text = (
         "import gymnasium\n"
-        "gymnasium.register('Drawn-v0', entry_point='tests.tasks.outside:Drawn', max_episode_steps=9)\n"
+        "gymnasium.register('Drawn-v0', entry_point='tests.tasks.outside:Drawn', "
+        "max_episode_steps=9)\n"
     )
     (tmp_path / "mazes_of_mine.py").write_text(text)
     monkeypatch.syspath_prepend(str(Path.cwd()))
@@ -277,13 +278,15 @@ def test_what_cannot_be_played_says_why_and_what_to_do(name, error, message):
     [
         (
             "raises",
-            r"step 2 of the episode of seed 7: KeyError: 'left' \(.*outside.py, line \d+, in step\)",
+            r"step 2 of the episode of seed 7: KeyError: 'left' \(.*outside.py, line \d+, in "
+            r"step\)",
         ),
         ("four", "step 2 .*: step returned 4 values, but must return five"),
         ("reset", r"in reset\(seed=7\): .*reset must return two values"),
         (
             "observation",
-            r"step 2 of the episode of seed 7: .*observations\['observation'\] is not finite: .*nan",
+            r"step 2 of the episode of seed 7: .*observations\['observation'\] is not "
+            r"finite: .*nan",
         ),
         ("reward", "step 2 of the episode of seed 7: .*the reward is nan"),
     ],

@@ -29,7 +29,8 @@ LEAST = {
     "PositionOnlyPendulum": (0.87, 0.82, 0.75),
     "VelocityOnlyCartPole": (1.0, 1.0, 1.0),
 }
-"""Mean return that is beaten on few seeds, by size; results/popgym-experts.jsonl has the scores over many."""
+"""Mean return that is beaten on few seeds, by size; results/popgym-experts.jsonl has the scores
+over many."""
 SIZES = ("Easy", "Medium", "Hard")
 every_task = pytest.mark.parametrize(
     ("name", "size"), [(name, size) for name in PLAYERS for size in SIZES]
@@ -72,7 +73,8 @@ def test_a_player_beats_its_bound(name: str, size: str) -> None:
 
 @pytest.mark.parametrize(("name", "size"), [(name, size) for name in players() for size in SIZES])
 def test_a_player_reads_nothing_hidden(name: str, size: str) -> None:
-    """An environment that was never reset holds its fixed definitions and no state; it is all that a player needs."""
+    """An environment that was never reset holds its fixed definitions and no state; it is all that
+    a player needs."""
     player = players()[name]
     environment = make(name, size)
     environment.reset(seed=7)  # a state that a player could read, were it to
@@ -84,7 +86,8 @@ def test_a_player_reads_nothing_hidden(name: str, size: str) -> None:
 
 @every_task
 def test_a_player_may_be_asked_after_the_end(name: str, size: str) -> None:
-    """In a batch of episodes the rows that have ended go on to be asked; what they are shown has no meaning."""
+    """In a batch of episodes the rows that have ended go on to be asked; what they are shown has no
+    meaning."""
     environment = make(name, size)
     player = PLAYERS[name](environment, 5)
     _, seen, _ = play(environment, player, 5)
@@ -132,7 +135,8 @@ def test_no_square_is_shot_at_twice() -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_map_is_the_labyrinth(seed: int) -> None:
-    """The view is shifted where the walk starts at the upper or left edge; twelve seeds start at every edge."""
+    """The view is shifted where the walk starts at the upper or left edge; twelve seeds start at
+    every edge."""
     environment: Any = make("LabyrinthEscape", "Medium")
     player = EscapePlayer(environment, seed)
     play(environment, player, seed)

@@ -1,7 +1,9 @@
-"""Other people's recordings as episodes: one format per module of this package, found by its file's name.
+"""Other people's recordings as episodes: one format per module of this package, found by its file's
+name.
 
-A format's module says with `DESCRIPTION` what it reads, with `recognises(path)` whether something looks like it, and reads it with
-`read(path, wishes)`. Nothing is loaded before episodes are asked for, which then come one by one; no format runs code from a file.
+A format's module says with `DESCRIPTION` what it reads, with `recognises(path)` whether something
+looks like it, and reads it with `read(path, wishes)`. Nothing is loaded before episodes are asked
+for, which then come one by one; no format runs code from a file.
 """
 
 import importlib
@@ -22,9 +24,11 @@ from rate.provenance import provenance
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is known better than the file says: spaces to use in place of those that it states or that its numbers suggest.
+    """What is known better than the file says: spaces to use in place of those that it states or
+    that its numbers suggest.
 
-    previous_actions: actions and rewards stand beside the observation that they led to; only folders of episodes need to be told.
+    previous_actions: actions and rewards stand beside the observation that they led to; only
+    folders of episodes need to be told.
     """
 
     observation_space: gymnasium.Space[Any] | None = None
@@ -34,7 +38,8 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Recording:
-    """Episodes of a file or folder with their spaces. episodes: begins to read anew each time; count: how many, 0 if unknown."""
+    """Episodes of a file or folder with their spaces. episodes: begins to read anew each time;
+    count: how many, 0 if unknown."""
 
     observation_space: gymnasium.Space[Any]
     action_space: gymnasium.Space[Any]
@@ -49,11 +54,13 @@ def formats() -> dict[str, str]:
 
 
 def read(path: str | Path, file_format: str = "", wishes: Wishes | None = None) -> Recording:
-    """Read a recording. file_format: one of `formats()`; empty asks each whether it recognises the path.
+    """Read a recording. file_format: one of `formats()`; empty asks each whether it recognises the
+    path.
 
     Raises:
         DatasetError: the path does not exist, its format is not known, or it is damaged.
-        ModuleNotFoundError: a library that reads the format is not installed; the message says which extra brings it.
+        ModuleNotFoundError: a library that reads the format is not installed; the message says
+        which extra brings it.
     """
     path = Path(path)
     if file_format and file_format not in _names():
@@ -64,7 +71,8 @@ def read(path: str | Path, file_format: str = "", wishes: Wishes | None = None) 
     if not chosen:
         missing = "" if path.exists() else " (it does not exist)"
         raise DatasetError(
-            f"{path}{missing} looks like none of the formats {', '.join(_names())}: name one with --format"
+            f"{path}{missing} looks like none of the formats {', '.join(_names())}: name one "
+            "with --format"
         )
     recording: Recording = _module(chosen).read(path, wishes or Wishes())
     return recording
@@ -80,7 +88,8 @@ def import_dataset(
     episodes: int = 0,
     show_progress: bool = False,
 ) -> Dataset:
-    """Write a recording as a dataset folder. task: name of the task, for evaluation; episodes: at most so many, 0 for all."""
+    """Write a recording as a dataset folder. task: name of the task, for evaluation; episodes: at
+    most so many, 0 for all."""
     recording = read(path, file_format, wishes)
     total = (
         min(recording.count, episodes)

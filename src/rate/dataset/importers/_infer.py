@@ -1,4 +1,5 @@
-"""What formats share: spaces that fit recorded numbers, `.npz` files of plain numbers, and errors that name a damaged file."""
+"""What formats share: spaces that fit recorded numbers, `.npz` files of plain numbers, and errors
+that name a damaged file."""
 
 import zipfile
 from collections.abc import Collection, Iterable, Iterator
@@ -13,14 +14,17 @@ from gymnasium import spaces
 from rate.dataset import DatasetError
 
 MOST_CATEGORIES = 2**16
-"""Most categories, of all components together, that whole numbers are taken for; grey images without a colour axis have more."""
+"""Most categories, of all components together, that whole numbers are taken for; grey images
+without a colour axis have more."""
 
 
 class Derived:
-    """The space of one step, from arrays [T, ...] that are seen one after another; nothing of them is kept.
+    """The space of one step, from arrays [T, ...] that are seen one after another; nothing of them
+    is kept.
 
-    Bytes [T, H, W, C] or [T, C, H, W] are images, other whole numbers are categories counted from their least, or from 0 (Discrete,
-    or MultiDiscrete of several components), floating-point numbers a Box without bounds.
+    Bytes [T, H, W, C] or [T, C, H, W] are images, other whole numbers are categories counted from
+    their least, or from 0 (Discrete, or MultiDiscrete of several components), floating-point
+    numbers a Box without bounds.
     """
 
     def __init__(self, what: str) -> None:
@@ -34,16 +38,19 @@ class Derived:
         """Take another array into account.
 
         Raises:
-            DatasetError: it is empty, of another shape or kind than those before, or not of numbers.
+            DatasetError: it is empty, of another shape or kind than those before, or not of
+            numbers.
         """
         kind = "i" if array.dtype.kind in "biu" else array.dtype.kind
         if not array.ndim or not array.size:
             raise DatasetError(
-                f"{self.what} have the shape {array.shape}; there must be at least one number a step"
+                f"{self.what} have the shape {array.shape}; there must be at least one "
+                "number a step"
             )
         if self.shape is not None and array.shape[1:] != self.shape:
             raise DatasetError(
-                f"{self.what}: steps have the shapes {self.shape} and {array.shape[1:]}; they must be alike"
+                f"{self.what}: steps have the shapes {self.shape} and {array.shape[1:]}; "
+                "they must be alike"
             )
         if kind not in "if" or len(self.kinds | {kind}) > 1:
             given = sorted(
@@ -79,8 +86,10 @@ class Derived:
         count = self.greatest - start + 1
         if (count < 1).any() or count.max() > MOST_CATEGORIES or count.sum() > MOST_CATEGORIES:
             raise DatasetError(
-                f"{self.what} of the shape {self.shape} reach from {self.least.min()} to {self.greatest.max()}, which are too "
-                "many categories; name the space, record real numbers, or give grey images an axis for colour"
+                f"{self.what} of the shape {self.shape} reach from {self.least.min()} to "
+                f"{self.greatest.max()}, which are too "
+                "many categories; name the space, record real numbers, or give grey images "
+                "an axis for colour"
             )
         if self.shape == ():
             return spaces.Discrete(int(count), start=int(start))
@@ -110,7 +119,8 @@ def load_npz(path: Path, names: Collection[str] = ()) -> dict[str, np.ndarray]:
 
 @contextmanager
 def readable(path: Path, advice: str) -> Iterator[None]:
-    """Whatever goes wrong in here is a DatasetError that names the path: damaged files fail in many ways.
+    """Whatever goes wrong in here is a DatasetError that names the path: damaged files fail in many
+    ways.
 
     A library that is not installed stays what it is.
     """

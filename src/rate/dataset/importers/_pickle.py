@@ -1,8 +1,10 @@
-"""Numbers out of a pickle, without running what is in it: dicts, lists, tuples, text, numbers and NumPy arrays of numbers.
+"""Numbers out of a pickle, without running what is in it: dicts, lists, tuples, text, numbers and
+NumPy arrays of numbers.
 
-A pickle is a program for a stack machine that may call anything. Here `pickletools` decodes its instructions and a machine of
-our own carries out the few that make plain data; Python's unpickler and NumPy's functions for it are never called. A few names
-are known, those by which arrays of numbers are pickled; each stands for a function below that looks at bytes and nothing else.
+A pickle is a program for a stack machine that may call anything. Here `pickletools` decodes its
+instructions and a machine of our own carries out the few that make plain data; Python's unpickler
+and NumPy's functions for it are never called. A few names are known, those by which arrays of
+numbers are pickled; each stands for a function below that looks at bytes and nothing else.
 """
 
 import mmap
@@ -21,7 +23,8 @@ DEEPEST = 32
 MOST_INSTRUCTIONS = 20_000_000
 
 GREATEST_GROWTH = 16
-"""How many times as large as its file a pickle may be, once parts that it names repeatedly are counted each time."""
+"""How many times as large as its file a pickle may be, once parts that it names repeatedly are
+counted each time."""
 
 _Kind = TypeVar("_Kind")
 _MARK = object()
@@ -49,10 +52,12 @@ _SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def load_numbers(path: Path) -> Any:
-    """The data of a pickle file: dicts, lists (tuples among them), text, numbers and arrays; nothing of it is run.
+    """The data of a pickle file: dicts, lists (tuples among them), text, numbers and arrays;
+    nothing of it is run.
 
     Raises:
-        DatasetError: it holds anything else, is damaged, or would need far more memory than its own size.
+        DatasetError: it holds anything else, is damaged, or would need far more memory than its own
+        size.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
@@ -60,7 +65,8 @@ def load_numbers(path: Path) -> Any:
             return _plain(_run(text, _Room(most)), 0, _Room(most))
     except DatasetError as error:
         raise DatasetError(
-            f"{path} is refused: {error}. Only plain data and arrays of numbers are read from pickles"
+            f"{path} is refused: {error}. Only plain data and arrays of numbers are read "
+            "from pickles"
         ) from error
     except OSError as error:
         raise DatasetError(
@@ -73,7 +79,8 @@ def load_numbers(path: Path) -> Any:
 
 
 class _Room:
-    """How many bytes may still be made: a few instructions could otherwise name the same large part millions of times."""
+    """How many bytes may still be made: a few instructions could otherwise name the same large part
+    millions of times."""
 
     def __init__(self, left: int) -> None:
         self.left = left
@@ -159,7 +166,8 @@ def _since_mark(stack: list[Any]) -> list[Any]:
 
 
 def _enter(into: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
-    """Put keys and values that follow one another into a dict; keys are text or numbers, whose hashes cost nothing."""
+    """Put keys and values that follow one another into a dict; keys are text or numbers, whose
+    hashes cost nothing."""
     for key, value in zip(items[::2], items[1::2], strict=True):
         plain = key.value[()].item() if isinstance(key, _Array) and key.value.shape == () else key
         if not isinstance(plain, str | int | float):
@@ -208,7 +216,8 @@ class _Array:
 
 
 def _numbers(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
-    """An array that looks at bytes, in this machine's byte order; a wrong shape is an error, so that it is never larger."""
+    """An array that looks at bytes, in this machine's byte order; a wrong shape is an error, so
+    that it is never larger."""
     if isinstance(data, str):  # as Python 2 wrote bytes
         data = data.encode("latin1")
     if (
@@ -283,7 +292,8 @@ def _size(value: Any) -> int:
 
 
 def _plain(value: Any, depth: int, room: _Room) -> Any:
-    """The data with arrays in place of what stood for them; a part that is named repeatedly counts each time."""
+    """The data with arrays in place of what stood for them; a part that is named repeatedly counts
+    each time."""
     room.take(_size(value))
     if depth > DEEPEST:
         raise DatasetError(f"its containers are nested deeper than {DEEPEST} levels")

@@ -1,4 +1,5 @@
-"""NumPy's arrays, in a `.npz` or a folder of `.npy`: steps in a row with flags where episodes end, or episodes of equal room."""
+"""NumPy's arrays, in a `.npz` or a folder of `.npy`: steps in a row with flags where episodes end,
+or episodes of equal room."""
 
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,10 @@ from rate.dataset.importers._infer import load_npz, readable, space_of
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf, flatten, leaves
 
-DESCRIPTION = "a .npz, or a folder of .npy, of observations, actions, rewards and flags: [N, ...], or [E, T, ...] with lengths"
+DESCRIPTION = (
+    "a .npz, or a folder of .npy, of observations, actions, rewards and flags: [N, ...], or [E, "
+    "T, ...] with lengths"
+)
 _ENDS = {
     "terminations": ("terminations", "terminals", "dones"),
     "truncations": ("truncations", "timeouts"),
@@ -24,7 +28,8 @@ _ADVICE = "give arrays of plain numbers"
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a `.npz`, or a folder of `.npy`, that holds observations, actions and rewards."""
+    """Whether it is a `.npz`, or a folder of `.npy`, that holds observations, actions and
+    rewards."""
     if path.is_dir():
         names = {file.stem if file.is_file() else file.name for file in path.iterdir()}
         return {"observations", "actions", "rewards"} <= names and not (path / CARD).exists()
@@ -37,14 +42,17 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path, wishes: Wishes) -> Recording:
-    """Read arrays; leaves of observations are named `observations/<leaf>`. Those of a folder are memory-mapped, others are held.
+    """Read arrays; leaves of observations are named `observations/<leaf>`. Those of a folder are
+    memory-mapped, others are held.
 
-    Terminations may be called terminals or dones, truncations timeouts. In [E, T, ...] episodes are as long as `lengths` or `mask`
-    say, else T. There is no observation after an episode's last action: the last one is repeated. That is right only for models
-    that never look at it (fact `final_observation`). Other arrays are ignored (fact `ignored`).
+    Terminations may be called terminals or dones, truncations timeouts. In [E, T, ...] episodes are
+    as long as `lengths` or `mask` say, else T. There is no observation after an episode's last
+    action: the last one is repeated. That is right only for models that never look at it (fact
+    `final_observation`). Other arrays are ignored (fact `ignored`).
 
     Raises:
-        DatasetError: a file is damaged, holds Python objects, or an array is lacking or has a wrong shape.
+        DatasetError: a file is damaged, holds Python objects, or an array is lacking or has a wrong
+        shape.
     """
     arrays = _folder(path) if path.is_dir() else load_npz(path)
     with readable(path, _ADVICE):
@@ -106,7 +114,8 @@ def _fields(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
     for name, array in fields.items():
         if array.shape[: len(shape)] != shape or len(shape) not in (1, 2) or not array.size:
             raise DatasetError(
-                f"{path}: {name} is {array.shape}, rewards are {shape}; all begin with [N] or [E, T]"
+                f"{path}: {name} is {array.shape}, rewards are {shape}; all begin with [N] "
+                "or [E, T]"
             )
     return fields
 

@@ -37,8 +37,9 @@ def recognises(path: Path) -> bool:
 def read(path: Path, wishes: Wishes) -> Recording:
     """Read a D4RL file; a trailing piece without an end is an episode that was cut.
 
-    The observation after an episode's last action is its entry in `next_observations`; a file without them has none, and the
-    last observation is repeated. That is right only for models that never look at it (fact `final_observation`).
+    The observation after an episode's last action is its entry in `next_observations`; a file
+    without them has none, and the last observation is repeated. That is right only for models that
+    never look at it (fact `final_observation`).
 
     Raises:
         DatasetError: the file is damaged, or a field is missing or of another length.
@@ -68,7 +69,8 @@ def _check(path: Path, file: Any) -> None:
     for name in _NEEDED:
         if not getattr(file.get(name), "shape", ()):
             raise DatasetError(
-                f"{path}: no array {name!r}, got {sorted(file)}; D4RL files hold {', '.join(_NEEDED)}"
+                f"{path}: no array {name!r}, got {sorted(file)}; D4RL files hold "
+                f"{', '.join(_NEEDED)}"
             )
     steps = len(file["rewards"])
     for name in (*_NEEDED, *_OPTIONAL):

@@ -1,4 +1,5 @@
-"""Folders of `.npz` files with an episode each, as the authors of RATE keep ViZDoom, Minigrid, Memory Maze and POPGym."""
+"""Folders of `.npz` files with an episode each, as the authors of RATE keep ViZDoom, Minigrid,
+Memory Maze and POPGym."""
 
 import math
 import re
@@ -17,7 +18,10 @@ from rate.dataset.importers._infer import Derived, load_npz, readable
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf
 
-DESCRIPTION = "a folder of .npz files, one episode each (obs, action, reward, done): ViZDoom, Minigrid, Memory Maze, POPGym"
+DESCRIPTION = (
+    "a folder of .npz files, one episode each (obs, action, reward, done): ViZDoom, Minigrid, "
+    "Memory Maze, POPGym"
+)
 
 _NEEDED = ("obs", "action", "reward")
 
@@ -30,14 +34,17 @@ def recognises(path: Path) -> bool:
 def read(path: Path, wishes: Wishes) -> Recording:
     """Read a folder of episodes, one file at a time, in the order of the numbers in their names.
 
-    What is done to all files, if all allow it and no wish for a space speaks against it (facts `images`, `actions`, `alignment`):
-    images that were divided by 255 become bytes again, exactly; one-hot actions of three and more components become numbers; where
-    the first of them is blank, actions and rewards stand beside the observation that they led to, and are moved to the one before.
-    Observations [T, 1, D] lose their second axis. Pairs of a row and a column (Battleship, MineSweeper) are MultiDiscrete, or the
-    number row * size + column where a Discrete space of size * size is wished for.
+    What is done to all files, if all allow it and no wish for a space speaks against it (facts
+    `images`, `actions`, `alignment`): images that were divided by 255 become bytes again, exactly;
+    one-hot actions of three and more components become numbers; where the first of them is blank,
+    actions and rewards stand beside the observation that they led to, and are moved to the one
+    before. Observations [T, 1, D] lose their second axis. Pairs of a row and a column (Battleship,
+    MineSweeper) are MultiDiscrete, or the number row * size + column where a Discrete space of size
+    * size is wished for.
 
-    A file with as many observations as actions has none after the last: it is repeated, which is right only for models that never
-    look at it (fact `final_observation`). An episode that is not done at its end was truncated.
+    A file with as many observations as actions has none after the last: it is repeated, which is
+    right only for models that never look at it (fact `final_observation`). An episode that is not
+    done at its end was truncated.
 
     Raises:
         DatasetError: a file is damaged, holds Python objects, or lacks an array.
@@ -121,7 +128,8 @@ def _survey(files: list[Path], wishes: Wishes) -> _Reading:
                     numbered.add(actions.argmax(1))
     if one_hot and len(blank) > 1:
         raise DatasetError(
-            f"{files[0].parent}: the first action is blank in some files and not in others; import the files of each recorder alone"
+            f"{files[0].parent}: the first action is blank in some files and not in others; "
+            "import the files of each recorder alone"
         )
     previous = wishes.previous_actions or (one_hot and blank == {True})
     facts = {
@@ -142,7 +150,8 @@ def _load(file: Path) -> dict[str, np.ndarray]:
     missing = [name for name in _NEEDED if name not in arrays]
     if missing:
         raise DatasetError(
-            f"{file} has no {', '.join(missing)}, got {sorted(arrays)}; an episode's file has obs, action, reward and done"
+            f"{file} has no {', '.join(missing)}, got {sorted(arrays)}; an episode's file "
+            "has obs, action, reward and done"
         )
     if not all(arrays[name].ndim and len(arrays[name]) for name in _NEEDED):
         raise DatasetError(f"{file} holds no step; take it out")
@@ -174,7 +183,8 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _is_one_hot(actions: np.ndarray) -> bool:
-    """Whether each row has a single 1 among three zeros or more; the first may be blank, as recorders begin an episode."""
+    """Whether each row has a single 1 among three zeros or more; the first may be blank, as
+    recorders begin an episode."""
     if actions.ndim != 2 or actions.shape[1] < 3 or actions.dtype.kind not in "biuf":
         return False
     rows = actions[1:] if len(actions) > 1 and not actions[0].any() else actions
@@ -182,7 +192,8 @@ def _is_one_hot(actions: np.ndarray) -> bool:
 
 
 def _numbered(actions: np.ndarray, space: gymnasium.Space[Any] | None) -> np.ndarray:
-    """Whole numbers [T, 1] as [T], and pairs of row and column as one number where a Discrete space asks for it."""
+    """Whole numbers [T, 1] as [T], and pairs of row and column as one number where a Discrete space
+    asks for it."""
     if actions.dtype.kind not in "biu" or actions.ndim != 2:
         return actions
     if actions.shape[1] == 1 and (space is None or not space.shape):
@@ -191,7 +202,8 @@ def _numbered(actions: np.ndarray, space: gymnasium.Space[Any] | None) -> np.nda
         size = math.isqrt(int(space.n))
         if size * size != space.n or actions.min() < 0 or actions.max() >= size:
             raise ValueError(
-                f"rows and columns reach from {actions.min()} to {actions.max()}, which is no board of {space.n} fields; "
+                f"rows and columns reach from {actions.min()} to {actions.max()}, which is "
+                f"no board of {space.n} fields; "
                 f"give Discrete(size * size), or MultiDiscrete([rows, columns])"
             )
         return actions[:, 0] * size + actions[:, 1]

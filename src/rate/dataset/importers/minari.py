@@ -1,4 +1,5 @@
-"""Minari's datasets, in HDF5 or Arrow: a folder of one, or the id of one that Minari has stored on this machine."""
+"""Minari's datasets, in HDF5 or Arrow: a folder of one, or the id of one that Minari has stored on
+this machine."""
 
 import json
 import os
@@ -25,9 +26,11 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path, wishes: Wishes) -> Recording:
-    """Read a Minari dataset; spaces are those it states, and every episode has its final observation and its seed.
+    """Read a Minari dataset; spaces are those it states, and every episode has its final
+    observation and its seed.
 
-    Images from 32 x 32 pixels on that Minari keeps as JPEG, its default, are not those that were recorded (fact `lossy_images`).
+    Images from 32 x 32 pixels on that Minari keeps as JPEG, its default, are not those that were
+    recorded (fact `lossy_images`).
 
     Raises:
         DatasetError: there is no such dataset, it is damaged, or a space is not supported.
@@ -35,7 +38,8 @@ def read(path: Path, wishes: Wishes) -> Recording:
     data = _data(path)
     if data is None:
         raise DatasetError(
-            f"{path} is no Minari dataset: give a folder with data/metadata.json, or the id of a local one"
+            f"{path} is no Minari dataset: give a folder with data/metadata.json, or the id "
+            "of a local one"
         )
     with readable(path, "repair it or fetch it again"):
         facts = {"format": "minari", "final_observation": "recorded", **_metadata(path, data)}
@@ -70,7 +74,8 @@ def read(path: Path, wishes: Wishes) -> Recording:
 def _metadata(path: Path, data: Path) -> dict[str, Any]:
     """What is worth keeping of the metadata, which must state both spaces.
 
-    Where one is missing, Minari would make the recorder's environment to ask it, and so run whatever the metadata name.
+    Where one is missing, Minari would make the recorder's environment to ask it, and so run
+    whatever the metadata name.
     """
     metadata = json.loads((data / "metadata.json").read_text(encoding="utf-8"))
     missing = [
@@ -80,7 +85,8 @@ def _metadata(path: Path, data: Path) -> dict[str, Any]:
     ]
     if missing:
         raise DatasetError(
-            f"{path}: its metadata state no {missing[0]}; write the dataset again with Minari 0.5 or later, which states it"
+            f"{path}: its metadata state no {missing[0]}; write the dataset again with "
+            "Minari 0.5 or later, which states it"
         )
     return {
         "dataset_id": str(metadata.get("dataset_id", "")),

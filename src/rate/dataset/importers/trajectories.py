@@ -1,4 +1,5 @@
-"""Pickled trajectories, as the authors of RATE keep T-Maze (dict of dicts) and MuJoCo (list of dicts); no code in them is run."""
+"""Pickled trajectories, as the authors of RATE keep T-Maze (dict of dicts) and MuJoCo (list of
+dicts); no code in them is run."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,10 @@ from rate.dataset.importers._pickle import load_numbers
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf
 
-DESCRIPTION = "pickled trajectories of RATE's authors: T-Maze (obs, action, rtg, done), MuJoCo (observations, actions, ...)"
+DESCRIPTION = (
+    "pickled trajectories of RATE's authors: T-Maze (obs, action, rtg, done), MuJoCo "
+    "(observations, actions, ...)"
+)
 
 _KEYS = {
     "rtg": ("obs", "action", "rtg", "done"),
@@ -30,12 +34,14 @@ def recognises(path: Path) -> bool:
 def read(path: Path, wishes: Wishes) -> Recording:
     """Read a pickle of trajectories, which is held in memory.
 
-    T-Maze: rewards are the differences of returns-to-go, and the final observation is recorded. MuJoCo: the final observation is
-    the last of `next_observations` where there are any (fact `final_observation`), and a trajectory that is not terminal at its
-    end was truncated. Other keys are ignored (fact `ignored`).
+    T-Maze: rewards are the differences of returns-to-go, and the final observation is recorded.
+    MuJoCo: the final observation is the last of `next_observations` where there are any (fact
+    `final_observation`), and a trajectory that is not terminal at its end was truncated. Other keys
+    are ignored (fact `ignored`).
 
     Raises:
-        DatasetError: the pickle holds anything but plain data and arrays of numbers, or no trajectories.
+        DatasetError: the pickle holds anything but plain data and arrays of numbers, or no
+        trajectories.
     """
     data = load_numbers(path)
     found = list(data.values()) if isinstance(data, dict) else data
@@ -90,7 +96,8 @@ def _part(path: Path, number: int, one: Mapping[Any, Any]) -> dict[str, np.ndarr
     if lacking:
         names = sorted(map(str, one))
         raise DatasetError(
-            f"{path}: trajectory {number} has no array {lacking[0]!r}, got {names}; needed are {needed}"
+            f"{path}: trajectory {number} has no array {lacking[0]!r}, got {names}; needed "
+            f"are {needed}"
         )
     with readable(path, f"look at trajectory {number}"):
         return _returns(one) if "rtg" in one else _rewards(one)

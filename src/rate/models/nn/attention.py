@@ -1,12 +1,15 @@
-"""Transformer-XL relative attention without a time x time bias (method of Dai et al. 2019, in factored form).
+"""Transformer-XL relative attention without a time x time bias (method of Dai et al. 2019, in
+factored form).
 
-The score of query i and key j is [(q_i + u) . k_j + (q_i + v) . W_r R_(i-j)] / sqrt(head width), where R_p holds the
-sines and cosines of p * omega. With w_i = W_r^T (q_i + v) split into its sine half a and cosine half b, angle addition gives
+The score of query i and key j is [(q_i + u) . k_j + (q_i + v) . W_r R_(i-j)] / sqrt(head width),
+where R_p holds the sines and cosines of p * omega. With w_i = W_r^T (q_i + v) split into its sine
+half a and cosine half b, angle addition gives
 
     w_i . R_(i-j) = (a sin_i + b cos_i) . cos_j + (b sin_i - a cos_i) . sin_j ,
 
-so the positional term is a plain product of rotated queries with a constant table over key positions: nothing is shifted, keys do
-not depend on the query's offset, negative distances are exact, and cached decoding is plain attention.
+so the positional term is a plain product of rotated queries with a constant table over key
+positions: nothing is shifted, keys do not depend on the query's offset, negative distances are
+exact, and cached decoding is plain attention.
 """
 
 from collections.abc import Sequence
@@ -19,7 +22,8 @@ from rate.models.nn.blockwise import BlockwiseAttention
 
 
 class Positions(nn.Module):
-    """Sines and cosines of absolute positions, [length, width / 2] each, for all layers of a model."""
+    """Sines and cosines of absolute positions, [length, width / 2] each, for all layers of a
+    model."""
 
     def __init__(self, length: int, width: int) -> None:
         super().__init__()
@@ -87,10 +91,10 @@ class RelativeAttention(nn.Module):
     ) -> Tensor:
         """Attended values [B, h, n, head width].
 
-        content: q + u, [B, h, n, head width]; rotated: see `rotate`, [B, h, n, d]; keys, values: [B, h, t, head width];
-        table: [t, d]; mask: 0 where allowed and -inf elsewhere, [n, t], or [B, 1, n, t] if rows differ.
-        blocks: where to cut the queries for speed; the last n keys are then the queries' own, and no query may see a
-        key behind the end of its block.
+        content: q + u, [B, h, n, head width]; rotated: see `rotate`, [B, h, n, d]; keys, values:
+        [B, h, t, head width]; table: [t, d]; mask: 0 where allowed and -inf elsewhere, [n, t], or
+        [B, 1, n, t] if rows differ. blocks: where to cut the queries for speed; the last n keys are
+        then the queries' own, and no query may see a key behind the end of its block.
         """
         dropout = self.attention_dropout if self.training else 0.0
         scale = self.head_width**-0.5
@@ -120,7 +124,8 @@ class RelativeAttention(nn.Module):
         mask: Tensor,
         blocks: Sequence[int] = (),
     ) -> Tensor:
-        """As `attend`, for few queries against many keys: nothing of the size of the keys is copied or cut."""
+        """As `attend`, for few queries against many keys: nothing of the size of the keys is copied
+        or cut."""
         batch, heads, length, _ = content.shape
         scale = self.head_width**-0.5
         bias = (torch.matmul(rotated * scale, table.T) + mask).flatten(0, 1)

@@ -1,8 +1,8 @@
 """Attention in causal blocks of queries with a backward pass of its own, for CPUs.
 
-Plain autograd would keep scores, weights and dropped weights of each block, and copy keys once more for their gradient.
-This keeps the weights alone, drops by 16 random bits an element, and adds up gradients in place. Under autocast it computes in
-float32.
+Plain autograd would keep scores, weights and dropped weights of each block, and copy keys once more
+for their gradient. This keeps the weights alone, drops by 16 random bits an element, and adds up
+gradients in place. Under autocast it computes in float32.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,11 @@ from rate.models.nn.dropout import kept
 
 
 class BlockwiseAttention(torch.autograd.Function):
-    """dropout(softmax(scale * (content . keys + rotated . table) + mask)) values, see `RelativeAttention.attend`.
+    """dropout(softmax(scale * (content . keys + rotated . table) + mask)) values, see
+    `RelativeAttention.attend`.
 
-    Shapes with G = batch x heads: content [G, n, w], rotated [G, n, d], keys and values [G, t, w], table [t, d], mask [G, n, t]
-    (may be expanded), bounds: 0, cuts, n.
+    Shapes with G = batch x heads: content [G, n, w], rotated [G, n, d], keys and values [G, t, w],
+    table [t, d], mask [G, n, t] (may be expanded), bounds: 0, cuts, n.
     """
 
     @staticmethod

@@ -1,4 +1,5 @@
-"""Cross-attention between tokens and memory slots that knows how far apart in time they are (baselines, section 11)."""
+"""Cross-attention between tokens and memory slots that knows how far apart in time they are
+(baselines, section 11)."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +7,8 @@ from torch import Tensor, nn
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of one sequence to another with an additive bias; heads x head width need not equal the width."""
+    """Multi-head attention of one sequence to another with an additive bias; heads x head width
+    need not equal the width."""
 
     def __init__(self, width: int, heads: int, head_width: int, dropout: float) -> None:
         super().__init__()
@@ -22,7 +24,8 @@ class CrossAttention(nn.Module):
         return self._heads(self.key(inputs)), self._heads(self.value(inputs))
 
     def forward(self, inputs: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """Outputs [B, n, d] of those who ask, [B, n, d]; bias: added to scores, [B, h, n, t], -inf where nothing is seen."""
+        """Outputs [B, n, d] of those who ask, [B, n, d]; bias: added to scores, [B, h, n, t], -inf
+        where nothing is seen."""
         query = self._heads(self.query(inputs))
         attended = F.scaled_dot_product_attention(
             query, keys, values, bias, self.dropout if self.training else 0.0
@@ -34,7 +37,8 @@ class CrossAttention(nn.Module):
 
 
 class DistanceBias(nn.Module):
-    """A learned bias per head and signed distance; distances of D_max and more count as D_max - 1 (2 D_max - 1 rows)."""
+    """A learned bias per head and signed distance; distances of D_max and more count as D_max - 1
+    (2 D_max - 1 rows)."""
 
     def __init__(self, heads: int, limit: int) -> None:
         super().__init__()

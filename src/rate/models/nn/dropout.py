@@ -1,11 +1,13 @@
-"""Dropout by 16 random bits an element: on a CPU four to six times as fast as the Bernoulli draws of `torch.nn.Dropout`."""
+"""Dropout by 16 random bits an element: on a CPU four to six times as fast as the Bernoulli draws
+of `torch.nn.Dropout`."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Dropout(nn.Dropout):
-    """Zeroes elements at a rate that is exact to 2^-16, and scales the others up; elsewhere than on a CPU, PyTorch's own."""
+    """Zeroes elements at a rate that is exact to 2^-16, and scales the others up; elsewhere than on
+    a CPU, PyTorch's own."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         if not self.training or not self.p or inputs.device.type != "cpu":

@@ -11,10 +11,12 @@ GROUP = 4
 
 
 class DynamicConvolution(nn.Module):
-    """Mixes the last k positions with weights that the newest of them predicts, one set for each group of four channels.
+    """Mixes the last k positions with weights that the newest of them predicts, one set for each
+    group of four channels.
 
-    The kernel's taps have offsets -(k - 1) ... 0. The released one is centred before it is masked and so loses its later
-    half: its kernel of 6 sees offsets -2 ... 0 and is the same as a kernel of 3 here (11 there is 6 here).
+    The kernel's taps have offsets -(k - 1) ... 0. The released one is centred before it is masked
+    and so loses its later half: its kernel of 6 sees offsets -2 ... 0 and is the same as a kernel
+    of 3 here (11 there is 6 here).
     """
 
     def __init__(self, channels: int, kernel: int, dropout: float) -> None:
@@ -31,14 +33,15 @@ class DynamicConvolution(nn.Module):
         return F.glu(self.inputs(inputs), -1)
 
     def windows(self, gated: Tensor) -> Tensor:
-        """The last k positions of each, [B, n, k, c], oldest first, from gated inputs [B, k - 1 + n, c]."""
+        """The last k positions of each, [B, n, k, c], oldest first, from gated inputs [B, k - 1 +
+        n, c]."""
         return gated.unfold(1, self.taps, 1).transpose(2, 3)
 
     def forward(self, gated: Tensor, windows: Tensor, allowed: Tensor) -> Tensor:
         """Outputs [B, n, c].
 
-        gated: the positions' own gated inputs [B, n, c]; windows: [B, n, k, c]; allowed: which taps take part, [b, n, k]
-        boolean with b = 1 or B; the softmax runs over these alone.
+        gated: the positions' own gated inputs [B, n, c]; windows: [B, n, k, c]; allowed: which taps
+        take part, [b, n, k] boolean with b = 1 or B; the softmax runs over these alone.
         """
         logits = self.dropout(self.kernel(gated)).unflatten(-1, (self.taps, -1))
         weights = logits.masked_fill(~allowed[..., None], -torch.inf).softmax(2)

@@ -1,13 +1,16 @@
-"""The selective scan of Mamba, chunk by chunk, with a hand-written gradient that keeps no state but one a chunk.
+"""The selective scan of Mamba, chunk by chunk, with a hand-written gradient that keeps no state but
+one a chunk.
 
-With step sizes D_t (delta), rates A, and write and read vectors B_t and C_t (Gu and Dao 2023, section 3.2):
+With step sizes D_t (delta), rates A, and write and read vectors B_t and C_t (Gu and Dao 2023,
+section 3.2):
 
     h_t = exp(D_t A) * h_{t-1} + D_t B_t u_t,    y_t = C_t . h_t
 
-Each state decays by itself, so the recurrence is associative. A chunk of g x g tokens is cut into g groups; one pass finds the
-decay and the end of all groups side by side, one goes from group to group, one fills all groups in. The gradient obeys the same
-recurrence backwards, dh_t = C_t dy_t + exp(D_{t+1} A) * dh_{t+1}. Nothing is ever divided by a product of decays, which would
-overflow, and what is at work at one time fits into the processor's cache.
+Each state decays by itself, so the recurrence is associative. A chunk of g x g tokens is cut into g
+groups; one pass finds the decay and the end of all groups side by side, one goes from group to
+group, one fills all groups in. The gradient obeys the same recurrence backwards, dh_t = C_t dy_t +
+exp(D_{t+1} A) * dh_{t+1}. Nothing is ever divided by a product of decays, which would overflow, and
+what is at work at one time fits into the processor's cache.
 """
 
 import importlib
@@ -23,7 +26,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 CPU_CHUNK, ACCELERATOR_CHUNK = 16, 256
-"""Tokens whose states are held at one time: few stay in a CPU's cache, many keep an accelerator busy."""
+"""Tokens whose states are held at one time: few stay in a CPU's cache, many keep an accelerator
+busy."""
 
 
 def selective_scan(
@@ -37,9 +41,10 @@ def selective_scan(
 ) -> tuple[Tensor, Tensor]:
     """Outputs y [B, n, E] of n tokens and the state [B, E, S] after them, in float32 at least.
 
-    values: u [B, n, E]; delta: step sizes [B, n, E], positive; rates: A [E, S], negative; write, read: B and C, [B, n, S] each;
-    state: h before the first token [B, E, S]. With `carry` off the state comes back unchanged, and CUDA tensors that begin from
-    a zero state may take the kernels of the optional package mamba_ssm, which give the last state no gradient.
+    values: u [B, n, E]; delta: step sizes [B, n, E], positive; rates: A [E, S], negative; write,
+    read: B and C, [B, n, S] each; state: h before the first token [B, E, S]. With `carry` off the
+    state comes back unchanged, and CUDA tensors that begin from a zero state may take the kernels
+    of the optional package mamba_ssm, which give the last state no gradient.
     """
     precise = torch.promote_types(values.dtype, torch.float32)
     values, delta, rates, write, read = (
@@ -86,7 +91,8 @@ def _kernel() -> Callable[..., Tensor] | None:
 def _states(
     decay: Tensor, drive: Tensor, state: Tensor, backwards: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """All h_t = decay_t * h_{t-1} + drive_t of one chunk [groups, group, ...], and the last one; `backwards` from its end."""
+    """All h_t = decay_t * h_{t-1} + drive_t of one chunk [groups, group, ...], and the last one;
+    `backwards` from its end."""
     groups, group = range(decay.shape[0]), list(range(decay.shape[1]))
     if backwards:
         groups, group = groups[::-1], group[::-1]
@@ -105,7 +111,8 @@ def _states(
 
 
 class _Scan(torch.autograd.Function):
-    """Chunks one after another; tensors are time first, [n, B, E or S], and inside a chunk [n, B, E, S]."""
+    """Chunks one after another; tensors are time first, [n, B, E or S], and inside a chunk [n, B,
+    E, S]."""
 
     @staticmethod
     def forward(
@@ -144,7 +151,8 @@ class _Scan(torch.autograd.Function):
             torch.empty_like(tensor) for tensor in (drive, delta, write, read)
         )
         d_rates = torch.zeros_like(rates)
-        # One token more than the chunk: a state's gradient comes through the decay of the token after it.
+        # One token more than the chunk: a state's gradient comes through the decay of the token
+        # after it.
         decay = drive.new_empty(length + 1, *incoming.shape)
         decay[length] = 1
         for chunk, start in zip(_slices(len(values), length)[::-1], starts[::-1], strict=True):

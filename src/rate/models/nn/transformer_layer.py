@@ -21,7 +21,8 @@ LayerKind = Literal["trxl", "trxl-i", "gtrxl"]
 
 
 class Gate(nn.Module):
-    """GRU-type gate of GTrXL: G(x, y) = (1 - z) x + z h with a bias that starts it near the identity."""
+    """GRU-type gate of GTrXL: G(x, y) = (1 - z) x + z h with a bias that starts it near the
+    identity."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""The Memory Retention Valve: what of the written memory reaches the next segment (method, section 8)."""
+"""The Memory Retention Valve: what of the written memory reaches the next segment (method, section
+8)."""
 
 from typing import Literal
 
@@ -18,22 +19,26 @@ ValveKind = Literal["ca-2", "ca-1", "gate", "gru", "lstm", "none"]
 
 
 class Valve(nn.Module):
-    """Memory for the next segment from incoming and written memory [B, m, d], and a state of the valve's own, if it has one."""
+    """Memory for the next segment from incoming and written memory [B, m, d], and a state of the
+    valve's own, if it has one."""
 
     def initial_state(self, batch: int) -> tuple[Tensor, ...]:
-        """State before the first segment of `batch` episodes: nothing, unless the valve carries more than memory."""
+        """State before the first segment of `batch` episodes: nothing, unless the valve carries
+        more than memory."""
         return ()
 
     def forward(self, incoming: Tensor, written: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """The memory handed to the next segment [B, m, d], followed by the valve's state after it."""
+        """The memory handed to the next segment [B, m, d], followed by the valve's state after
+        it."""
         raise NotImplementedError
 
 
 class CrossAttentionValve(Valve):
-    """MRV-CA-2: the incoming memory asks, the freshly written memory answers; MRV-CA-1 with `swapped` roles.
+    """MRV-CA-2: the incoming memory asks, the freshly written memory answers; MRV-CA-1 with
+    `swapped` roles.
 
-    M' = W_o concat_heads(softmax(Q K^T / sqrt(d / H)) V) with Q from the incoming memory and K, V from phi(written);
-    no residual and no norm.
+    M' = W_o concat_heads(softmax(Q K^T / sqrt(d / H)) V) with Q from the incoming memory and K, V
+    from phi(written); no residual and no norm.
     """
 
     def __init__(
@@ -70,8 +75,9 @@ class CrossAttentionValve(Valve):
 class GateValve(Valve):
     """MRV-G: the gate of GTrXL between incoming and written memory, token by token.
 
-    r = sigma(M W_r + M~ U_r), z = sigma(M W_z + M~ U_z - b), g = tanh(M W_g + (M~ * r) U_g), M' = (1 - z) * M + z * g.
-    The paper prints U_r in g and a sigmoid around M'; GTrXL, where the gate comes from, has neither, nor have we.
+    r = sigma(M W_r + M~ U_r), z = sigma(M W_z + M~ U_z - b), g = tanh(M W_g + (M~ * r) U_g), M' =
+    (1 - z) * M + z * g. The paper prints U_r in g and a sigmoid around M'; GTrXL, where the gate
+    comes from, has neither, nor have we.
     """
 
     def __init__(self, width: int) -> None:
@@ -91,7 +97,8 @@ class GateValve(Valve):
 
 
 class RecurrentValve(Valve):
-    """MRV-GRU and MRV-LSTM: a cell reads the written memory, token by token; its hidden state is the memory.
+    """MRV-GRU and MRV-LSTM: a cell reads the written memory, token by token; its hidden state is
+    the memory.
 
     The cell state of the LSTM starts at zero and travels with the memory.
     """
@@ -121,7 +128,8 @@ class RecurrentValve(Valve):
 def build_valve(
     kind: ValveKind, tokens: int, width: int, heads: int, activation: Activation, dropout: float
 ) -> Valve | None:
-    """The valve of a kind for `tokens` memory tokens of a width; None hands on the written memory as it is."""
+    """The valve of a kind for `tokens` memory tokens of a width; None hands on the written memory
+    as it is."""
     match kind:
         case "ca-2" | "ca-1":
             return CrossAttentionValve(width, heads, activation, dropout, swapped=kind == "ca-1")

@@ -1,4 +1,5 @@
-"""Actions of several parts as one array: what a dataset holds and what the heads of a policy put out."""
+"""Actions of several parts as one array: what a dataset holds and what the heads of a policy put
+out."""
 
 from typing import Any
 
@@ -14,9 +15,11 @@ _Categories = spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
 
 
 class ArrayActions(gymnasium.ActionWrapper[Any, Any, Any]):
-    """Takes one array in place of Dict, Tuple and MultiBinary actions, the leaves one behind the other.
+    """Takes one array in place of Dict, Tuple and MultiBinary actions, the leaves one behind the
+    other.
 
-    Leaves that are all choices become a MultiDiscrete space that counts from 0; leaves that are all Box become one Box.
+    Leaves that are all choices become a MultiDiscrete space that counts from 0; leaves that are all
+    Box become one Box.
 
     Raises:
         ValueError: The leaves are of both kinds, or of a kind that is not supported.
@@ -41,7 +44,8 @@ class ArrayActions(gymnasium.ActionWrapper[Any, Any, Any]):
             self.action_space = spaces.Box(low, high)
         else:
             raise ValueError(
-                f"the actions {self._inner} mix choices and numbers, and no head puts out both: write a wrapper that takes "
+                f"the actions {self._inner} mix choices and numbers, and no head puts out "
+                "both: write a wrapper that takes "
                 "a Discrete, MultiDiscrete or Box action"
             )
 

@@ -1,4 +1,5 @@
-"""Faults in code of others, such as an environment or an expert, told in one line that names the place."""
+"""Faults in code of others, such as an environment or an expert, told in one line that names the
+place."""
 
 import traceback
 from pathlib import Path
@@ -12,10 +13,11 @@ INSTALLED = {"site-packages", "dist-packages"}
 
 
 def told(error: BaseException) -> str:
-    """Return kind, message and place of an error, such as ``KeyError: 'left' (maze.py, line 12, in step)``.
+    """Return kind, message and place of an error, such as ``KeyError: 'left' (maze.py, line 12, in
+    step)``.
 
-    The place is the innermost line outside of this library, of a file that is not an installed package's if there is one.
-    What Gymnasium itself refuses needs no place in Gymnasium.
+    The place is the innermost line outside of this library, of a file that is not an installed
+    package's if there is one. What Gymnasium itself refuses needs no place in Gymnasium.
     """
     text = f"{type(error).__name__}: {error}".rstrip(": ")
     frames = traceback.extract_tb(error.__traceback__)

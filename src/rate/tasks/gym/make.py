@@ -1,7 +1,9 @@
-"""Environments that others wrote, by address: a registered Gymnasium id or a function that makes one.
+"""Environments that others wrote, by address: a registered Gymnasium id or a function that makes
+one.
 
-``gym:CartPole-v1`` is what ``gymnasium.make`` knows as ``CartPole-v1``; ``gym:package:Id-v0`` imports the package first.
-``package.module:make`` calls ``make()``; a class of environments does as well. Nothing has to be registered here.
+``gym:CartPole-v1`` is what ``gymnasium.make`` knows as ``CartPole-v1``; ``gym:package:Id-v0``
+imports the package first. ``package.module:make`` calls ``make()``; a class of environments does as
+well. Nothing has to be registered here.
 """
 
 import contextlib
@@ -38,11 +40,12 @@ PATTERNS = {
 
 
 def task(name: str, address: str, options: Options) -> Task:
-    """Return the task of an address, such as ``gym:CartPole-v1``; it has an expert only if the options name one.
+    """Return the task of an address, such as ``gym:CartPole-v1``; it has an expert only if the
+    options name one.
 
     Raises:
-        ValueError: There is no such environment, it cannot be made, or its spaces or wrappers cannot be used.
-        ModuleNotFoundError: The module, or something it needs, is not installed.
+        ValueError: There is no such environment, it cannot be made, or its spaces or wrappers
+        cannot be used. ModuleNotFoundError: The module, or something it needs, is not installed.
     """
     make, horizon = (
         _registered(address, options)
@@ -57,7 +60,8 @@ def task(name: str, address: str, options: Options) -> Task:
         first.close()
     if horizon is None:
         raise ValueError(
-            f"{address} has no time limit, so its episodes might never end: give horizon, the steps after which an "
+            f"{address} has no time limit, so its episodes might never end: give horizon, "
+            "the steps after which an "
             f"episode is cut off, as in {name},horizon=200"
         )
     maker = partial(_made, address, make, options.environment)
@@ -84,7 +88,8 @@ SCORES: Mapping[str, Callable[[float, int], float]] = {"return": total_return, "
 
 
 class RandomAgent:
-    """Acts at random: row k samples the action space with a generator seeded by the k-th seed alone."""
+    """Acts at random: row k samples the action space with a generator seeded by the k-th seed
+    alone."""
 
     def __init__(self, action_space: gymnasium.Space[Any]) -> None:
         self.action_space = action_space
@@ -109,7 +114,8 @@ class RandomAgent:
 
 
 class OutsideAgent:
-    """An agent that somebody else wrote: whatever goes wrong in it becomes an error that names it and the place.
+    """An agent that somebody else wrote: whatever goes wrong in it becomes an error that names it
+    and the place.
 
     address: what errors call it. make: makes it, without arguments.
     """
@@ -139,7 +145,8 @@ class OutsideAgent:
 
 
 def expert(address: str, action_space: Callable[[], gymnasium.Space[Any]]) -> Callable[[], Agent]:
-    """Return what makes the agent of an address: "random", or "module:Class" of an ``Agent`` made without arguments.
+    """Return what makes the agent of an address: "random", or "module:Class" of an ``Agent`` made
+    without arguments.
 
     Raises:
         ValueError: The address names no class with the methods of an ``Agent``.
@@ -155,8 +162,10 @@ def expert(address: str, action_space: Callable[[], gymnasium.Space[Any]]) -> Ca
     missing = [name for name in ("reset", "act") if not callable(getattr(found, name, None))]
     if missing or not isinstance(found, type):
         raise ValueError(
-            f"the expert {address!r} is not a class of agents ({_lack(missing)}): give a class that is made without "
-            "arguments, with reset(batch, seeds) and act(observations, rewards, forced) as rate.tasks.Agent describes"
+            f"the expert {address!r} is not a class of agents ({_lack(missing)}): give a "
+            "class that is made without "
+            "arguments, with reset(batch, seeds) and act(observations, rewards, forced) as "
+            "rate.tasks.Agent describes"
         )
     return partial(OutsideAgent, address, found)
 
@@ -169,7 +178,8 @@ def _lack(missing: Sequence[str]) -> str:
 
 
 def _registered(address: str, options: Options) -> tuple[Callable[..., Any], int | None]:
-    """What makes the environment of a registered id, and how many steps an episode has, if that is known."""
+    """What makes the environment of a registered id, and how many steps an episode has, if that is
+    known."""
     key = address.removeprefix(REGISTERED)
     limit: dict[str, Any] = (
         {} if options.horizon is None else {"max_episode_steps": options.horizon}
@@ -179,14 +189,16 @@ def _registered(address: str, options: Options) -> tuple[Callable[..., Any], int
 
 
 def _import_owner(address: str, key: str) -> None:
-    """Import the package of ``package:Id-v0`` first: an error names it, and a folder with modules is searched as well."""
+    """Import the package of ``package:Id-v0`` first: an error names it, and a folder with modules
+    is searched as well."""
     module, colon, _ = key.rpartition(":")
     if colon:
         _import(module, address)
 
 
 def _function(address: str, options: Options) -> tuple[Callable[..., Any], int | None]:
-    """What makes the environment of ``module:function``, once it is known to be harmless to call."""
+    """What makes the environment of ``module:function``, once it is known to be harmless to
+    call."""
     found = _named(address, "task")
     if not callable(found):
         raise ValueError(
@@ -194,8 +206,10 @@ def _function(address: str, options: Options) -> tuple[Callable[..., Any], int |
         )
     if not _makes_environments(found) and _is_installed(found):
         raise ValueError(
-            f"{address} does not say that it makes environments, and names of tasks are read from files of others, so "
-            "nothing else of an installed package is called: write a function in a module of yours that calls it"
+            f"{address} does not say that it makes environments, and names of tasks are read "
+            "from files of others, so "
+            "nothing else of an installed package is called: write a function in a module of "
+            "yours that calls it"
         )
     return found, options.horizon
 
@@ -216,7 +230,8 @@ def _named(address: str, what: str) -> Any:
                 if getattr(value, "__module__", "") == module
             ]
             raise ValueError(
-                f"{address}: there is no {part!r} in {module}; it has {', '.join(names) or 'no functions'}"
+                f"{address}: there is no {part!r} in {module}; it has "
+                f"{', '.join(names) or 'no functions'}"
             )
         found = getattr(found, part)
     return found
@@ -236,7 +251,8 @@ def _import(module: str, address: str) -> Any:
                 f"{address} needs {error.name}, which is not installed: install it"
             ) from error
         raise ModuleNotFoundError(
-            f"{address}: there is no module {error.name!r}, neither installed nor in {here}: install its package, or run "
+            f"{address}: there is no module {error.name!r}, neither installed nor in {here}: "
+            "install its package, or run "
             "the command in the folder that holds it"
         ) from error
 
@@ -252,7 +268,8 @@ def _makes_environments(found: Callable[..., Any]) -> bool:
 
 
 def _is_installed(found: Callable[..., Any]) -> bool:
-    """Whether code is part of Python or of an installed package, as opposed to a file of the user's own."""
+    """Whether code is part of Python or of an installed package, as opposed to a file of the user's
+    own."""
     try:
         file = Path(inspect.getfile(inspect.unwrap(found)))
     except TypeError:  # built in
@@ -266,7 +283,8 @@ def _is_installed(found: Callable[..., Any]) -> bool:
 
 
 def _made(address: str, make: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """Call what makes an environment; whatever goes wrong becomes an error that names the address."""
+    """Call what makes an environment; whatever goes wrong becomes an error that names the
+    address."""
     try:
         found = make(**arguments)
     except gymnasium.error.DependencyNotInstalled as error:
@@ -280,7 +298,8 @@ def _made(address: str, make: Callable[..., Any], arguments: Mapping[str, Any]) 
         ) from error
     if not isinstance(found, gymnasium.Env | VectorEnv):
         raise ValueError(
-            f"{address} made {type(found).__module__}.{type(found).__name__}, which is no environment of Gymnasium 1: "
+            f"{address} made {type(found).__module__}.{type(found).__name__}, which is no "
+            "environment of Gymnasium 1: "
             "derive it from gymnasium.Env, or put it into a wrapper that does"
         )
     if isinstance(found, VectorEnv) or is_array(found.action_space):
@@ -292,12 +311,16 @@ def _made(address: str, make: Callable[..., Any], arguments: Mapping[str, Any]) 
 
 
 def _unknown(address: str, error: Exception) -> str:
-    """What to do about an id that Gymnasium does not know, because the package that registers it was not imported."""
+    """What to do about an id that Gymnasium does not know, because the package that registers it
+    was not imported."""
     unknown = isinstance(error, gymnasium.error.NameNotFound | gymnasium.error.NamespaceNotFound)
     key = address.removeprefix(REGISTERED)
     if not unknown or key == address or ":" in key or "Did you mean" in str(error):
         return ""
-    return f" If a package brings it, name that too, so that it is imported first: {REGISTERED}<package>:{key}"
+    return (
+        " If a package brings it, name that too, so that it is imported first: "
+        f"{REGISTERED}<package>:{key}"
+    )
 
 
 def _wrappers(environment: Any) -> Iterator[Any]:
@@ -320,7 +343,8 @@ def _time_limit(environment: Any) -> int | None:
 
 
 def _way_out(space: gymnasium.Space[Any]) -> str:
-    """How to leave out the entries of a dictionary that no dataset holds, such as a text that never changes."""
+    """How to leave out the entries of a dictionary that no dataset holds, such as a text that never
+    changes."""
     if not isinstance(space, gymnasium.spaces.Dict):
         return ""
     usable = []
@@ -328,13 +352,15 @@ def _way_out(space: gymnasium.Space[Any]) -> str:
         with contextlib.suppress(ValueError):
             usable += [key] if leaves(part) else []
     return (
-        f", or leave it out: gymnasium.wrappers.FilterObservation(environment, {usable}). A function that returns the wrapped "
+        f", or leave it out: gymnasium.wrappers.FilterObservation(environment, {usable}). A "
+        "function that returns the wrapped "
         "environment is an address, <module>:<function>"
     )
 
 
 def _check(address: str, environment: Any) -> None:
-    """Refuse spaces that no dataset holds, and wrappers that make one episode depend on those before it."""
+    """Refuse spaces that no dataset holds, and wrappers that make one episode depend on those
+    before it."""
     vector = isinstance(environment, VectorEnv)
     observations = environment.single_observation_space if vector else environment.observation_space
     actions = environment.single_action_space if vector else environment.action_space
@@ -346,11 +372,14 @@ def _check(address: str, environment: Any) -> None:
         ) from error
     if not is_array(actions):
         raise ValueError(
-            f"{address} is a vector environment with the actions {actions}: give a function that makes a single environment"
+            f"{address} is a vector environment with the actions {actions}: give a function "
+            "that makes a single environment"
         )
     for part in _wrappers(environment):
         if getattr(part, "update_running_mean", False):
             raise ValueError(
-                f"{address} is wrapped in {type(part).__name__}, which learns from one episode for the next: set its "
-                "update_running_mean to False. (Training normalises by statistics of the whole dataset.)"
+                f"{address} is wrapped in {type(part).__name__}, which learns from one "
+                "episode for the next: set its "
+                "update_running_mean to False. (Training normalises by statistics of the "
+                "whole dataset.)"
             )

@@ -1,7 +1,8 @@
-"""Options behind a task's name: ``tmaze/90,expert=random`` or ``gym:CartPole-v1,horizon=200,environment.length=0.7``.
+"""Options behind a task's name: ``tmaze/90,expert=random`` or
+``gym:CartPole-v1,horizon=200,environment.length=0.7``.
 
-A name with its options is all that determines a task, so it can be written into datasets, recipes and rows and be sent
-to other processes.
+A name with its options is all that determines a task, so it can be written into datasets, recipes
+and rows and be sent to other processes.
 """
 
 import json
@@ -21,9 +22,9 @@ _ALLOWED = "horizon, target_return, expert, metric and environment.<argument>"
 class Options(NamedTuple):
     """What a name says beyond the task itself; None where it says nothing.
 
-    horizon: steps after which an episode is cut off. target_return: the return asked for. expert: "random", or
-    "module:Class" of an ``Agent``. metric: "return", or "success" for the share of episodes with a positive return.
-    environment: keyword arguments of the environment.
+    horizon: steps after which an episode is cut off. target_return: the return asked for. expert:
+    "random", or "module:Class" of an ``Agent``. metric: "return", or "success" for the share of
+    episodes with a positive return. environment: keyword arguments of the environment.
     """
 
     horizon: int | None = None
@@ -36,8 +37,8 @@ class Options(NamedTuple):
 def split(name: str) -> tuple[str, Options]:
     """Split a name into the task itself and its options.
 
-    A value is read as JSON where it is JSON and as text otherwise; a comma that is not followed by ``key=`` belongs to
-    the value before it, so that lists need no escape.
+    A value is read as JSON where it is JSON and as text otherwise; a comma that is not followed by
+    ``key=`` belongs to the value before it, so that lists need no escape.
 
     Raises:
         ValueError: There is no option of that name, or its value makes no sense.
@@ -79,13 +80,15 @@ def join(name: str, options: Options) -> str:
 
 
 def read_arguments(entries: tuple[str, ...]) -> dict[str, Any]:
-    """Keyword arguments of an environment from texts such as ``size=5``; values are JSON, or else text."""
+    """Keyword arguments of an environment from texts such as ``size=5``; values are JSON, or else
+    text."""
     found = {}
     for entry in entries:
         key, equals, text = entry.partition("=")
         if not equals or not key.isidentifier():
             raise ValueError(
-                f"{entry!r} is not a keyword argument of an environment: write key=value, such as size=5"
+                f"{entry!r} is not a keyword argument of an environment: write key=value, "
+                "such as size=5"
             )
         found[key] = _value(text)
     return found
@@ -95,12 +98,14 @@ def _checked(name: str, found: Mapping[str, Any], environment: Mapping[str, Any]
     unknown = sorted(set(found) - set(Options._fields[:-1]))
     if unknown:
         raise ValueError(
-            f"{name!r}: there is no option {unknown[0]!r}. Options are {_ALLOWED}; did you mean {ENVIRONMENT}{unknown[0]}?"
+            f"{name!r}: there is no option {unknown[0]!r}. Options are {_ALLOWED}; did you "
+            f"mean {ENVIRONMENT}{unknown[0]}?"
         )
     options = Options(**found, environment=environment)
     if options.horizon is not None and (type(options.horizon) is not int or options.horizon < 1):
         raise ValueError(
-            f"{name!r}: horizon is {options.horizon!r}, but it must be a whole number of steps, 1 or more"
+            f"{name!r}: horizon is {options.horizon!r}, but it must be a whole number of "
+            "steps, 1 or more"
         )
     if options.target_return is not None and type(options.target_return) not in (int, float):
         raise ValueError(
@@ -125,5 +130,6 @@ def _value(text: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Text that `_value` reads back: text stays as it is unless it would be read as something else."""
+    """Text that `_value` reads back: text stays as it is unless it would be read as something
+    else."""
     return value if isinstance(value, str) and _value(value) == value else json.dumps(value)

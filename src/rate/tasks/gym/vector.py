@@ -1,4 +1,5 @@
-"""Gymnasium's vector environments as batches of one episode per row, whatever they do when an episode ends."""
+"""Gymnasium's vector environments as batches of one episode per row, whatever they do when an
+episode ends."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,10 +15,11 @@ __all__ = ["FirstRow", "Vectorised"]
 
 
 class Vectorised:
-    """Vector environments side by side, as many as the episodes need, without the automatic reset that they may do.
+    """Vector environments side by side, as many as the episodes need, without the automatic reset
+    that they may do.
 
-    An environment that resets in the next step goes on unseen; one that resets in the same step gives the last
-    observation of an episode in its info; one that does not reset is told to.
+    An environment that resets in the next step goes on unseen; one that resets in the same step
+    gives the last observation of an episode in its info; one that does not reset is told to.
 
     name: what errors call the environment. maker: makes one vector environment.
 
@@ -78,12 +80,14 @@ class Vectorised:
 
     def _reset(self, index: int, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         try:
-            # A list is what vector environments of several take, although their annotation knows only one number.
+            # A list is what vector environments of several take, although their annotation knows
+            # only one number.
             rows: Any = list(seeds[self._slice(index)])
             values, _ = self._used[index].reset(seed=rows)
         except (TypeError, ValueError, gymnasium.error.Error) as error:
             raise ValueError(
-                f"{self._name} cannot be reset with one seed per row ({type(error).__name__}: {error}), so the k-th seed "
+                f"{self._name} cannot be reset with one seed per row "
+                f"({type(error).__name__}: {error}), so the k-th seed "
                 "would not be the k-th episode: give a function that makes a single environment"
             ) from error
         return self._leaves(values)
@@ -112,7 +116,8 @@ class Vectorised:
         return result
 
     def _leaves(self, values: Any) -> dict[str, np.ndarray]:
-        """Copies, because a vector environment may write its next observations into the same arrays."""
+        """Copies, because a vector environment may write its next observations into the same
+        arrays."""
         return {path: leaf.copy() for path, leaf in flatten(self.observation_space, values).items()}
 
     def _batch(self, parts: Sequence[dict[str, np.ndarray]]) -> Any:
@@ -165,5 +170,6 @@ def _autoreset_mode(name: str, environment: VectorEnv) -> AutoresetMode:
         modes = ", ".join(f"AutoresetMode.{mode.name}" for mode in AutoresetMode)
         raise ValueError(
             f"{name} is a vector environment whose metadata has the autoreset_mode {given!r}: set "
-            f"metadata['autoreset_mode'] to one of {modes}, or give a function that makes a single environment"
+            f"metadata['autoreset_mode'] to one of {modes}, or give a function that makes a "
+            "single environment"
         ) from error

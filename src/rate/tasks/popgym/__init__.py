@@ -1,8 +1,8 @@
 """POPGym: 48 small partially observable tasks, 16 games in three sizes each.
 
-The environments are those of the package ``popgym`` as they are, without its wrappers. A return lies in about
-[-1, 1] and is the score. Sources: RATE, App. C.1.5 and Table 9, whose Medium and Hard rows are interchanged in every
-family; the numbers here stand under the task that they belong to.
+The environments are those of the package ``popgym`` as they are, without its wrappers. A return
+lies in about [-1, 1] and is the score. Sources: RATE, App. C.1.5 and Table 9, whose Medium and Hard
+rows are interchanged in every family; the numbers here stand under the task that they belong to.
 """
 
 import difflib
@@ -22,7 +22,8 @@ SIZES = ("Easy", "Medium", "Hard")
 
 
 class Game(NamedTuple):
-    """One game in its three sizes: longest episodes, mean returns of random actions and of the expert here, what is to be done."""
+    """One game in its three sizes: longest episodes, mean returns of random actions and of the
+    expert here, what is to be done."""
 
     steps: tuple[int, int, int]
     chance: tuple[float, float, float]
@@ -111,10 +112,12 @@ GAMES: Mapping[str, Game] = {**PUZZLES, **REACTIVE}
 
 
 class PlayingAgent:
-    """Plays every row of a batch with a player of its own, which remembers its episode and nothing else.
+    """Plays every row of a batch with a player of its own, which remembers its episode and nothing
+    else.
 
-    player: called with an environment and a seed for the first episode. environment: makes the environment that
-    players read fixed definitions from; it is never stepped, so it holds nothing of the episodes that are played.
+    player: called with an environment and a seed for the first episode. environment: makes the
+    environment that players read fixed definitions from; it is never stepped, so it holds nothing
+    of the episodes that are played.
     """
 
     def __init__(
@@ -198,7 +201,8 @@ TASKS: dict[str, Family] = {
     "popgym": Family(
         make,
         "popgym/<Game><Size>",
-        "POPGym: 16 games, each Easy, Medium and Hard; puzzles of memory and control from partial observations",
+        "POPGym: 16 games, each Easy, Medium and Hard; puzzles of memory and control from "
+        "partial observations",
         "popgym/RepeatPreviousEasy",
         extra="popgym",
         modules=("popgym",),

@@ -1,4 +1,5 @@
-"""A player of Bernoulli bandits whose arms are drawn uniformly: an index of what is known and what is left to play."""
+"""A player of Bernoulli bandits whose arms are drawn uniformly: an index of what is known and what
+is left to play."""
 
 from typing import Any
 
@@ -12,9 +13,9 @@ PATIENCE = 2.0
 class BanditPlayer:
     """Plays the arm with the highest Gittins index of its Beta posterior, in closed form.
 
-    The index is the approximation of Brezzi and Lai (2002, Optimal learning and experimentation in bandit problems): the
-    posterior's mean plus its deviation times a boundary of optimal stopping. The discount is such that the horizon is
-    what is left of the episode.
+    The index is the approximation of Brezzi and Lai (2002, Optimal learning and experimentation in
+    bandit problems): the posterior's mean plus its deviation times a boundary of optimal stopping.
+    The discount is such that the horizon is what is left of the episode.
     """
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
@@ -38,7 +39,8 @@ class BanditPlayer:
 
 
 def indices(wins: np.ndarray, losses: np.ndarray, rate: float) -> np.ndarray:
-    """Return approximate Gittins indices of arms with posteriors Beta(wins, losses), discounted at ``rate`` per step."""
+    """Return approximate Gittins indices of arms with posteriors Beta(wins, losses), discounted at
+    ``rate`` per step."""
     total = wins + losses
     mean = wins / total
     variance = mean * (1 - mean) / (total + 1)
@@ -46,7 +48,8 @@ def indices(wins: np.ndarray, losses: np.ndarray, rate: float) -> np.ndarray:
 
 
 def boundary(scale: np.ndarray) -> np.ndarray:
-    """Return the boundary of optimal stopping psi(s), pieced together as by Brezzi and Lai (2002); ``scale`` is positive."""
+    """Return the boundary of optimal stopping psi(s), pieced together as by Brezzi and Lai (2002);
+    ``scale`` is positive."""
     root = np.sqrt(scale)
     logarithm = np.log(np.maximum(scale, 15.0))
     far = np.sqrt(2 * logarithm - np.log(logarithm) - np.log(16 * np.pi))

@@ -10,12 +10,14 @@ import numpy as np
 CHAINS = 200
 """Fleets that are kept as samples of where the ships may lie."""
 STRICTNESS = (2.0, 6.0)
-"""Cost of one contradicted square in the sweeps after a shot, in nats: first loose, to let ships change places."""
+"""Cost of one contradicted square in the sweeps after a shot, in nats: first loose, to let ships
+change places."""
 
 
 @cache
 def placements(board: int, ship: int) -> np.ndarray:
-    """Return every placement of a ship as the squares it covers, float32 [placements, board * board]."""
+    """Return every placement of a ship as the squares it covers, float32 [placements, board *
+    board]."""
     rows = []
     for start in range(board - ship + 1):
         for line in range(board):
@@ -28,8 +30,9 @@ def placements(board: int, ship: int) -> np.ndarray:
 class BattleshipPlayer:
     """Shoots where most fleets that agree with the hits and misses have a ship.
 
-    The fleets are drawn by Gibbs sampling: each ship of each chain moves to a placement drawn given the other ships.
-    The density of a square is the mean over chains of the conditional probabilities, not of the draws.
+    The fleets are drawn by Gibbs sampling: each ship of each chain moves to a placement drawn given
+    the other ships. The density of a square is the mean over chains of the conditional
+    probabilities, not of the draws.
     """
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
@@ -59,7 +62,8 @@ class BattleshipPlayer:
         return np.array(divmod(self._shot, self._board))
 
     def _sweep(self, strictness: float) -> np.ndarray:
-        """Move every ship of every chain once; return the probability [squares] that each square holds a ship."""
+        """Move every ship of every chain once; return the probability [squares] that each square
+        holds a ship."""
         density = np.zeros(self._board**2, np.float32)
         fleets = self._fleets
         total = fleets.sum(axis=0)

@@ -1,4 +1,5 @@
-"""Experts of the card games: pure recall (repeat, recite backwards, count), hidden pairs, and odds from a deck."""
+"""Experts of the card games: pure recall (repeat, recite backwards, count), hidden pairs, and odds
+from a deck."""
 
 from collections import Counter
 from typing import Any
@@ -21,10 +22,12 @@ class RepeatFirstPlayer:
 
 
 class RepeatPreviousPlayer:
-    """Names the suit that was seen k - 1 steps before the present one, as the environment's k counts the present."""
+    """Names the suit that was seen k - 1 steps before the present one, as the environment's k
+    counts the present."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
-        self._delay = int(environment.unwrapped.k)  # type: ignore[attr-defined]  # POPGym has no types
+        # POPGym has no types
+        self._delay = int(environment.unwrapped.k)  # type: ignore[attr-defined]
         self._seen: list[int] = []
 
     def act(self, observation: Any, reward: float) -> int:
@@ -41,7 +44,8 @@ class AutoencodePlayer:
         self._watching = True
 
     def act(self, observation: Any, reward: float) -> int:
-        """Return the last suit not recited yet; the last one is shown together with the call to recite."""
+        """Return the last suit not recited yet; the last one is shown together with the call to
+        recite."""
         watching, suit = (int(part) for part in observation)
         if self._watching:
             self._seen.append(suit)
@@ -56,7 +60,8 @@ class CountRecallPlayer:
         self._counts: Counter[int] = Counter()
 
     def act(self, observation: Any, reward: float) -> int:
-        """Return how often the queried value has been dealt, the card that comes with the query included."""
+        """Return how often the queried value has been dealt, the card that comes with the query
+        included."""
         dealt, query = (int(part) for part in observation)
         self._counts[dealt] += 1
         return self._counts[query]
@@ -65,8 +70,8 @@ class CountRecallPlayer:
 class ConcentrationPlayer:
     """Never forgets a card: takes a pair it knows, otherwise turns cards that it has not seen.
 
-    With one player there is nobody to hide knowledge from, so that an unseen card is always the better second card
-    where no match is known.
+    With one player there is nobody to hide knowledge from, so that an unseen card is always the
+    better second card where no match is known.
     """
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:

@@ -12,7 +12,8 @@ POSITIONS, VELOCITIES = [0, 2], [1, 3]
 STEADY = np.array([1.0, 0.1, 10.0, 0.1])
 """Weights of the squared entries of the state in the regulator's cost."""
 CAREFUL = np.array([0.001, 0.001, 10.0, 0.1])
-"""The same under noise, where the episode ends by the angle long before the cart reaches the end of the track."""
+"""The same under noise, where the episode ends by the angle long before the cart reaches the end of
+the track."""
 EFFORT = 1e-3
 """Weight of the squared force."""
 SWEEPS = 2000
@@ -25,7 +26,8 @@ LOST = -50.0
 
 
 class CartPole:
-    """Cart and pole as the environment defines them: state [x, velocity, angle, angular velocity], Euler steps."""
+    """Cart and pole as the environment defines them: state [x, velocity, angle, angular velocity],
+    Euler steps."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any]) -> None:
         fixed: Any = environment.unwrapped
@@ -49,7 +51,8 @@ class CartPole:
 
 
 def regulator(system: CartPole, weights: np.ndarray) -> np.ndarray:
-    """Return the gains [4] of the linear-quadratic regulator of the upright state, by iterating Riccati's equation."""
+    """Return the gains [4] of the linear-quadratic regulator of the upright state, by iterating
+    Riccati's equation."""
     shift, upright = 1e-5, np.zeros((1, 4))
     around = np.concatenate([shift * np.eye(4), -shift * np.eye(4)])
     moved = system.next(around, 0.0)
@@ -63,7 +66,8 @@ def regulator(system: CartPole, weights: np.ndarray) -> np.ndarray:
 
 
 class CartPolePlayer:
-    """Pushes in the direction of the force of a linear-quadratic regulator, at the state that two readings tell."""
+    """Pushes in the direction of the force of a linear-quadratic regulator, at the state that two
+    readings tell."""
 
     weights = STEADY
 
@@ -86,7 +90,8 @@ class CartPolePlayer:
     def estimate(self, reading: np.ndarray) -> np.ndarray:
         """Return the state [4] after a reading [2] of the two positions.
 
-        The difference of two positions is the velocity one step ago, and the dynamics give the one of now.
+        The difference of two positions is the velocity one step ago, and the dynamics give the one
+        of now.
         """
         state = np.zeros(4)
         if self.force is not None:
@@ -99,10 +104,12 @@ class CartPolePlayer:
 
 
 class VelocityCartPolePlayer(CartPolePlayer):
-    """Knows where it started, for the first observation holds the positions, and sums up the velocities after that."""
+    """Knows where it started, for the first observation holds the positions, and sums up the
+    velocities after that."""
 
     def estimate(self, reading: np.ndarray) -> np.ndarray:
-        """Return the state [4] after a reading [2] of the positions, at first, or of the velocities, from then on."""
+        """Return the state [4] after a reading [2] of the positions, at first, or of the
+        velocities, from then on."""
         if self.force is None:
             self._state = np.zeros(4)
             self._state[POSITIONS] = reading
@@ -113,7 +120,8 @@ class VelocityCartPolePlayer(CartPolePlayer):
 
 
 class NoisyCartPolePlayer(CartPolePlayer):
-    """Keeps a particle filter of the known dynamics; an episode that goes on is a reading as well."""
+    """Keeps a particle filter of the known dynamics; an episode that goes on is a reading as
+    well."""
 
     weights = CAREFUL
 

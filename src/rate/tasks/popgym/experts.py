@@ -1,10 +1,11 @@
 """Players of the POPGym tasks, which use what was seen in the episode and nothing else.
 
-A player plays one episode of one task. It is made from an environment, of which it reads fixed definitions such as the
-size of a board and never the hidden state, and a seed for its own randomness. Its method ``act`` is called once per
-step with the observation as the environment returns it and the reward of the step before, 0 at first; the player
-remembers what it saw and did. Every module defines ``PLAYERS``: players by the name of an environment's class without
-its size. A player may be asked for actions after the end of its episode; they have no meaning.
+A player plays one episode of one task. It is made from an environment, of which it reads fixed
+definitions such as the size of a board and never the hidden state, and a seed for its own
+randomness. Its method ``act`` is called once per step with the observation as the environment
+returns it and the reward of the step before, 0 at first; the player remembers what it saw and did.
+Every module defines ``PLAYERS``: players by the name of an environment's class without its size. A
+player may be asked for actions after the end of its episode; they have no meaning.
 """
 
 import importlib
@@ -30,6 +31,7 @@ class Player(Protocol):
 
 @cache
 def players() -> dict[str, type[Player]]:
-    """Return every player by the name of its environment's class without the size, such as ``RepeatPrevious``."""
+    """Return every player by the name of its environment's class without the size, such as
+    ``RepeatPrevious``."""
     modules = [importlib.import_module(f"rate.tasks.popgym.{module}") for module in MODULES]
     return {name: player for module in modules for name, player in module.PLAYERS.items()}

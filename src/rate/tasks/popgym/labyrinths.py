@@ -1,7 +1,8 @@
-"""Players of the labyrinths (RATE, Table 9): a map is drawn from what was seen, and unseen parts are walked to.
+"""Players of the labyrinths (RATE, Table 9): a map is drawn from what was seen, and unseen parts
+are walked to.
 
-A labyrinth is a tree of corridors on a square grid: junctions sit at odd rows and columns, and the walk starts in its
-outer wall. Positions here are relative to the start.
+A labyrinth is a tree of corridors on a square grid: junctions sit at odd rows and columns, and the
+walk starts in its outer wall. Positions here are relative to the start.
 """
 
 from collections import deque
@@ -28,7 +29,8 @@ def beside(position: Position) -> list[Position]:
 class LabyrinthMap:
     """What was seen of a labyrinth, and where in it the walker stands.
 
-    ``inward`` is the direction from the start into the labyrinth and ``width`` the number of squares across it.
+    ``inward`` is the direction from the start into the labyrinth and ``width`` the number of
+    squares across it.
     """
 
     def __init__(self, width: int) -> None:
@@ -42,8 +44,8 @@ class LabyrinthMap:
     def look(self, view: np.ndarray) -> None:
         """Add a view [3, 3] of the squares around the walker.
 
-        At the upper and the left edge the view is not centered on the walker, but begins at the edge and is filled up
-        with walls behind; only the start lies there, and it shows itself.
+        At the upper and the left edge the view is not centered on the walker, but begins at the
+        edge and is filled up with walls behind; only the start lies there, and it shows itself.
         """
         if self._center is None:
             row, column = np.argwhere(view == START)[0]
@@ -62,7 +64,8 @@ class LabyrinthMap:
         return self.seen.get(position, WALL) != WALL
 
     def depth(self, position: Position) -> int:
-        """Return how far a square lies from the outer wall that holds the start; the far wall is at width - 1."""
+        """Return how far a square lies from the outer wall that holds the start; the far wall is at
+        width - 1."""
         return position[0] * self.inward[0] + position[1] * self.inward[1]
 
     def side(self, position: Position) -> int:
@@ -70,7 +73,8 @@ class LabyrinthMap:
         return position[0] * self.inward[1] + position[1] * self.inward[0]
 
     def routes(self) -> dict[Position, Position | None]:
-        """Return every square that can be walked to and the square before it, in the order of distance."""
+        """Return every square that can be walked to and the square before it, in the order of
+        distance."""
         before: dict[Position, Position | None] = {self.here: None}
         queue = deque([self.here])
         while queue:
@@ -89,7 +93,8 @@ class LabyrinthMap:
         return MOVES.index((step[0] - self.here[0], step[1] - self.here[1]))
 
     def beyond(self, square: Position) -> set[Position]:
-        """Return all squares that may be reached from an unvisited square through what is not known to be wall."""
+        """Return all squares that may be reached from an unvisited square through what is not known
+        to be wall."""
         sides = [self.side(position) for position in self.visited]
         low, high = max(sides) - (self.width - 3), min(sides) + (self.width - 3)
         region = {square}
@@ -141,8 +146,8 @@ class LabyrinthPlayer:
 class ExplorePlayer(LabyrinthPlayer):
     """Takes the nearest unvisited square; of two, the one nearer the wall of the start.
 
-    Squares are only walked twice on the way back from a branch, and the last branch needs no way back: it should end
-    far away.
+    Squares are only walked twice on the way back from a branch, and the last branch needs no way
+    back: it should end far away.
     """
 
     def cost(self, square: Position, distance: int) -> tuple[float, ...]:
@@ -154,7 +159,8 @@ class EscapePlayer(LabyrinthPlayer):
     """Looks for the exit, which lies in the wall opposite the start, where it can still be."""
 
     def cost(self, square: Position, distance: int) -> tuple[float, ...]:
-        """Return whether the exit cannot be behind, then the steps there and the steps across that would be left."""
+        """Return whether the exit cannot be behind, then the steps there and the steps across that
+        would be left."""
         far = self.map.width - 1
         hopeless = all(self.map.depth(other) < far for other in self.map.beyond(square))
         return (hopeless, distance + ACROSS * (far - self.map.depth(square)))

@@ -1,4 +1,5 @@
-"""Mines avoided on a hidden board: exact probabilities from the numbers on the squares that were opened."""
+"""Mines avoided on a hidden board: exact probabilities from the numbers on the squares that were
+opened."""
 
 import math
 from collections import defaultdict
@@ -11,16 +12,18 @@ import numpy as np
 Square = tuple[int, int]
 
 HOPE = 0.5
-"""Chance given to opening all that is left after a guess that was right; the rest goes to waiting from then on."""
+"""Chance given to opening all that is left after a guess that was right; the rest goes to waiting
+from then on."""
 TIE = 1e-9
 """Risks that differ by less are equal."""
 
 
 class MineSweeperPlayer:
-    """Opens the square that is least likely to hold a mine, or an opened one again where a guess costs more.
+    """Opens the square that is least likely to hold a mine, or an opened one again where a guess
+    costs more.
 
-    An opened square has a small fixed cost per step, a mine a large one and ends the episode: late in a game a guess at
-    even odds is worth less than the waiting.
+    An opened square has a small fixed cost per step, a mine a large one and ends the episode: late
+    in a game a guess at even odds is worth less than the waiting.
     """
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
@@ -55,14 +58,16 @@ class MineSweeperPlayer:
         return np.array(self._last)
 
     def _safest(self, risks: np.ndarray) -> Square:
-        """Return the square of least risk; among equals one with few neighbours, the likeliest to read zero."""
+        """Return the square of least risk; among equals one with few neighbours, the likeliest to
+        read zero."""
         squares = [
             (int(row), int(column)) for row, column in np.argwhere(risks <= risks.min() + TIE)
         ]
         return min(squares, key=lambda square: len(neighbours(square, self._rows, self._columns)))
 
     def _prefers_waiting(self, risk: float) -> bool:
-        """Compare the return of waiting to the end with that of one guess and what may follow it."""
+        """Compare the return of waiting to the end with that of one guess and what may follow
+        it."""
         left = self._safe - len(self._opened)
         after = HOPE * self._gain * (left - 1) + (1 - HOPE) * self._waiting * (self._steps - 1)
         guess = risk * self._loss + (1 - risk) * (self._gain + after)
@@ -81,10 +86,11 @@ def neighbours(square: Square, rows: int, columns: int) -> list[Square]:
 
 
 def probabilities(rows: int, columns: int, mines: int, opened: Mapping[Square, int]) -> np.ndarray:
-    """Return the probability [rows, columns] of a mine on each square, exactly; 0 on opened squares.
+    """Return the probability [rows, columns] of a mine on each square, exactly; 0 on opened
+    squares.
 
-    ``opened`` holds the number of neighbouring mines of each opened square. All placements that agree with the numbers
-    are equally likely.
+    ``opened`` holds the number of neighbouring mines of each opened square. All placements that
+    agree with the numbers are equally likely.
 
     Raises:
         ValueError: No placement of the mines agrees with the numbers.
@@ -111,7 +117,8 @@ def probabilities(rows: int, columns: int, mines: int, opened: Mapping[Square, i
 
 
 class Placements:
-    """Counts the placements of mines in regions: squares that the same numbers speak of are exchangeable.
+    """Counts the placements of mines in regions: squares that the same numbers speak of are
+    exchangeable.
 
     Args:
         sizes: Number of squares of each region, in the order in which the regions are filled.
@@ -133,10 +140,11 @@ class Placements:
         self._known: dict[tuple[int, tuple[int, ...], int], tuple[float, np.ndarray]] = {}
 
     def count(self, index: int, numbers: tuple[int, ...], mines: int) -> tuple[float, np.ndarray]:
-        """Count the placements of mines in the regions from ``index`` on that satisfy what is left of the numbers.
+        """Count the placements of mines in the regions from ``index`` on that satisfy what is left
+        of the numbers.
 
-        Returns the count and the sums over all placements [regions + 1] of the mines in each region; the last entry
-        is for the squares outside.
+        Returns the count and the sums over all placements [regions + 1] of the mines in each
+        region; the last entry is for the squares outside.
         """
         key = (index, numbers, mines)
         if key not in self._known:

@@ -5,11 +5,13 @@ import math
 import numpy as np
 
 SHRINKAGE = 0.95
-"""Part of the distance to the mean that a resampled particle keeps; fresh noise restores the variance that it lost."""
+"""Part of the distance to the mean that a resampled particle keeps; fresh noise restores the
+variance that it lost."""
 
 
 class ParticleFilter:
-    """Weighted guesses of a state; resampling with the kernel of Liu and West keeps their mean and covariance.
+    """Weighted guesses of a state; resampling with the kernel of Liu and West keeps their mean and
+    covariance.
 
     Args:
         particles: First guesses [n, d] of the state, equally likely.
@@ -28,7 +30,8 @@ class ParticleFilter:
         return weights / weights.sum()
 
     def update(self, log_likelihood: np.ndarray) -> None:
-        """Take in the log-likelihoods [n] of a reading; resample where few particles carry the weight."""
+        """Take in the log-likelihoods [n] of a reading; resample where few particles carry the
+        weight."""
         self._logits = self._logits + log_likelihood
         self._logits -= self._logits.max()
         weights = self.weights
@@ -49,7 +52,8 @@ class ParticleFilter:
 def log_normal_clipped(
     value: float, means: np.ndarray, deviation: float, limit: float
 ) -> np.ndarray:
-    """Return the log-likelihoods [n] of a reading clipped to +-``limit`` whose noise is normal, up to a constant."""
+    """Return the log-likelihoods [n] of a reading clipped to +-``limit`` whose noise is normal, up
+    to a constant."""
     if abs(value) < limit:
         return -0.5 * ((value - means) / deviation) ** 2
     beyond = (limit - np.sign(value) * means) / deviation

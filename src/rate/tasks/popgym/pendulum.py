@@ -20,7 +20,8 @@ FIRST_SPEED = 1.0
 
 
 class Pendulum(NamedTuple):
-    """The fixed quantities of the environment: state [angle from upright, angular velocity], semi-implicit steps."""
+    """The fixed quantities of the environment: state [angle from upright, angular velocity],
+    semi-implicit steps."""
 
     gravity: float
     mass: float
@@ -94,9 +95,11 @@ def swing_up(pendulum: Pendulum) -> SwingUp:
 
 
 class PendulumPlayer:
-    """Applies the torque that costs least on average over what it believes about angle and angular velocity.
+    """Applies the torque that costs least on average over what it believes about angle and angular
+    velocity.
 
-    Without noise two angles give the exact state; with noise a particle filter of the known dynamics is kept.
+    Without noise two angles give the exact state; with noise a particle filter of the known
+    dynamics is kept.
     """
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:

@@ -1,0 +1,54 @@
+"""Where a command computes: accelerator, devices and threads, under the same names everywhere."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where to compute. What is computed depends on none of it, apart from rounding."""
+
+    accelerator: Accelerator = "auto"
+    """Kind of device; auto takes CUDA or MPS where there is one, else the CPU."""
+    devices: int = 1
+    """Number of devices. Training shares each batch among them, one process for each."""
+    threads: int = 0
+    """CPU threads of each process; 0 leaves the number to PyTorch."""
+
+    def __post_init__(self) -> None:
+        if self.devices < 1:
+            raise ValueError(f"devices must be at least 1, but {self.devices} was given")
+        if self.threads < 0:
+            raise ValueError(f"threads must be at least 0, but {self.threads} was given")
+
+    def device(self, index: int = 0) -> str:
+        """The device of process `index` in PyTorch's words, such as "cpu" or "cuda:0".
+
+        Raises:
+            ValueError: this machine has no such accelerator, or fewer devices than were asked for.
+        """
+        import torch
+
+        kind = self.accelerator
+        if kind == "auto":
+            found = torch.accelerator.current_accelerator(check_available=True)
+            kind = found.type if found is not None else "cpu"  # type: ignore[assignment]
+        if kind == "cpu":
+            return kind
+        module = getattr(torch, kind, None)
+        count = module.device_count() if module is not None and module.is_available() else 0
+        if count < self.devices:
+            raise ValueError(
+                f"{self.devices} x {kind} was asked for, but this machine has {count}: choose "
+                "another accelerator or fewer devices"
+            )
+        return kind if kind == "mps" else f"{kind}:{index % self.devices}"
+
+    def use_threads(self) -> None:
+        """Set the number of CPU threads of this process."""
+        import torch
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
