@@ -1,7 +1,8 @@
 """Where a command computes: accelerator, devices and threads, under the same names everywhere."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -52,3 +53,27 @@ class Compute:
 
         if self.threads:
             torch.set_num_threads(self.threads)
+
+
+def with_changes(changes: Mapping[str, Any], *configs: Any) -> tuple[Any, ...]:
+    """The dataclass instances `configs` with fields replaced by name.
+
+    Args:
+        changes: New values by the name of a field that one of the configs has.
+        configs: Frozen dataclass instances.
+
+    Returns:
+        The configs in their order, changed.
+
+    Raises:
+        TypeError: a name is no field of any config; the message lists the names that are.
+    """
+    allowed = [{item.name for item in fields(config)} for config in configs]
+    unknown = sorted(set(changes) - set().union(*allowed))
+    if unknown:
+        names = ", ".join(sorted(set().union(*allowed)))
+        raise TypeError(f"there is no option {unknown[0]!r}; options are {names}")
+    return tuple(
+        replace(config, **{name: changes[name] for name in names & set(changes)})
+        for config, names in zip(configs, allowed, strict=True)
+    )
