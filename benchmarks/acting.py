@@ -91,7 +91,7 @@ def against_recomputing(
 
     def recompute(steps: int) -> None:
         with torch.inference_mode():
-            outputs, _ = policy(segment.window(0, steps), memory, commit=False)
+            outputs, _ = policy(segment.window(0, steps), memory, 0)
             policy.head.choose(outputs[:, -1], None)
 
     recompute(1)

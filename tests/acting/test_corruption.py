@@ -132,7 +132,7 @@ def test_noise_is_white_of_unit_variance_and_is_mixed_in():
 def test_parts_are_corrupted_one_by_one():
     policy = policy_of(**CACHED)
     memory = policy.initial_memory(2)
-    assert policy.backbone.memory_parts(memory) == {"memory": (0,), "cache": (1,)}
+    assert policy.backbone.memory_parts() == {"memory": (0,), "cache": (1,)}
     assert Corruption("memory").entries(policy) == (0,)
     assert Corruption("cache").entries(policy) == (1,)
     assert Corruption("all").entries(policy) == (0, 1)
@@ -141,8 +141,8 @@ def test_parts_are_corrupted_one_by_one():
 @pytest.mark.parametrize("model", names())
 def test_every_model_names_the_floating_point_entries_of_its_memory(model):
     policy = Policy(TASK.observation_space, TASK.action_space, config_class(model)())
-    memory = policy.initial_memory(2)
-    named = [index for part in policy.backbone.memory_parts(memory).values() for index in part]
+    memory = policy.backbone.full_size(policy.initial_memory(2))
+    named = [index for part in policy.backbone.memory_parts().values() for index in part]
     held = [
         index
         for index, tensor in enumerate(memory)

@@ -22,7 +22,7 @@ from rate.inspection.recorder import Traced, as_segment
 from rate.models import config_class, names
 from rate.models.nn.transformer_layer import Layer
 from rate.models.policy import Policy
-from rate.models.rate import MemoryTransformer, segment_mask
+from rate.models.rate import MemoryTransformer
 from rate.models.released import ReleasedConfig
 from rate.reporting import report
 from rate.reporting.load import ReportError
@@ -69,6 +69,23 @@ def segments_of(policy: Policy, steps: int = 3 * K + 2) -> list[Segment]:
 # --------------------------------------------------------------------------------
 
 
+def segment_mask(
+    past: int, read: int, length: int, write: int, plain_context: bool
+) -> torch.Tensor:
+    """Whether a whole segment hides a key from a query (method, section 5).
+
+    Columns are [past | read | tokens | write]; rows are [read | tokens | write], and the past as
+    well if it is plain context. Read memory sees itself; tokens see the past, read memory and
+    tokens up to themselves; write memory sees read memory, all tokens and itself.
+    """
+    total = past + read + length + write
+    allowed = torch.ones(total, total, dtype=torch.bool).tril()
+    for rows in (slice(past, past + read), slice(past + read + length, total)):
+        allowed[rows, rows] = True
+        allowed[rows, :past] = False
+    return ~allowed if plain_context else ~allowed[past:]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_attention_rows_add_up_to_one_and_hide_what_the_mask_hides(name):
     policy = policy_of(name)
@@ -83,10 +100,10 @@ def test_attention_rows_add_up_to_one_and_hide_what_the_mask_hides(name):
         tokens = len(config.tokens) * (K if number < 3 else 2)
         write = config.memory_tokens if number < 3 else 0
         past = times - config.memory_tokens - tokens - write
-        mask = segment_mask(
-            past, config.memory_tokens, tokens, write, False, bool(config.context_segments)
+        hidden = segment_mask(
+            past, config.memory_tokens, tokens, write, bool(config.context_segments)
         )
-        assert ((found.weights == 0) == (mask < 0)).all()
+        assert ((found.weights == 0) == hidden).all()
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -110,9 +127,10 @@ def test_attention_maps_give_the_outputs_of_the_model_itself(name):
     inputs = torch.cat([memory[0], tokens, memory[0]], 1)
     normal = layer.attention_input(inputs)
     [found] = attention_maps(policy, [segment])
-    attended = layer.attention.merge(found.weights[:1] @ layer.attention.project(normal)[2])
+    values = found.weights[:1] @ layer.attention.project(normal)[1][1]
+    attended = layer.attention.output(values.transpose(1, 2).flatten(2))
     hidden = layer.finish(inputs, normal, attended)
-    expected, _ = backbone(tokens, memory)
+    expected, _ = backbone(tokens, memory, 1)
     read = memory[0].shape[1]
     torch.testing.assert_close(
         hidden[:, read : read + tokens.shape[1]], expected, atol=1e-5, rtol=0
@@ -134,7 +152,7 @@ def test_attention_maps_are_computed_from_scratch_the_same():
     tokens = torch.stack(
         [policy.encoders[part](values[part]) for part in policy.tokens], 2
     ).flatten(1, 2)
-    query, keys, _ = attention.project(tokens)
+    query, (keys, _) = attention.project(tokens)
     length = tokens.shape[1]
     scores = torch.full((2, length, length), -torch.inf)
     frequencies = 10000 ** (-torch.arange(0, 16, 2) / 16)
@@ -199,7 +217,7 @@ def test_released_weights_can_be_looked_at():
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_traced_is_what_whole_segments_write(name):
     policy = policy_of(name)
-    parts = policy.backbone.memory_parts(policy.initial_memory(1))
+    parts = policy.backbone.memory_parts()
     agent = Traced(policy, 1.0, parts, [K, 2 * K])
     task = replace(TASK, horizon=3 * K)
     episodes = list(rollout(agent, task, [5, 6, 7], parallel=2))
@@ -212,7 +230,8 @@ def test_what_is_traced_is_what_whole_segments_write(name):
             with torch.no_grad():
                 _, memory = policy(segment, memory)
             for part, entries in parts.items():
-                flat = torch.cat([memory[entry].flatten() for entry in entries]).numpy()
+                largest = policy.backbone.full_size(memory)
+                flat = torch.cat([largest[entry].flatten() for entry in entries]).numpy()
                 kept = agent.kept[part, int(episode.seed or 0), (number + 1) * K]
                 np.testing.assert_allclose(kept, flat, atol=1e-5)
 

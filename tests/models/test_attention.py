@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rate.models.nn.attention import Positions, RelativeAttention
+from rate.models.nn.attention import Positions, RelativeAttention, View
 from rate.models.nn.blockwise import BlockwiseAttention
 
 WIDTH, HEADS, HEAD_WIDTH = 12, 2, 5
@@ -48,23 +48,19 @@ def test_factored_scores_are_those_of_the_definition(
     if not bidirectional:
         allowed = allowed.tril(times - length)
     mask = torch.zeros(length, times).masked_fill(~allowed, -torch.inf)
-    here = slice(times - length, times)
-    rotated = attention.rotate(
-        tensors["query"] + tensors["v"], positions.sin[here], positions.cos[here]
-    )
-    arguments = (
-        tensors["query"] + tensors["u"],
-        rotated,
-        tensors["keys"],
-        tensors["values"],
-        positions.table,
-        mask,
-    )
+    here = torch.arange(times - length, times)[None]
+    view = View(*positions.at(here), positions.table, mask[None, None])
+    rotated = attention.rotate(tensors["query"] + tensors["v"], view)
+    content, keys, values = tensors["query"] + tensors["u"], tensors["keys"], tensors["values"]
     expected = by_definition(attention, tensors, mask)
-    torch.testing.assert_close(attention.attend_few(*arguments), expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(
-        attention.attend(*arguments, () if bidirectional else blocks), expected, atol=1e-5, rtol=0
-    )
+    weights = attention.weights(content, rotated, keys, view)
+    torch.testing.assert_close(weights @ values, expected, atol=1e-5, rtol=0)
+    if not bidirectional:
+        view = view._replace(cuts=blocks)
+    for learning in (True, False):
+        with torch.set_grad_enabled(learning):
+            attended = attention.attend(content, rotated, keys, values, view)
+        torch.testing.assert_close(attended, expected, atol=1e-5, rtol=0)
 
 
 def inputs(rows: int, length: int, times: int) -> list[Tensor]:
@@ -78,9 +74,7 @@ def test_backward_pass_against_finite_differences(dropout: float) -> None:
     length, times, bounds = 5, 7, (0, 2, 4, 5)
     table = torch.randn(times, 6, dtype=torch.float64)
     mask = torch.zeros(length, times, dtype=torch.float64)
-    mask = mask.masked_fill(torch.ones(length, times).tril(times - length) == 0, -torch.inf).expand(
-        2, -1, -1
-    )
+    mask = mask.masked_fill(torch.ones(length, times).tril(times - length) == 0, -torch.inf)[None]
 
     def attend(*tensors: Tensor) -> Tensor:
         torch.manual_seed(2)  # the same weights are dropped at every evaluation
@@ -97,7 +91,7 @@ def test_blocks_equal_fused_attention_and_its_gradients() -> None:
     allowed = torch.ones(length, times, dtype=torch.bool).tril(times - length)
     mask = torch.zeros(length, times).masked_fill(~allowed, -torch.inf)
     content, rotated, keys, values = tensors
-    ours = BlockwiseAttention.apply(*tensors, table, mask.expand(3, -1, -1), (0, 64, 100), 0.5, 0.0)
+    ours = BlockwiseAttention.apply(*tensors, table, mask[None], (0, 64, 100), 0.5, 0.0)
     queries = torch.cat([content, rotated], -1)
     fused = F.scaled_dot_product_attention(
         queries,
@@ -121,8 +115,9 @@ def test_dropout_keeps_the_mean_and_drops_at_the_rate() -> None:
     torch.manual_seed(3)
     ones = torch.ones(rows, 4, 1)
     attended = BlockwiseAttention.apply(
-        torch.zeros(rows, 4, 1), torch.zeros(rows, 4, 2), torch.zeros(rows, 4, 1), ones, torch.zeros(4, 2),
-        torch.zeros(4, 4).expand(rows, -1, -1), (0, 4), 1.0, rate,
+        torch.zeros(rows, 4, 1), torch.zeros(rows, 4, 2), torch.zeros(rows, 4, 1), ones,
+        torch.zeros(4, 2),
+        torch.zeros(1, 4, 4), (0, 4), 1.0, rate,
     )  # fmt: skip
     assert attended.mean() == pytest.approx(1.0, abs=0.02)
     assert (attended * 4 * (1 - rate)).round().mean() / 4 == pytest.approx(1 - rate, abs=0.01)
@@ -131,11 +126,10 @@ def test_dropout_keeps_the_mean_and_drops_at_the_rate() -> None:
 def test_autocast_trains_in_float32_inside() -> None:
     attention, positions, tensors = parts(6, 6)
     x = torch.randn(2, 6, WIDTH)
+    here = torch.arange(6)[None]
+    view = View(*positions.at(here), positions.table, torch.zeros(1, 1, 6, 6))
     with torch.autocast("cpu", torch.bfloat16):
-        query, keys, values = attention.project(x)
-        rotated = attention.rotate(query + tensors["v"], positions.sin, positions.cos)
-        out = attention.attend(
-            query + tensors["u"], rotated, keys, values, positions.table, torch.zeros(6, 6)
-        )
+        query, keys_values = attention.project(x)
+        out = attention(query, keys_values, (tensors["u"][:, 0], tensors["v"][:, 0]), view)
     out.sum().backward()
     assert attention.query_key_value.weight.grad is not None

@@ -104,7 +104,7 @@ def test_each_token_is_paired_with_its_own_distance() -> None:
         layer.bias.register_forward_hook(lambda _, given, __: seen.append(given[0]))
     slots, _, _ = backbone.initial_memory(1)
     memory = (slots, torch.tensor([[29, 14]]), torch.tensor([30]))
-    backbone(torch.randn(1, 3, 16), memory)
+    backbone(torch.randn(1, 3, 16), memory, 1)
     assert seen[0].tolist() == seen[1].tolist() == [[[1, 16], [2, 17], [3, 18]]], "reading"
     assert seen[2].tolist() == seen[3].tolist() == [[[-16, -17, -18]]], (
         "writing the slot of position 14"

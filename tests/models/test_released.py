@@ -127,7 +127,7 @@ def test_acting_step_by_step_equals_the_forward_pass(name: str) -> None:
                 policy.observe(stream, now, segment.returns_to_go[:, step], before), output[:, step]
             )
         policy.record(stream, segment.actions[:, -1])
-        memory = backbone.commit(stream)
+        memory = backbone.write_memory(stream)
         for one, other in zip(memory, after, strict=True):
             torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
 
@@ -139,7 +139,7 @@ def test_a_shorter_segment_is_a_prefix_of_the_whole(name: str) -> None:
     policy = case.load()
     memory = policy.initial_memory(len(case.inputs))
     whole, _ = policy(case.segments[0], memory)
-    part, _ = policy(case.inputs.window(0, 3), memory, commit=False)
+    part, _ = policy(case.inputs.window(0, 3), memory, 0)
     close(part, whole[:, :3])
 
 
@@ -152,7 +152,8 @@ def test_rows_with_different_caches_do_not_touch_one_another(name: str) -> None:
     policy = case.load()
     first, second = case.segments[:2]
     fresh = policy.initial_memory(len(first))
-    _, later = policy(first, fresh)
+    later = policy.backbone.full_size(policy(first, fresh)[1])
+    fresh = policy.backbone.full_size(fresh)
     mixed = tuple(torch.cat([new[:1], old[1:]]) for new, old in zip(fresh, later, strict=True))
     output, memory = policy(second, mixed)
     for row, alone in ((0, fresh), (1, later)):
@@ -329,10 +330,9 @@ def largest_change(change: Callable[[pytest.MonkeyPatch, Policy], None]) -> floa
 
 
 def true_positions(self: ReleasedAttention, *inputs: Any) -> Tensor:
-    content, rotated, keys, values, table, mask, *_ = inputs
-    return RelativeAttention.attend(
-        self, content, rotated, keys, values, table.chunk(2, -1)[0], mask
-    )
+    *tensors, view = inputs
+    view = view._replace(table=view.table.chunk(2, -1)[0])
+    return RelativeAttention.weights(self, *tensors, view)
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def true_positions(self: ReleasedAttention, *inputs: Any) -> Tensor:
             id="residual",
         ),
         pytest.param(
-            lambda patch, policy: patch.setattr(ReleasedAttention, "attend", true_positions),
+            lambda patch, policy: patch.setattr(ReleasedAttention, "weights", true_positions),
             2.4e-3,
             id="shift",
         ),
@@ -389,10 +389,10 @@ def released_evaluation(policy: Policy, segments: list[Segment], commits_early: 
             [policy.encoders[name](values[name]) for name in policy.tokens], 2
         ).flatten(1, 2)
         for backbone.segment_tokens in range(2, complete, 3):
-            hidden, early = backbone(tokens[:, : backbone.segment_tokens], memory)
+            hidden, early = backbone(tokens[:, : backbone.segment_tokens], memory, len(tokens))
             outputs.append(policy.head(hidden[:, -1]))
         backbone.segment_tokens = complete
-        memory = early if commits_early else backbone(tokens, memory)[1]
+        memory = early if commits_early else backbone(tokens, memory, len(tokens))[1]
     return torch.stack(outputs, 1)
 
 

@@ -1,5 +1,4 @@
-"""A trained policy as an agent that steps for as long as it is asked to, at constant cost per
-step."""
+"""A trained policy as an agent that steps for as long as it is asked to, at constant cost per step."""
 
 import itertools
 from collections.abc import Sequence
@@ -19,10 +18,12 @@ class Actor:
     """Acts with a policy: appends to cached keys and values, and writes memory once per complete
     segment.
 
-    policy: a trained policy, put in evaluation mode by the actor. target_return: the return asked
-    for at the start of each episode; rewards received are taken off it. sample: draw actions in
-    place of taking the most likely ones. Row k draws from a generator seeded by the k-th seed, so
-    actions do not depend on how many episodes run side by side.
+    Args:
+        policy: A trained policy, put in evaluation mode by the actor.
+        target_return: The return asked for at the start of each episode; rewards received are taken
+            off it.
+        sample: Draw actions in place of taking the most likely ones. Row k draws from a generator
+            seeded by the k-th seed, so actions do not depend on how many episodes run together.
     """
 
     def __init__(self, policy: Policy, target_return: float, sample: bool = False) -> None:
@@ -36,41 +37,44 @@ class Actor:
     def reset(
         self, batch: int = 1, seeds: Sequence[int] | None = None, rows: np.ndarray | None = None
     ) -> None:
-        """Begin new episodes: in all of `batch` rows, or, in the middle of others, in `rows`
-        (integers) alone."""
+        """Begin new episodes.
+
+        Args:
+            batch: Number of rows.
+            seeds: Seeds of the episodes, in the order of the rows that begin.
+            rows: Integers; only these rows begin, in the middle of the others' episodes.
+        """
         if rows is None:
+            rows = np.arange(batch)
             self.steps = np.zeros(batch, dtype=np.int64)
-            self.stream = self._start(
-                self.policy.initial_memory(batch), np.arange(batch), self.steps
-            )
+            self.stream = self._start(self.policy.initial_memory(batch), rows, self.steps)
             self.returns_to_go = np.full(batch, self.target_return, dtype=np.float64)
-            self.actions = np.zeros(
-                (batch, *(self.policy.action_space.shape or ())), self.policy.action_space.dtype
-            )
+            space = self.policy.action_space
+            self.actions = np.zeros((batch, *(space.shape or ())), space.dtype)
             self.generators = [np.random.default_rng()] * batch
         else:
             rows = np.asarray(rows)
             self.steps[rows] = 0
-            self.stream.put(
-                rows, self._start(self.policy.initial_memory(len(rows)), rows, self.steps[rows])
-            )
+            begun = self._start(self.policy.initial_memory(len(rows)), rows, self.steps[rows])
+            self.stream.put(self._tensor(rows), begun)
             self.returns_to_go[rows] = self.target_return
         if self.sample:
-            for row, seed in zip(
-                range(batch) if rows is None else rows,
-                seeds or itertools.repeat(None),
-                strict=False,
-            ):
+            for row, seed in zip(rows, seeds or itertools.repeat(None), strict=False):
                 self.generators[row] = np.random.default_rng(seed)
 
     @torch.inference_mode()
     def act(
         self, observations: object, rewards: np.ndarray, forced: np.ndarray | None = None
     ) -> np.ndarray:
-        """Actions [n, ...] for observations [n, ...] (a batch in the space's own structure).
+        """Choose the next actions.
 
-        rewards: [n], what the step before paid (ignored in a row's first step). forced: actions
-        that are executed in place of the policy's own.
+        Args:
+            observations: [n, ...], a batch in the space's own structure.
+            rewards: [n], what the step before paid; ignored in a row's first step.
+            forced: Actions that are executed in place of the policy's own, [n, ...].
+
+        Returns:
+            Actions [n, ...].
         """
         outputs = self.outputs(observations, rewards)
         if forced is None:
@@ -86,59 +90,50 @@ class Actor:
     @torch.inference_mode()
     def outputs(self, observations: object, rewards: np.ndarray) -> Tensor:
         """Action outputs [n, outputs] of the policy's head; `act` turns them into actions and
-        remembers these."""
+        remembers these. See `act` for the arguments."""
         leaves = {
-            path: torch.from_numpy(np.ascontiguousarray(leaf)).to(self.device)
+            path: self._tensor(leaf)
             for path, leaf in flatten(self.policy.observation_space, observations).items()
         }
         going = self.steps > 0
         self.returns_to_go -= np.where(going, rewards, 0.0)
-        returns_to_go = torch.from_numpy(self.returns_to_go.astype(np.float32)).to(self.device)
+        returns_to_go = self._tensor(self.returns_to_go.astype(np.float32))
         within = self.steps % self.segment_length
-        timesteps = self._timesteps()
+        timesteps = self._tensor(self.steps.copy()) if self.policy.config.timesteps else None
         self.steps += 1
+        actions = self._tensor(self.actions)
         if within.all():
-            return self.policy.observe(
-                self.stream, leaves, returns_to_go, self._executed(), timesteps
-            )
+            return self.policy.observe(self.stream, leaves, returns_to_go, actions, timesteps)
         if going.any():
-            self._append_actions(np.flatnonzero(going), timesteps)
-            self._turn_over(np.flatnonzero(going & (within == 0)))
+            self._append_actions(np.flatnonzero(going), actions, timesteps)
+            self._end_segments(np.flatnonzero(going & (within == 0)))
         return self.policy.observe(self.stream, leaves, returns_to_go, timesteps=timesteps)
 
-    def _timesteps(self) -> Tensor | None:
-        """Indices of the steps that are about to be taken [n], if the model embeds them."""
-        return (
-            torch.from_numpy(self.steps.copy()).to(self.device)
-            if self.policy.config.timesteps
-            else None
-        )
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
-    def _executed(self) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.actions)).to(self.device)
-
-    def _append_actions(self, rows: np.ndarray, timesteps: Tensor | None) -> None:
+    def _append_actions(self, rows: np.ndarray, actions: Tensor, timesteps: Tensor | None) -> None:
         """Put the last actions of `rows` into the context, one step before `timesteps`."""
         before = None if timesteps is None else timesteps - 1
         if len(rows) == len(self.steps):
-            return self.policy.record(self.stream, self._executed(), before)
-        stream, selected = self.stream.rows(rows), torch.from_numpy(rows).to(self.device)
-        self.policy.record(
-            stream, self._executed()[selected], None if before is None else before[selected]
-        )
-        self.stream.put(rows, stream)
+            return self.policy.record(self.stream, actions, before)
+        index = self._tensor(rows)
+        stream = self.stream.rows(index)
+        self.policy.record(stream, actions[index], None if before is None else before[index])
+        self.stream.put(index, stream)
 
-    def _turn_over(self, rows: np.ndarray) -> None:
+    def _end_segments(self, rows: np.ndarray) -> None:
         """Write memory from the complete segments of `rows` and begin their next ones."""
-        commit, steps = self.policy.backbone.commit, self.steps[rows] - 1
+        write_memory, steps = self.policy.backbone.write_memory, self.steps[rows] - 1
         if len(rows) == len(self.steps):
-            self.stream = self._start(commit(self.stream), rows, steps)
+            self.stream = self._start(write_memory(self.stream), rows, steps)
         elif len(rows):
-            self.stream.put(rows, self._start(commit(self.stream.rows(rows)), rows, steps))
+            index = self._tensor(rows)
+            memory = write_memory(self.stream.rows(index))
+            self.stream.put(index, self._start(memory, rows, steps))
 
     def _start(self, memory: Memory, rows: np.ndarray, steps: np.ndarray) -> Stream:
-        """Begin segments of `rows` at `steps`, [n] each, with their memory: the one place where
-        memory is handed over."""
+        """Begin segments of `rows` at `steps`, [n] each: the one place where memory is passed on."""
         return self.policy.backbone.start(memory)
 
 
@@ -147,7 +142,7 @@ def load_agent(
     *,
     target_return: float | None = None,
     sample: bool = False,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> Actor:
     """The trained agent of a run folder or checkpoint, ready to act.
 
@@ -155,8 +150,15 @@ def load_agent(
         agent.reset(n)
         actions = agent.act(observations, rewards)  # arrays of n observations, rewards and actions
 
-    target_return: the return to ask for, by default the one the checkpoint names. sample: draw
-    actions in place of taking the most likely ones.
+    Args:
+        path: Run folder, or a checkpoint in it.
+        target_return: The return to ask for; by default the one that the checkpoint names.
+        sample: Draw actions in place of taking the most likely ones.
+        device: Where to compute, in PyTorch's words; by default where PyTorch makes tensors.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it is damaged.
+        ValueError: this machine cannot compute on the device.
     """
     policy, header = load_policy(path)
     target = header["target_return"] if target_return is None else target_return

@@ -1,6 +1,7 @@
 """Memory corruption: does a policy still act well when noise is mixed into what it remembers?
 (method: Fig. 8, 13 and 16)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -67,7 +68,7 @@ class Corruption:
 
     def entries(self, policy: Policy) -> tuple[int, ...]:
         """Which entries of the policy's memory are meant; a ValueError if it has none of them."""
-        parts = policy.backbone.memory_parts(policy.initial_memory(1))
+        parts = policy.backbone.memory_parts()
         found = [
             index for name, part in parts.items() if self.what in (name, "all") for index in part
         ]
@@ -82,6 +83,11 @@ class Corruption:
             )
         return tuple(found)
 
+    def covers(self, steps: Sequence[int] | np.ndarray) -> list[int]:
+        """The rows that are at a step within the span; `steps` are those of all rows, [B]."""
+        last = math.inf if self.until is None else self.until
+        return [row for row, step in enumerate(steps) if self.step <= step < last]
+
     def apply(
         self,
         memory: Memory,
@@ -94,11 +100,7 @@ class Corruption:
         entries: see `entries`. episodes, steps: seed of each row's episode and the step that each
         row is at, [B].
         """
-        inside = [
-            row
-            for row, step in enumerate(steps)
-            if self.step <= step and (self.until is None or step < self.until)
-        ]
+        inside = self.covers(steps)
         if not inside or not self.strength:
             return memory
         return tuple(
@@ -162,6 +164,9 @@ class Corrupted(Actor):
 
     def _start(self, memory: Memory, rows: np.ndarray, steps: np.ndarray) -> Stream:
         episodes = [self.episodes[row] for row in rows]
+        if self.corruption.covers(steps):
+            # In its largest size, for noise must not depend on what is still empty.
+            memory = self.policy.backbone.full_size(memory)
         return super()._start(
             self.corruption.apply(memory, self.entries, episodes, steps), rows, steps
         )

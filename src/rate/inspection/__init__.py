@@ -142,7 +142,7 @@ class Inspection:
     ) -> None:
         self.policy, self.task, self.seeds, self.show = policy, task, seeds, show_progress
         self.target_return = 0.0 if task.target_return is None else task.target_return
-        self.parts = policy.backbone.memory_parts(policy.initial_memory(1))
+        self.parts = policy.backbone.memory_parts()
         self.cues = [int(task.cue(seed)) for seed in seeds] if task.cue else None
         self.chance = task.reference.get("chance")
         self.bar: Advance = lambda count: None

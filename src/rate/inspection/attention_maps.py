@@ -1,15 +1,12 @@
 """Attention maps: what every position of a segment attends to, computed apart from acting and
 training."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from rate.models.nn.attention import RelativeAttention
 from rate.models.policy import Policy
 from rate.models.rate import Config, MemoryTransformer
 from rate.segment import Segment
@@ -43,8 +40,8 @@ def attention_maps(policy: Policy, segments: Sequence[Segment]) -> list[Attentio
     memory, maps = policy.initial_memory(1), []
     for segment in segments:
         complete = segment.steps == policy.config.segment_length
-        with _observed(policy.backbone) as weights:
-            _, after = policy(segment, memory, complete)
+        weights: list[Tensor] = []
+        _, after = policy.backbone(policy.encode(segment), memory, int(complete), record=weights)
         layers = torch.stack([layer[0] for layer in weights])
         maps.append(
             AttentionMap(
@@ -76,46 +73,3 @@ def _positions(
     roles = ("past",) * past + read + names * (last + 1 - first) + write
     steps = tuple(step for step in range(first, last + 1) for _ in names)
     return roles, (-1,) * (past + len(read)) + steps + (-1,) * len(write)
-
-
-@contextmanager
-def _observed(backbone: MemoryTransformer) -> Iterator[list[Tensor]]:
-    """Within this context a forward pass leaves the weights [B, heads, queries, keys] of each
-    attention in the list."""
-    found: list[Tensor] = []
-    attentions = [module for module in backbone.modules() if isinstance(module, RelativeAttention)]
-
-    def observe(attention: RelativeAttention) -> None:
-        attend = attention.attend
-
-        def observed(
-            content: Tensor,
-            rotated: Tensor,
-            keys: Tensor,
-            values: Tensor,
-            *rest: Any,
-            **options: Any,
-        ) -> Tensor:
-            # Attention over values that are unit vectors is its weights, whichever way it is
-            # computed.
-            times, width = keys.shape[2], content.shape[3]
-            units = torch.eye(
-                times, -(-times // width) * width, device=keys.device, dtype=keys.dtype
-            )
-            parts = [
-                attend(content, rotated, keys, unit.expand_as(values), *rest, **options)
-                for unit in units.split(width, 1)
-            ]
-            found.append(torch.cat(parts, -1)[..., :times])
-            return attend(content, rotated, keys, values, *rest, **options)
-
-        # The instance alone is changed, and only for now: acting and training never see this.
-        vars(attention)["attend"] = observed
-
-    try:
-        for attention in attentions:
-            observe(attention)
-        yield found
-    finally:
-        for attention in attentions:
-            vars(attention).pop("attend", None)

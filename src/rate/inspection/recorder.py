@@ -48,8 +48,9 @@ class Traced(Actor):
             for place, (row, step) in enumerate(zip(rows, steps, strict=True))
             if step in self.at
         ]
+        largest = self.policy.backbone.full_size(memory) if wanted else memory
         for part, entries in self.parts.items() if wanted else ():
-            flat = torch.cat([memory[entry].flatten(1) for entry in entries], 1).cpu().numpy()
+            flat = torch.cat([largest[entry].flatten(1) for entry in entries], 1).cpu().numpy()
             for place, row, step in wanted:
                 self.kept[part, int(self.seeds[row]), int(step)] = flat[place].copy()
         return super()._start(memory, rows, steps)

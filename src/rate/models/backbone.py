@@ -4,13 +4,12 @@ of memory."""
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 Memory = tuple[Tensor, ...]
-"""What a model carries from segment to segment: batch-first tensors of constant size, never changed
-in place."""
+"""What a model carries from segment to segment: batch-first tensors of bounded size, never changed in
+place."""
 
 
 @dataclass(frozen=True)
@@ -79,61 +78,82 @@ class ModelConfig:
 
 
 class Stream:
-    """A segment under way: batch-first tensors that grow in place, and the position of each row.
+    """A segment under way: batch-first tensors that are written in place, row by row.
 
     Rows may stand at different positions, because an environment may reset one row alone.
+
+    Args:
+        tensors: What the backbone keeps, each [B, ...].
+        positions: Position of each row's next token, [B] int64, for models that have positions.
+        first: No row looks at a position before this one; a whole number on the host.
+        stop: No row has written a position from this one on; a whole number on the host.
     """
 
-    def __init__(self, tensors: dict[str, Tensor], positions: np.ndarray) -> None:
-        self.tensors = tensors
-        self.positions = positions
+    def __init__(
+        self,
+        tensors: dict[str, Tensor],
+        positions: Tensor | None = None,
+        first: int = 0,
+        stop: int = 0,
+    ) -> None:
+        if positions is None:
+            some = next(iter(tensors.values()))
+            positions = torch.zeros(len(some), dtype=torch.int64, device=some.device)
+        self.tensors, self.positions, self.first, self.stop = tensors, positions, first, stop
+        self.row_numbers = torch.arange(len(positions), device=positions.device)[:, None]
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
 
-    @property
-    def aligned(self) -> bool:
-        """Whether all rows stand at the same position."""
-        return bool((self.positions == self.positions[0]).all())
+    def next_positions(self, length: int) -> Tensor:
+        """Positions [B, length] of the next `length` tokens of each row."""
+        return self.positions[:, None] + torch.arange(length, device=self.positions.device)
 
-    def here(self, length: int) -> slice | Tensor:
-        """Where the next `length` tokens stand: a slice if all rows are at the same position, else
-        indices [B, length]."""
-        if self.aligned:
-            return slice(int(self.positions[0]), int(self.positions[0]) + length)
-        device = next(iter(self.tensors.values())).device
-        return torch.from_numpy(self.positions).to(device)[:, None] + torch.arange(
-            length, device=device
-        )
+    def write(self, target: Tensor, index: Tensor, values: Tensor) -> None:
+        """Write values [B, n, ...] into target [B, t, ...] at the positions `index` [B, n]."""
+        target[self.row_numbers, index] = values
 
-    def rows(self, index: np.ndarray) -> "Stream":
+    def advance(self, length: int, capacity: int) -> None:
+        """Count `length` more tokens in every row; no position reaches `capacity`."""
+        self.positions = self.positions + length
+        self.stop = min(self.stop + length, capacity)
+
+    def rows(self, index: Tensor) -> "Stream":
         """A copy of the rows in `index` (integers)."""
-        selected = torch.from_numpy(index)
-        return Stream(
-            {name: tensor[selected] for name, tensor in self.tensors.items()}, self.positions[index]
-        )
+        tensors = {name: tensor[index] for name, tensor in self.tensors.items()}
+        return Stream(tensors, self.positions[index], self.first, self.stop)
 
-    def put(self, index: np.ndarray, stream: "Stream") -> None:
-        """Replace the rows in `index` by the rows of `stream`."""
-        selected = torch.from_numpy(index)
+    def put(self, index: Tensor, stream: "Stream") -> None:
+        """Replace the rows in `index` (integers) by the rows of `stream`."""
         for name, tensor in self.tensors.items():
-            tensor[selected] = stream[name]
+            tensor[index] = stream[name]
         self.positions[index] = stream.positions
+        self.first, self.stop = min(self.first, stream.first), max(self.stop, stream.stop)
 
 
 class Backbone(nn.Module, ABC):
-    """A sequence model over tokens [B, N, d] with memory between segments and an incremental form
-    within one."""
+    """A sequence model over tokens [B, n, d] with memory between segments.
+
+    It takes a segment whole (`forward`) or token by token (`start`, `append`, `write_memory`); both
+    give the same hidden states and the same memory.
+    """
 
     @abstractmethod
     def initial_memory(self, batch: int) -> Memory:
         """Memory before the first segment of `batch` episodes."""
 
     @abstractmethod
-    def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
-        """Hidden states [B, N, d] of a segment's tokens [B, N, d], and the memory after it.
+    def forward(self, tokens: Tensor, memory: Memory, complete: int) -> tuple[Tensor, Memory]:
+        """Hidden states of a segment's tokens, and the memory after it.
 
-        With `commit` off the memory comes back unchanged and the work of writing it is saved.
+        Args:
+            tokens: [B, n, d].
+            memory: Memory before the segment.
+            complete: The first so many rows write memory, the others keep what they came with; at 0
+                the work of writing is saved.
+
+        Returns:
+            Hidden states [B, n, d] and memory.
         """
 
     @abstractmethod
@@ -142,39 +162,40 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        """Hidden states [B, n, d] of the next few tokens [B, n, d]; the cost does not depend on the
-        position."""
+        """Hidden states [B, n, d] of the next tokens [B, n, d]; the cost does not depend on how many
+        segments came before."""
 
     @abstractmethod
-    def commit(self, stream: Stream) -> Memory:
-        """Memory after the segment, which must be complete."""
+    def write_memory(self, stream: Stream) -> Memory:
+        """Memory after the segment, which must be complete in every row."""
 
-    def memory_parts(self, memory: Memory) -> dict[str, tuple[int, ...]]:
-        """Entries of `memory` by what they hold: "memory" that is written, "cache" of earlier
-        states; none is empty."""
-        return named_parts(memory, {"memory": tuple(range(len(memory)))})
+    def memory_parts(self) -> dict[str, tuple[int, ...]]:
+        """Entries of the memory by what they hold: "memory" that is written, "cache" of earlier
+        states; no part is empty."""
+        entries = tuple(
+            index
+            for index, tensor in enumerate(self.initial_memory(1))
+            if tensor.is_floating_point() and tensor.numel()
+        )
+        return {"memory": entries} if entries else {}
 
-
-def named_parts(memory: Memory, parts: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The parts without entries of whole numbers or of no numbers at all; parts that are left with
-    none are left out."""
-    held = {
-        index
-        for index, tensor in enumerate(memory)
-        if tensor.is_floating_point() and tensor[:1].numel()
-    }
-    found = {
-        name: tuple(index for index in entries if index in held) for name, entries in parts.items()
-    }
-    return {name: entries for name, entries in found.items() if entries}
+    def full_size(self, memory: Memory) -> Memory:
+        """The memory in its largest size, with empty positions where it has not grown yet."""
+        return memory
 
 
-def place(target: Tensor, here: slice | Tensor, values: Tensor) -> None:
-    """Write values [B, n, ...] into target [B, t, ...] at the positions that `Stream.here` gave."""
-    if isinstance(here, slice):
-        target[:, here] = values
-    else:
-        target[torch.arange(len(here), device=here.device)[:, None], here] = values
+def first_rows(after: Memory, before: Memory, complete: int) -> Memory:
+    """The memory `after` in the first `complete` rows, and the memory `before` in the others."""
+    if not complete or complete == len(after[0]):
+        return after if complete else before
+    return tuple(
+        torch.cat([new[:complete], old[complete:]]) for new, old in zip(after, before, strict=True)
+    )
+
+
+def detach(memory: Memory) -> Memory:
+    """The same memory, through which no gradient passes."""
+    return tuple(tensor.detach() for tensor in memory)
 
 
 def xavier(module: nn.Module) -> None:
@@ -184,21 +205,3 @@ def xavier(module: nn.Module) -> None:
             nn.init.xavier_uniform_(part.weight)
         if isinstance(part, nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)
-
-
-def select_rows(memory: Memory, index: Tensor) -> Memory:
-    """The rows of a memory selected by `index` [B] (boolean or integers)."""
-    return tuple(tensor[index] for tensor in memory)
-
-
-def detach(memory: Memory) -> Memory:
-    """The same memory, through which no gradient passes."""
-    return tuple(tensor.detach() for tensor in memory)
-
-
-def where_rows(condition: Tensor, yes: Memory, no: Memory) -> Memory:
-    """Row by row, the memory `yes` where `condition` [B] holds and the memory `no` elsewhere."""
-    return tuple(
-        torch.where(condition.view(-1, *[1] * (a.dim() - 1)), a, b)
-        for a, b in zip(yes, no, strict=True)
-    )

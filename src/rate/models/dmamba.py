@@ -9,12 +9,11 @@ acting, in place of recomputing a window. No positions are added.
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows
 from rate.models.nn.dropout import Dropout
 from rate.models.nn.selective_scan import selective_scan
 
@@ -150,28 +149,27 @@ class StateSpaceModel(Backbone):
             *shape, config.state_size
         )
 
-    def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
+    def forward(self, tokens: Tensor, memory: Memory, complete: int) -> tuple[Tensor, Memory]:
         hidden = self.dropout(tokens)
         after = []
         for level, block in enumerate(self.blocks):
-            hidden, *carried = block(hidden, *(tensor[:, level] for tensor in memory), commit)
+            hidden, *carried = block(hidden, *(tensor[:, level] for tensor in memory), complete > 0)
             after.append(carried)
-        if commit:
-            memory = tuple(torch.stack(tensors, 1) for tensors in zip(*after, strict=True))
+        if complete:
+            written = tuple(torch.stack(tensors, 1) for tensors in zip(*after, strict=True))
+            memory = first_rows(written, memory, complete)
         return self.norm(hidden), memory
 
     def start(self, memory: Memory) -> Stream:
         history, state = (tensor.clone() for tensor in memory)
-        return Stream({"history": history, "state": state}, np.zeros(len(state), dtype=np.int64))
+        return Stream({"history": history, "state": state})
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        hidden, (stream.tensors["history"], stream.tensors["state"]) = self(
-            tokens, self.commit(stream)
-        )
-        stream.positions = stream.positions + tokens.shape[1]
+        hidden, memory = self(tokens, self.write_memory(stream), len(tokens))
+        stream.tensors["history"], stream.tensors["state"] = memory
         return hidden
 
-    def commit(self, stream: Stream) -> Memory:
+    def write_memory(self, stream: Stream) -> Memory:
         return stream["history"], stream["state"]
 
 

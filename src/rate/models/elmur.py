@@ -16,16 +16,15 @@ once, from all of its tokens, the last action included.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, place, xavier
-from rate.models.nn.attention import Positions, RelativeAttention
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows, xavier
+from rate.models.nn.attention import Positions, RelativeAttention, View, visible
+from rate.models.nn.blockwise import QUERY_BLOCK
 from rate.models.nn.cross_attention import CrossAttention, DistanceBias
 from rate.models.nn.dropout import Dropout
-from rate.models.rate import QUERY_BLOCK
 
 SPREAD = 0.02
 """Standard deviation that attention biases and the slots' first vectors are drawn with."""
@@ -213,87 +212,120 @@ class ExternalMemoryTransformer(Backbone):
     def _layers(self) -> list[Layer]:
         return [layer for layer in self.layers if isinstance(layer, Layer)]
 
-    # Whole segments
-    # --------------------------------------------------------------------------------
+    # Whole segments and single tokens ----------------------------------------------------------
 
-    def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
+    def forward(self, tokens: Tensor, memory: Memory, complete: int) -> tuple[Tensor, Memory]:
         length = tokens.shape[1]
-        index = torch.arange(length, device=tokens.device)
-        distance, hidden_slots = self._reach(memory)
-        distance = distance[:, None] + index[:, None]
-        mask = torch.zeros(length, length, device=tokens.device).masked_fill(
-            index > index[:, None], -torch.inf
-        )
-        table, blocks = (
-            self.positions,
-            tuple(range(QUERY_BLOCK, length - QUERY_BLOCK // 2, QUERY_BLOCK)),
-        )
-        hidden = self.dropout(tokens)
-        states = []
-        for level, layer in enumerate(self._layers):
-            query, keys, values = layer.attention.project(hidden)
-            rotated = layer.attention.rotate(
-                query + self.position_bias[:, None], table.sin[:length], table.cos[:length]
-            )
-            content = query + self.content_bias[:, None]
-            attended = layer.attention.attend(
-                content, rotated, keys, values, table.table[:length], mask, blocks
-            )
-            slots = layer.read.keys_values(memory[0][:, level])
-            bias = layer.bias(distance) + hidden_slots
-            hidden = layer.finish(hidden, layer.attention.merge(attended), *slots, bias)
-            states.append(hidden)
-        return hidden, self._write(memory, torch.stack(states, 1)) if commit else memory
-
-    # Token by token
-    # --------------------------------------------------------------------------------
+        index = torch.arange(length, device=tokens.device)[None]
+        cut = range(QUERY_BLOCK, length - QUERY_BLOCK // 2, QUERY_BLOCK)
+        view = self._view(index, length)._replace(cuts=tuple(cut))
+        cache = _Whole(memory[0])
+        hidden = self._pass(self.dropout(tokens), cache, index, view, self._reach(memory))
+        if complete:
+            after = self._write(memory, torch.stack(cache.states, 1))
+            memory = first_rows(after, memory, complete)
+        return hidden, memory
 
     def start(self, memory: Memory) -> Stream:
         config, (slots, positions, seen) = self.config, memory
         distance, hidden_slots = self._reach(memory)
-        tensors = {
-            "slots": slots.clone(),
-            "slot_positions": positions.clone(),
-            "seen": seen.clone(),
-        }
-        tensors |= {"distance": distance, "hidden_slots": hidden_slots}
-        tensors["states"] = slots.new_zeros(len(seen), self.capacity, config.layers, config.width)
+        batch = len(seen)
+        tensors = {"slots": slots.clone(), "slot_positions": positions.clone()}
+        tensors |= {"seen": seen.clone(), "distance": distance, "hidden_slots": hidden_slots}
+        tensors["states"] = slots.new_zeros(batch, self.capacity, config.layers, config.width)
+        shape = (batch, config.heads, 2, self.capacity, config.head_width)
         for level, layer in enumerate(self._layers):
-            for name in ("keys", "values"):
-                tensors[f"{name}{level}"] = slots.new_zeros(
-                    len(seen), config.heads, self.capacity, config.head_width
-                )
+            tensors[f"keys_values{level}"] = slots.new_zeros(shape)
             read = layer.read.keys_values(slots[:, level])
             tensors[f"slot_keys{level}"], tensors[f"slot_values{level}"] = read
-        return Stream(tensors, np.zeros(len(seen), dtype=np.int64))
+        return Stream(tensors)
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        length, table = tokens.shape[1], self.positions
-        here, stop = stream.here(length), int(stream.positions.max()) + length
-        columns = torch.arange(stop, device=tokens.device)
-        index = columns[None, here] if isinstance(here, slice) else here
-        mask = torch.zeros(len(index), length, stop, device=tokens.device)
-        mask = mask.masked_fill(columns > index[..., None], -torch.inf)[:, None]
-        sin, cos = table.sin[index][:, None], table.cos[index][:, None]
-        distance = stream["distance"][:, None] + index[..., None]
-        hidden = tokens
-        for level, layer in enumerate(self._layers):
-            query, *new = layer.attention.project(hidden)
-            keys, values = stream[f"keys{level}"], stream[f"values{level}"]
-            for cache, projected in zip((keys, values), new, strict=True):
-                place(cache.transpose(1, 2), here, projected.transpose(1, 2))
-            rotated = layer.attention.rotate(query + self.position_bias[:, None], sin, cos)
-            content = query + self.content_bias[:, None]
-            attended = layer.attention.attend_few(
-                content, rotated, keys[:, :, :stop], values[:, :, :stop], table.table[:stop], mask
-            )
-            slots = stream[f"slot_keys{level}"], stream[f"slot_values{level}"]
-            bias = layer.bias(distance) + stream["hidden_slots"]
-            hidden = layer.finish(hidden, layer.attention.merge(attended), *slots, bias)
-            place(stream["states"][:, :, level], here, hidden)
-        stream.positions = stream.positions + length
+        length = tokens.shape[1]
+        index = stream.next_positions(length)
+        stop = min(stream.stop + length, self.capacity)
+        cache = _InPlace(stream, index, stop)
+        reach = stream["distance"], stream["hidden_slots"]
+        hidden = self._pass(tokens, cache, index, self._view(index, stop), reach)
+        stream.advance(length, self.capacity)
         return hidden
 
-    def commit(self, stream: Stream) -> Memory:
+    def write_memory(self, stream: Stream) -> Memory:
         memory = (stream["slots"], stream["slot_positions"], stream["seen"])
-        return self._write(memory, stream["states"][:, : int(stream.positions[0])].transpose(1, 2))
+        return self._write(memory, stream["states"].transpose(1, 2))
+
+    def _view(self, index: Tensor, stop: int) -> View:
+        """The view of queries at positions `index` [b, n], which see keys up to themselves."""
+        columns = torch.arange(stop, device=index.device)
+        table = self.positions.table[:stop]
+        return View(*self.positions.at(index), table, visible(columns <= index[..., None]))
+
+    def _pass(
+        self,
+        hidden: Tensor,
+        cache: "_Whole | _InPlace",
+        index: Tensor,
+        view: View,
+        reach: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """Run positions `index` [b, n] through the layers, against the keys and values of the cache.
+
+        Args:
+            hidden: [B, n, d].
+            cache: Keys and values of earlier positions and of memory slots; takes the layers' states.
+            index: Positions in the segment, [b, n] with b = 1 or B.
+            view: What self-attention sees.
+            reach: Distance of the segment's first token from the slots, and the mask of the slots.
+        """
+        distance, hidden_slots = reach
+        distance = distance[:, None] + index[..., None]
+        biases = self.content_bias, self.position_bias
+        for level, layer in enumerate(self._layers):
+            query, new = layer.attention.project(hidden)
+            attended = layer.attention(query, cache.extend(level, new), biases, view)
+            bias = layer.bias(distance) + hidden_slots
+            hidden = layer.finish(hidden, attended, *cache.slots(level, layer), bias)
+            cache.keep(level, hidden)
+        return hidden
+
+
+class _Whole:
+    """The cache of a whole segment, whose positions come all at once."""
+
+    def __init__(self, slots: Tensor) -> None:
+        self.memory = slots
+        self.states: list[Tensor] = []
+        """Hidden states after each layer, [B, n, d]."""
+
+    def extend(self, level: int, new: Tensor) -> Tensor:
+        """Keys and values [2, B, h, t, w] of a layer, given those of the newest positions."""
+        return new
+
+    def slots(self, level: int, layer: Layer) -> tuple[Tensor, Tensor]:
+        """Keys and values of the layer's memory slots, [B, h, M, w] each."""
+        return layer.read.keys_values(self.memory[:, level])
+
+    def keep(self, level: int, hidden: Tensor) -> None:
+        """Take the hidden states [B, n, d] after a layer, of which memory is written."""
+        self.states.append(hidden)
+
+
+class _InPlace:
+    """The cache of a segment under way: what layers leave is written where its tokens stand."""
+
+    def __init__(self, stream: Stream, index: Tensor, stop: int) -> None:
+        self.stream, self.index, self.stop = stream, index, stop
+
+    def extend(self, level: int, new: Tensor) -> Tensor:
+        """See `_Whole.extend`."""
+        kept = self.stream[f"keys_values{level}"]
+        self.stream.write(kept.permute(0, 3, 1, 2, 4), self.index, new.permute(1, 3, 2, 0, 4))
+        return kept[:, :, :, : self.stop].permute(2, 0, 1, 3, 4)
+
+    def slots(self, level: int, layer: Layer) -> tuple[Tensor, Tensor]:
+        """See `_Whole.slots`."""
+        return self.stream[f"slot_keys{level}"], self.stream[f"slot_values{level}"]
+
+    def keep(self, level: int, hidden: Tensor) -> None:
+        """See `_Whole.keep`."""
+        self.stream.write(self.stream["states"][:, :, level], self.index, hidden)

@@ -10,12 +10,11 @@ were 0, then 1), and steps past the table share its last row (they failed).
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, named_parts, place, xavier
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows, xavier
 from rate.models.nn.dropout import Dropout
 from rate.models.nn.dynamic_convolution import GROUP, DynamicConvolution
 
@@ -95,21 +94,23 @@ class Config(ModelConfig):
 
 
 class View(NamedTuple):
-    """What may be seen: keys by queries, [b, 1, n, t] boolean (none: a causal mask), and taps by
-    positions, [b, n, k]."""
+    """What positions may see."""
 
-    keys: Tensor | None
+    keys: Tensor
+    """Keys by queries, [b, 1, n, t] boolean."""
     taps: Tensor
+    """Taps of the convolution by positions, [b, n, k] boolean."""
 
 
 class Projected(NamedTuple):
-    """Queries, keys and values, each [B, h, n, head width], and gated inputs of the convolution [B,
-    n, c]."""
+    """What a block makes of hidden states."""
 
     queries: Tensor
-    keys: Tensor
-    values: Tensor
+    """[B, h, n, w]."""
+    keys_values: Tensor
+    """Keys and values, [2, B, h, n, w]."""
     gated: Tensor
+    """Gated inputs of the convolution, [B, n, c]."""
 
 
 class Block(nn.Module):
@@ -152,23 +153,22 @@ class Block(nn.Module):
             .unflatten(-1, (3, self.heads, -1))
             .permute(2, 0, 3, 1, 4)
         )
-        queries, keys, values = projected.unbind(0)
-        return Projected(queries, keys, values, self.convolution.gate(convolved))
+        return Projected(projected[0], projected[1:], self.convolution.gate(convolved))
 
     def finish(
-        self,
-        hidden: Tensor,
-        new: Projected,
-        keys: Tensor,
-        values: Tensor,
-        windows: Tensor,
-        view: View,
+        self, hidden: Tensor, new: Projected, keys_values: Tensor, windows: Tensor, view: View
     ) -> Tensor:
-        """The block's output [B, n, d], given all keys and values [B, h, t, head width] and the
-        windows [B, n, k, c]."""
-        attended = F.scaled_dot_product_attention(
-            new.queries, keys, values, view.keys, is_causal=view.keys is None
-        )
+        """The block's output [B, n, d].
+
+        Args:
+            hidden: The block's input, [B, n, d].
+            new: What it was projected to.
+            keys_values: All keys and values, [2, B, h, t, w].
+            windows: Inputs of the convolution at its taps, [B, n, k, c].
+            view: What may be seen.
+        """
+        keys, values = keys_values
+        attended = F.scaled_dot_product_attention(new.queries, keys, values, view.keys)
         attended = self.attention_dropout(attended).transpose(1, 2).flatten(2)
         mixed = torch.cat([attended, self.convolution(new.gated, windows, view.taps)], -1)
         hidden = self.mix_norm(hidden + self.output(self.gate(mixed) * mixed))
@@ -178,8 +178,8 @@ class Block(nn.Module):
 class LongShortTransformer(Backbone):
     """Positions, from left to right: [retained tokens | segment's tokens].
 
-    Memory is the tuple (embedded tokens of earlier segments [B, P, d] right-aligned, their number
-    [B]).
+    Memory is the tuple (embedded tokens of earlier segments [B, p, d] right-aligned, their number in
+    each row [B]); p, the largest of these numbers, grows with the segments up to the capacity.
     """
 
     def __init__(self, config: Config) -> None:
@@ -192,111 +192,136 @@ class LongShortTransformer(Backbone):
 
     def initial_memory(self, batch: int) -> Memory:
         like = self.norm.weight
-        retained = like.new_zeros(batch, self.config.retained, self.config.width)
+        retained = like.new_zeros(batch, 0, self.config.width)
         return retained, torch.zeros(batch, dtype=torch.int64, device=like.device)
 
-    def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
+    def memory_parts(self) -> dict[str, tuple[int, ...]]:
+        return {"cache": (0,)} if self.config.retained else {}
+
+    def full_size(self, memory: Memory) -> Memory:
         retained, count = memory
-        limit = self.config.retained
-        past = int(count.max()) if limit else 0
-        inputs = torch.cat([retained[:, limit - past :], tokens], 1) if past else tokens
-        hidden = self.norm(self.dropout(inputs))
-        index = torch.arange(inputs.shape[1], device=tokens.device)[None]
-        first = past - count if past and int(count.min()) < past else count.new_zeros(1)
-        view = self._view(index, index[0] if past else None, first)
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            new = block.project(hidden)
-            windows = block.convolution.windows(F.pad(new.gated, (0, 0, self.config.kernel - 1, 0)))
-            hidden = block.finish(hidden, new, new.keys, new.values, windows, view)
-        if commit and limit:
-            memory = (
-                torch.cat([retained, tokens], 1)[:, -limit:],
-                (count + tokens.shape[1]).clamp(max=limit),
-            )
+        room = self.config.retained - retained.shape[1]
+        return F.pad(retained, (0, 0, room, 0)), count
+
+    def forward(self, tokens: Tensor, memory: Memory, complete: int) -> tuple[Tensor, Memory]:
+        retained, count = memory
+        past = retained.shape[1]
+        inputs = torch.cat([retained, tokens], 1) if past else tokens
+        index = torch.arange(inputs.shape[1], device=tokens.device)
+        view = self._view(index[None], index, past - count)
+        hidden = self._pass(self.norm(self.dropout(inputs)), _Whole(self.config.kernel), view)
+        if complete and self.config.retained:
+            memory = self._retain(retained, tokens, count, complete)
         return hidden[:, past:], memory
 
-    def _view(self, index: Tensor, columns: Tensor | None, first: Tensor) -> View:
-        """What positions `index` [b, n] may see of positions `columns` [t]; those before `first`
-        [b] are empty."""
+    def _retain(self, retained: Tensor, tokens: Tensor, count: Tensor, complete: int) -> Memory:
+        """The memory after a segment of the first `complete` rows."""
+        limit = self.config.retained
+        room = min(limit, retained.shape[1] + tokens.shape[1])
+        after = torch.cat([retained, tokens], 1)[:, -room:]
+        kept = torch.cat([torch.zeros_like(tokens), retained], 1)[:, -room:]
+        longer = (count + tokens.shape[1]).clamp(max=limit)
+        return first_rows((after, longer), (kept, count), complete)
+
+    def _view(self, index: Tensor, columns: Tensor, first: Tensor) -> View:
+        """What positions `index` [b, n] may see of positions `columns` [t]; those before `first` [B]
+        are empty."""
         taps = index[..., None] + torch.arange(1 - self.config.kernel, 1, device=index.device)
-        keys = None if columns is None else _visible(index, columns, first)[:, None]
-        return View(keys, _visible(index, taps, first))
+        return View(_visible(index, columns, first)[:, None], _visible(index, taps, first))
+
+    def _pass(
+        self, hidden: Tensor, cache: "_Whole | _InPlace", view: View, outputs: bool = True
+    ) -> Tensor:
+        """Run positions [B, n, d] through the blocks, against what the cache holds of earlier ones.
+
+        Without `outputs` only what they leave in the cache is asked for, and the last block is not
+        finished.
+        """
+        for level, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            new = block.project(hidden)
+            keys_values, windows = cache.extend(level, block.convolution, new)
+            if not outputs and level + 1 == len(self.blocks):
+                break
+            hidden = block.finish(hidden, new, keys_values, windows, view)
+        return hidden
 
     def start(self, memory: Memory) -> Stream:
         config = self.config
         retained, count = memory
-        tokens = retained.new_zeros(len(count), self.capacity, config.width)
-        tokens[:, : config.retained] = retained
+        past = retained.shape[1]
+        batch, begin = len(count), config.retained - past
+        tokens = retained.new_zeros(batch, self.capacity, config.width)
         tensors = {"tokens": tokens, "count": count.clone()}
+        shape = (batch, config.heads, 2, self.capacity, config.attending // config.heads)
+        # Position p of the convolution's inputs lies at p + k - 1, so that no window begins before
+        # the buffer does.
+        length = config.kernel - 1 + self.capacity
         for level in range(config.layers):
-            for name in ("keys", "values"):
-                shape = (len(count), config.heads, self.capacity, config.attending // config.heads)
-                tensors[f"{name}{level}"] = retained.new_zeros(shape)
-            # Position p lies at p + k - 1, so that no window begins before the buffer does.
-            length = config.kernel - 1 + self.capacity
-            tensors[f"gated{level}"] = retained.new_zeros(len(count), length, config.convolved)
-        past = int(count.max()) if config.retained else 0
-        stream = Stream(tensors, np.full(len(count), config.retained - past))
+            tensors[f"keys_values{level}"] = retained.new_zeros(shape)
+            tensors[f"gated{level}"] = retained.new_zeros(batch, length, config.convolved)
+        stream = Stream(tensors, torch.full_like(count, begin), begin, begin)
         if past:
-            self._extend(stream, retained[:, -past:], outputs=False)
+            self._extend(stream, retained, outputs=False)
         return stream
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
         return self._extend(stream, tokens)
 
-    def commit(self, stream: Stream) -> Memory:
-        limit, stop = self.config.retained, int(stream.positions[0])
-        return stream["tokens"][:, stop - limit : stop], (stream["count"] + stop - limit).clamp(
-            max=limit
-        )
-
-    def memory_parts(self, memory: Memory) -> dict[str, tuple[int, ...]]:
-        return named_parts(memory, {"cache": (0,)})
+    def write_memory(self, stream: Stream) -> Memory:
+        limit, count = self.config.retained, stream["count"]
+        if not limit:
+            return stream["tokens"][:, :0], count
+        retained = stream["tokens"][:, stream.first : limit]
+        return self._retain(retained, stream["tokens"][:, limit:], count, len(count))
 
     def _extend(self, stream: Stream, tokens: Tensor, outputs: bool = True) -> Tensor:
-        """Run new positions [B, n, d] through the blocks, against what is kept of all earlier ones.
-
-        Without `outputs` only what they leave for later positions is wanted, and the last block is
-        not finished.
-        """
-        config, count = self.config, stream["count"]
-        here = stream.here(tokens.shape[1])
-        index = (
-            torch.arange(here.start, here.stop, device=tokens.device)[None]
-            if isinstance(here, slice)
-            else here
-        )
-        begin = config.retained - (int(count.max()) if config.retained else 0)
-        columns = slice(begin, int(stream.positions.max()) + tokens.shape[1])
-        view = self._view(
-            index, torch.arange(begin, columns.stop, device=tokens.device), config.retained - count
-        )
-        place(stream["tokens"], here, tokens)
-        hidden = self.norm(tokens)
-        for level, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            new = block.project(hidden)
-            keys, values, gated = (stream[f"{name}{level}"] for name in ("keys", "values", "gated"))
-            place(keys.transpose(1, 2), here, new.keys.transpose(1, 2))
-            place(values.transpose(1, 2), here, new.values.transpose(1, 2))
-            place(gated[:, config.kernel - 1 :], here, new.gated)
-            if not outputs and level + 1 == config.layers:
-                break
-            if isinstance(here, slice):
-                windows = block.convolution.windows(
-                    gated[:, here.start : here.stop + config.kernel - 1]
-                )
-            else:
-                rows = torch.arange(len(here), device=here.device)[:, None, None]
-                windows = gated[
-                    rows, here[..., None] + torch.arange(config.kernel, device=here.device)
-                ]
-            hidden = block.finish(
-                hidden, new, keys[:, :, columns], values[:, :, columns], windows, view
-            )
-        stream.positions = stream.positions + tokens.shape[1]
+        """Run the next positions [B, n, d] through the blocks."""
+        length = tokens.shape[1]
+        index = stream.next_positions(length)
+        keys = slice(stream.first, min(stream.stop + length, self.capacity))
+        columns = torch.arange(keys.start, keys.stop, device=tokens.device)
+        view = self._view(index, columns, self.config.retained - stream["count"])
+        stream.write(stream["tokens"], index, tokens)
+        cache = _InPlace(stream, index, keys, self.config.kernel)
+        hidden = self._pass(self.norm(tokens), cache, view, outputs)
+        stream.advance(length, self.capacity)
         return hidden
+
+
+class _Whole:
+    """The cache of a whole segment: the positions themselves."""
+
+    def __init__(self, kernel: int) -> None:
+        self.kernel = kernel
+
+    def extend(
+        self, level: int, convolution: DynamicConvolution, new: Projected
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values [2, B, h, t, w] and the convolution's windows [B, n, k, c] of a block."""
+        padded = F.pad(new.gated, (0, 0, self.kernel - 1, 0))
+        return new.keys_values, convolution.windows(padded)
+
+
+class _InPlace:
+    """The cache of a segment under way: what a block leaves is written where its tokens stand."""
+
+    def __init__(self, stream: Stream, index: Tensor, keys: slice, kernel: int) -> None:
+        self.stream, self.index, self.keys = stream, index, keys
+        self.taps = index[..., None] + torch.arange(kernel, device=index.device)
+
+    def extend(
+        self, level: int, convolution: DynamicConvolution, new: Projected
+    ) -> tuple[Tensor, Tensor]:
+        """See `_Whole.extend`; the keys are those at the positions `keys`."""
+        kept, gated = (self.stream[f"{name}{level}"] for name in ("keys_values", "gated"))
+        self.stream.write(
+            kept.permute(0, 3, 1, 2, 4), self.index, new.keys_values.permute(1, 3, 2, 0, 4)
+        )
+        self.stream.write(gated[:, convolution.taps - 1 :], self.index, new.gated)
+        return kept[:, :, :, self.keys].permute(2, 0, 1, 3, 4), gated[
+            self.stream.row_numbers[..., None], self.taps
+        ]
 
 
 def _visible(index: Tensor, columns: Tensor, first: Tensor) -> Tensor:

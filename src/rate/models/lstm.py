@@ -8,10 +8,9 @@ whole window.
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows
 from rate.models.nn.dropout import Dropout
 
 Cell = type[nn.LSTM] | type[nn.GRU]
@@ -74,21 +73,20 @@ class Recurrent(Backbone):
         like = self.output.weight
         return tuple(like.new_zeros(batch, self.layers, self.hidden) for _ in range(self.states))
 
-    def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
+    def forward(self, tokens: Tensor, memory: Memory, complete: int) -> tuple[Tensor, Memory]:
         hidden, after = self._run(tokens, memory)
-        return hidden, after if commit else memory
+        return hidden, first_rows(after, memory, complete)
 
     def start(self, memory: Memory) -> Stream:
         tensors = {f"state{number}": state.clone() for number, state in enumerate(memory)}
-        return Stream(tensors, np.zeros(len(memory[0]), dtype=np.int64))
+        return Stream(tensors)
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        hidden, after = self._run(tokens, self.commit(stream))
+        hidden, after = self._run(tokens, self.write_memory(stream))
         stream.tensors = {f"state{number}": state for number, state in enumerate(after)}
-        stream.positions = stream.positions + tokens.shape[1]
         return hidden
 
-    def commit(self, stream: Stream) -> Memory:
+    def write_memory(self, stream: Stream) -> Memory:
         return tuple(stream[f"state{number}"] for number in range(self.states))
 
     def _run(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:

@@ -3,7 +3,6 @@ section 5)."""
 
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor, nn
 
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
@@ -46,15 +45,14 @@ class PerStep(Backbone):
     def initial_memory(self, batch: int) -> Memory:
         return (next(self.parameters()).new_zeros(batch, 0),)
 
-    def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
+    def forward(self, tokens: Tensor, memory: Memory, complete: int) -> tuple[Tensor, Memory]:
         return self.layers(tokens), memory
 
     def start(self, memory: Memory) -> Stream:
-        return Stream({"memory": memory[0]}, np.zeros(len(memory[0]), dtype=np.int64))
+        return Stream({"memory": memory[0]})
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        stream.positions = stream.positions + tokens.shape[1]
         return self.layers(tokens)
 
-    def commit(self, stream: Stream) -> Memory:
+    def write_memory(self, stream: Stream) -> Memory:
         return (stream["memory"],)

@@ -9,12 +9,11 @@ nothing, and is left out.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rate.models import rate
-from rate.models.backbone import Memory, Stream
+from rate.models.backbone import Memory, Stream, first_rows
 from rate.models.nn.valve import ValveKind
 
 
@@ -60,43 +59,44 @@ class OracleTransformer(rate.MemoryTransformer):
             torch.zeros(batch, dtype=torch.int64, device=like.device),
         )
 
-    def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
-        after = self._pinned(tokens, memory)
-        hidden, _ = super().forward(tokens, after, commit=False)
-        return hidden, after if commit else memory
+    def forward(
+        self, tokens: Tensor, memory: Memory, complete: int, record: list[Tensor] | None = None
+    ) -> tuple[Tensor, Memory]:
+        pinned = self._pinned(tokens, memory)
+        hidden, _ = super().forward(tokens, pinned, 0, record)
+        return hidden, first_rows(pinned, memory, complete)
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        fresh = np.flatnonzero(stream.positions == self.read_start)
-        if len(fresh) == len(stream.positions):
-            self._pin(stream, tokens)
-        elif len(fresh):
-            rows = stream.rows(fresh)
-            self._pin(rows, tokens[torch.from_numpy(fresh).to(tokens.device)])
-            stream.put(fresh, rows)
+        # The pinned token is known with the first observation; it is written anew with each step,
+        # which changes nothing and needs no case for rows that begin.
+        memory = stream["memory_tokens"], stream["retained"], stream["count"]
+        pinned, _, count = self._pinned(tokens, memory)
+        stream.tensors["memory_tokens"], stream.tensors["count"] = pinned, count
+        positions, stop = stream.positions, stream.stop
+        stream.positions = torch.full_like(positions, self.read_start)
+        self._extend(stream, pinned, memory=True, outputs=False)
+        stream.positions, stream.stop = positions, stop
         return super().append(stream, tokens)
 
-    def commit(self, stream: Stream) -> Memory:
-        return self._memory(stream)
+    def write_memory(self, stream: Stream) -> Memory:
+        return stream["memory_tokens"], stream["retained"], stream["count"]
+
+    def start(self, memory: Memory) -> Stream:
+        stream = super().start(memory)
+        stream.tensors["retained"] = memory[1].clone()
+        stream.positions = torch.full_like(stream.positions, self.token_start)
+        stream.stop = self.token_start
+        return stream
 
     def _read(self, stream: Stream, incoming: Tensor) -> None:
         """Nothing yet: the token of an episode's first segment is known with its first observation
         only."""
 
-    def _pin(self, stream: Stream, tokens: Tensor) -> None:
-        """Place the pinned token in front of a segment whose first tokens [B, n, d] have come."""
-        pinned, _, count = self._pinned(tokens, self._memory(stream))
-        stream.tensors["memory_tokens"], stream.tensors["count"] = pinned, count
-        self._extend(stream, pinned, "memory", outputs=False)
-
-    def _memory(self, stream: Stream) -> Memory:
-        return stream["memory_tokens"], stream["retained"], stream["count"]
-
     def _pinned(self, tokens: Tensor, memory: Memory) -> Memory:
         """The memory with the first observation's token pinned in rows that have none yet."""
         token, retained, count = memory
+        if tokens.shape[1] <= self.observation:  # an action alone, which follows an observation
+            return memory
         first = tokens[:, self.observation : self.observation + 1]
-        return (
-            torch.where(count.bool()[:, None, None], token, first),
-            retained,
-            torch.ones_like(count),
-        )
+        pinned = torch.where(count.bool()[:, None, None], token, first)
+        return pinned, retained, torch.ones_like(count)

@@ -5,7 +5,7 @@ import gymnasium
 import torch
 from torch import Tensor, nn
 
-from rate.models.backbone import Memory, ModelConfig, Stream, where_rows
+from rate.models.backbone import Memory, ModelConfig, Stream
 from rate.models.encoders import Normalisation, ObservationEncoder, ReturnEncoder, encoder
 from rate.models.heads import head
 from rate.segment import Segment
@@ -49,29 +49,33 @@ class Policy(nn.Module):
         return self.backbone.initial_memory(batch)
 
     def forward(
-        self, segment: Segment, memory: Memory, commit: bool = True
+        self, segment: Segment, memory: Memory, complete: int | None = None
     ) -> tuple[Tensor, Memory]:
-        """Action outputs [B, K, outputs] of a segment, and the memory after it.
+        """Action outputs of a segment, and the memory after it.
 
-        Memory is written from complete segments only: rows with padded steps keep the memory they
-        came with. A row without padding counts as complete, whatever its length: split windows by
-        `training_segment_length`.
+        Args:
+            segment: [B, K]. A row without padding counts as complete, whatever its length: split
+                windows by `training_segment_length`.
+            memory: Memory before the segment.
+            complete: The first so many rows write memory, the others keep what they came with; at 0
+                nothing is written. By default `segment.complete`, the rows without padding.
+
+        Returns:
+            Outputs [B, K, outputs] and memory.
         """
+        complete = segment.complete if complete is None else complete
+        hidden, memory = self.backbone(self.encode(segment), memory, complete)
+        return self.head(hidden[:, self.target :: len(self.tokens)]), memory
+
+    def encode(self, segment: Segment) -> Tensor:
+        """Tokens of a segment's steps in order, [B, K x tokens, d]."""
         values = {
             "return_to_go": (segment.returns_to_go,),
             "observation": (segment.observations, segment.frames),
             "action": (segment.actions,),
         }
-        tokens = self._stamped(
-            [self.encoders[name](*values[name]) for name in self.tokens], segment.timesteps
-        )
-        tokens = tokens.flatten(1, 2)
-        complete = segment.mask[:, -1]
-        commit = commit and bool(complete.any())
-        hidden, after = self.backbone(tokens, memory, commit)
-        if commit and not bool(complete.all()):
-            after = where_rows(complete, after, memory)
-        return self.head(hidden[:, self.target :: len(self.tokens)]), after
+        tokens = [self.encoders[name](*values[name]) for name in self.tokens]
+        return self._stamped(tokens, segment.timesteps).flatten(1, 2)
 
     def observe(
         self,

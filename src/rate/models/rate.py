@@ -6,23 +6,16 @@ One class serves a family: DT, DT-XL, RMT and TrXL are the same parts switched o
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
-from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, named_parts, place
-from rate.models.nn.attention import Positions
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows
+from rate.models.nn.attention import Positions, View, visible
+from rate.models.nn.blockwise import QUERY_BLOCK
 from rate.models.nn.dropout import Dropout
 from rate.models.nn.transformer_layer import Layer, LayerKind
 from rate.models.nn.valve import Activation, Valve, ValveKind, build_valve
-
-QUERY_BLOCK = 64
-"""Query rows scored at once on a CPU: later keys of a causal block are never computed, and scores
-stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -88,23 +81,14 @@ class Config(ModelConfig):
         return MemoryTransformer(self)
 
 
-class View(NamedTuple):
-    """Where a forward pass stands: table of its keys, positions of its queries, what may see what,
-    how to cut queries."""
-
-    table: Tensor
-    queries: slice
-    mask: Tensor
-    blocks: tuple[int, ...]
-
-
 class MemoryTransformer(Backbone):
-    """Positions, from left to right: [retained states | read memory | segment's tokens | write
-    memory].
+    """Positions, from left to right: [retained states | read memory | segment's tokens | write memory].
 
-    Memory is the tuple (memory tokens [B, m, d], retained states [B, levels, P, d] right-aligned,
-    their number [B]), and behind these the valve's own state, if it has one. Levels are the inputs
-    of the layers (cached hidden states), or the embeddings alone (plain context).
+    Memory is the tuple (memory tokens [B, m, d], retained states [B, levels, p, d], number of them
+    in each row [B]), and behind these the valve's own state, if it has one. Retained states are
+    right-aligned; p, the largest of the numbers, grows with the segments up to the capacity P, so a
+    pass attends to nothing that no row has. Levels are the inputs of the layers (cached hidden
+    states), or the embeddings alone (plain context).
     """
 
     layer_type: type[Layer] = Layer
@@ -128,12 +112,9 @@ class MemoryTransformer(Backbone):
             for _ in range(config.layers)
         )
         # One pair of attention biases for all layers, u for content and v for position.
-        self.content_bias = nn.Parameter(
-            nn.init.xavier_uniform_(torch.empty(config.heads, config.head_width))
-        )
-        self.position_bias = nn.Parameter(
-            nn.init.xavier_uniform_(torch.empty(config.heads, config.head_width))
-        )
+        shape = config.heads, config.head_width
+        self.content_bias = nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape)))
+        self.position_bias = nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape)))
         if memory_tokens:
             self.memory_tokens = nn.Parameter(torch.randn(memory_tokens, width))
         self.valve: Valve | None = None
@@ -146,303 +127,271 @@ class MemoryTransformer(Backbone):
                 config.valve_activation,
                 config.attention_dropout,
             )
-        segment = max(config.training_segment_length, config.window) * len(
-            config.tokens
-        )  # in training also one segment
+        # In training a segment may be as long as the window.
+        longest = max(config.training_segment_length, config.window) * len(config.tokens)
         self.read_start = config.retained
         self.token_start = self.read_start + memory_tokens
-        self.capacity = (
-            self.token_start + config.segment_length * len(config.tokens) + memory_tokens
-        )
-        self.positions = Positions(self.token_start + segment + memory_tokens, width)
+        self.token_stop = self.token_start + config.segment_length * len(config.tokens)
+        self.capacity = self.token_stop + memory_tokens
+        self.positions = Positions(self.token_start + longest + memory_tokens, width)
 
-    # Memory
-    # --------------------------------------------------------------------------------
+    # Memory ------------------------------------------------------------------------------------
 
     def initial_memory(self, batch: int) -> Memory:
-        config = self.config
-        like = self.content_bias
-        tokens = (
-            self.memory_tokens.expand(batch, -1, -1)
-            if config.memory_tokens
-            else like.new_zeros(batch, 0, config.width)
-        )
-        retained = like.new_zeros(batch, self.levels, config.retained, config.width)
+        config, like = self.config, self.content_bias
+        if config.memory_tokens:
+            tokens = self.memory_tokens.expand(batch, -1, -1)
+        else:
+            tokens = like.new_zeros(batch, 0, config.width)
+        retained = like.new_zeros(batch, self.levels, 0, config.width)
         state = self.valve.initial_state(batch) if self.valve is not None else ()
         return tokens, retained, torch.zeros(batch, dtype=torch.int64, device=like.device), *state
 
-    def _write(self, memory: Memory, written: Tensor, states: Tensor) -> Memory:
-        """The next memory from the write tokens' outputs [B, m, d] and the segment's states [B,
-        levels, n, d]."""
+    def memory_parts(self) -> dict[str, tuple[int, ...]]:
+        # What a valve carries besides the tokens is memory, too.
+        states = len(self.valve.initial_state(1)) if self.valve is not None else 0
+        parts = {"memory": (0, *range(3, 3 + states))} if self.config.memory_tokens else {}
+        return parts | ({"cache": (1,)} if self.config.retained else {})
+
+    def full_size(self, memory: Memory) -> Memory:
+        tokens, retained, *rest = memory
+        room = self.config.retained - retained.shape[2]
+        return tokens, nn.functional.pad(retained, (0, 0, room, 0)), *rest
+
+    def _write(self, memory: Memory, written: Tensor, states: Tensor, complete: int) -> Memory:
+        """The next memory of the first `complete` rows.
+
+        Args:
+            memory: Memory before the segment.
+            written: Outputs of the write tokens, [B, m, d].
+            states: What the segment leaves to retain, [B, levels, n, d].
+            complete: Rows that write; the others keep what they came with.
+        """
         incoming, retained, count, *state = memory
         tokens, *state = (
             self.valve(incoming, written, *state) if self.valve is not None else (written,)
         )
-        if self.config.retained:
-            retained = torch.cat([retained, states], 2)[:, :, -self.config.retained :]
-            count = (count + states.shape[2]).clamp(max=self.config.retained)
-        return tokens, retained, count, *state
+        limit, kept = self.config.retained, retained
+        if limit:
+            # Rows that keep their states have them right-aligned in as many positions.
+            room = min(limit, retained.shape[2] + states.shape[2])
+            kept = torch.cat([torch.zeros_like(states), retained], 2)[:, :, -room:]
+            retained = torch.cat([retained, states], 2)[:, :, -room:]
+            written_count = (count + states.shape[2]).clamp(max=limit)
+        else:
+            written_count = count
+        after = (tokens, retained, written_count, *state)
+        return first_rows(after, (incoming, kept, count, *memory[3:]), complete)
 
-    def memory_parts(self, memory: Memory) -> dict[str, tuple[int, ...]]:
-        # What a valve carries besides the tokens is memory, too.
-        return named_parts(memory, {"memory": (0, *range(3, len(memory))), "cache": (1,)})
+    # Whole segments ----------------------------------------------------------------------------
 
-    # Whole segments
-    # --------------------------------------------------------------------------------
-
-    def forward(self, tokens: Tensor, memory: Memory, commit: bool = True) -> tuple[Tensor, Memory]:
+    def forward(
+        self,
+        tokens: Tensor,
+        memory: Memory,
+        complete: int,
+        record: list[Tensor] | None = None,
+    ) -> tuple[Tensor, Memory]:
+        """See `Backbone.forward`; `record` takes the attention weights of each layer."""
         config = self.config
         incoming, retained, count = memory[:3]
-        length = tokens.shape[1]
-        write = config.memory_tokens if commit else 0
-        parts = [incoming, tokens, incoming] if write else [incoming, tokens]
-        hidden = self.dropout(torch.cat(parts, 1) if config.memory_tokens else tokens)
-        past = int(count.max()) if config.retained else 0
+        length, past, read = tokens.shape[1], retained.shape[2], config.memory_tokens
+        parts = [incoming, tokens, incoming] if complete else [incoming, tokens]
+        hidden = self.dropout(torch.cat(parts, 1) if read else tokens)
+        first = read
         if config.context_segments and past:
-            hidden = torch.cat([self.dropout(retained[:, 0, -past:]), hidden], 1)
-        view = self._view(past, length, write, count)
-        inputs = []
-        for level, layer in enumerate(self.layers):
-            inputs.append(hidden)
-            cached = retained[:, level, -past:] if config.cached_states and past else None
-            hidden = self._layer(layer, hidden, cached, view)
-        hidden = self.dropout(hidden)
-        first = config.memory_tokens + (past if config.context_segments else 0)
-        if not commit:
-            return hidden[:, first:], memory
+            hidden = torch.cat([self.dropout(retained[:, 0]), hidden], 1)
+            first += past
+        cache = _Concatenated(retained if config.cached_states and past else None)
+        view = self._segment_view(past, length, read if complete else 0, count)
+        hidden = self.dropout(self._pass(hidden, cache, view, record=record))
+        outputs = hidden[:, first : first + length]
+        if not complete:
+            return outputs, memory
+        states = tokens[:, None]
         if config.cached_states:
-            states = self._states(inputs, hidden)
-        else:
-            states = tokens[:, None] if config.retained else retained
-        return hidden[:, first : first + length], self._write(
-            memory, hidden[:, first + length :], states
-        )
+            states = self._states(cache.inputs, hidden)
+        return outputs, self._write(memory, hidden[:, first + length :], states, complete)
 
     def _states(self, inputs: list[Tensor], outputs: Tensor) -> Tensor:
-        """What the cache keeps of a segment, [B, levels, n, d]: the layers' inputs, memory
-        positions included."""
+        """What the cache keeps of a segment, [B, levels, n, d]: the layers' inputs, memory positions
+        included."""
         return torch.stack(inputs, 1)
 
-    def _view(self, past: int, length: int, write: int, count: Tensor) -> View:
-        config = self.config
-        read = config.memory_tokens
-        start, stop = self.read_start - past, self.token_start + length + write
-        mask = segment_mask(
-            past, read, length, write, config.memory_reads_cache, bool(config.context_segments)
-        )
-        mask = mask.to(count.device)
-        if past and int(count.min()) < past:
-            empty = torch.arange(past, device=count.device) < past - count[:, None]
-            hide = torch.zeros(len(count), 1, 1, mask.shape[1], device=count.device)
-            hide[:, 0, 0, :past] = torch.where(empty, -torch.inf, 0.0)
-            mask = mask + hide
-            if config.context_segments:  # rows of empty context must see something: themselves
-                mask.diagonal(dim1=-2, dim2=-1)[..., :past] = 0.0
-        queries = slice(start if config.context_segments else self.read_start, stop)
-        rows = queries.stop - queries.start
-        blocks = tuple(range(max(QUERY_BLOCK, read), rows - write - QUERY_BLOCK // 2, QUERY_BLOCK))
-        return View(self._table(slice(start, stop), count), queries, mask, blocks)
+    def _segment_view(self, past: int, length: int, writing: int, count: Tensor) -> View:
+        """The view of a whole segment: rows are [read | tokens | write], and the past as well if it
+        is plain context that is encoded anew (method, section 5)."""
+        config, read, device = self.config, self.config.memory_tokens, count.device
+        start, stop = self.read_start - past, self.token_start + length + writing
+        begin = start if config.context_segments else self.read_start
+        index = torch.arange(begin, stop, device=device)
+        # Tokens see up to themselves, memory tokens to the end of their block.
+        last = index.clone()
+        if read:
+            last[:read] = self.token_start - 1
+        if writing:
+            last[-writing:] = stop - 1
+        earliest = None
+        if past and read and not config.memory_reads_cache:
+            earliest = torch.zeros_like(index)
+            earliest[:read] = self.read_start
+            if writing:
+                earliest[-writing:] = self.read_start
+        shown = None if earliest is None else earliest[None]
+        view = self._view(index[None], last[None], slice(start, stop), count, shown)
+        cut = range(max(QUERY_BLOCK, read), len(index) - writing - QUERY_BLOCK // 2, QUERY_BLOCK)
+        return view._replace(cuts=tuple(cut))
+
+    # Both --------------------------------------------------------------------------------------
+
+    def _view(
+        self,
+        index: Tensor,
+        last: Tensor,
+        keys: slice,
+        count: Tensor,
+        earliest: Tensor | None = None,
+    ) -> View:
+        """The view of queries at positions `index` [b, n], which see keys from `earliest` up to
+        `last`, [b, n] each, but no retained states that their row [B] does not have."""
+        columns = torch.arange(keys.start, keys.stop, device=index.device)
+        allowed = columns <= last[..., None]
+        if keys.start < self.read_start:
+            empty = columns < self.read_start - count[:, None]
+            allowed = allowed & ~empty[:, None]
+            if earliest is not None:
+                allowed = allowed & (columns >= earliest[..., None])
+            # Rows of empty context must see something: themselves.
+            allowed = allowed | (columns == index[..., None])
+        return View(*self.positions.at(index), self._table(keys, count), visible(allowed))
 
     def _table(self, keys: slice, count: Tensor) -> Tensor:
         """What keys hold at the positions `keys`, [t, d], or [B, 1, t, d] if it differs with the
         rows' `count` [B]."""
         return self.positions.table[keys]
 
-    def _layer(self, layer: nn.Module, hidden: Tensor, cached: Tensor | None, view: View) -> Tensor:
-        assert isinstance(layer, Layer)
-        attention, positions = layer.attention, self.positions
-        inputs = layer.attention_input(hidden)
-        query, keys, values = attention.project(inputs)
-        if cached is not None:
-            old = attention.keys_values(layer.cache_input(cached))
-            keys, values = (torch.cat(pair, 2) for pair in zip(old, (keys, values), strict=True))
-        rotated = attention.rotate(
-            query + self.position_bias[:, None],
-            positions.sin[view.queries],
-            positions.cos[view.queries],
-        )
-        attended = attention.attend(
-            query + self.content_bias[:, None],
-            rotated,
-            keys,
-            values,
-            view.table,
-            view.mask,
-            view.blocks,
-        )
-        return layer.finish(hidden, inputs, attention.merge(attended))
+    def _pass(
+        self,
+        hidden: Tensor,
+        cache: "_Concatenated | _InPlace",
+        view: View,
+        outputs: bool = True,
+        record: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Run positions [B, n, d] through the layers, against the keys and values of the cache.
 
-    # Token by token
-    # --------------------------------------------------------------------------------
+        Without `outputs` only what they leave in the cache is asked for, and the last layer's
+        attention is left out.
+        """
+        biases = self.content_bias, self.position_bias
+        for level, layer in enumerate(self.layers):
+            assert isinstance(layer, Layer)
+            inputs = layer.attention_input(hidden)
+            query, new = layer.attention.project(inputs)
+            keys_values = cache.extend(level, layer, hidden, new)
+            if not outputs and level + 1 == len(self.layers):
+                break
+            attended = layer.attention(query, keys_values, biases, view, record)
+            hidden = layer.finish(hidden, inputs, attended)
+        return hidden
+
+    # Token by token ----------------------------------------------------------------------------
 
     def start(self, memory: Memory) -> Stream:
         config = self.config
         incoming, retained, count = memory[:3]
-        batch = len(count)
-        tensors = {
-            "memory_tokens": incoming.clone(),
-            "retained": retained.clone(),
-            "count": count.clone(),
-        }
+        batch, past = len(count), retained.shape[2]
+        tensors = {"memory_tokens": incoming.clone(), "count": count.clone()}
         tensors |= {f"valve{number}": state.clone() for number, state in enumerate(memory[3:])}
+        shape = (batch, config.heads, 2, self.capacity, config.head_width)
         for level in range(config.layers):
-            for name in ("keys", "values"):
-                tensors[f"{name}{level}"] = incoming.new_zeros(
-                    batch, config.heads, self.capacity, config.head_width
-                )
+            tensors[f"keys_values{level}"] = incoming.new_zeros(shape)
         if config.retained:
-            tensors["states"] = incoming.new_zeros(batch, self.capacity, self.levels, config.width)
-        stream = Stream(tensors, np.full(batch, self.read_start))
-        past = int(count.max()) if config.retained else 0
+            states = incoming.new_zeros(batch, self.capacity, self.levels, config.width)
+            tensors["states"] = states
+        begin = self.read_start - past
+        positions = torch.full_like(count, self.read_start)
+        stream = Stream(tensors, positions, begin, self.read_start)
         if past:
-            tensors["states"][:, : self.read_start] = retained.transpose(1, 2)
-        if config.cached_states and past:
-            for level, layer in enumerate(self.layers):
+            here = slice(begin, self.read_start)
+            tensors["states"][:, here] = retained.transpose(1, 2)
+            for level, layer in enumerate(self.layers if config.cached_states else ()):
                 assert isinstance(layer, Layer)
                 old = layer.attention.keys_values(layer.cache_input(retained[:, level]))
-                for name, new in zip(("keys", "values"), old, strict=True):
-                    tensors[f"{name}{level}"][:, :, : self.read_start] = new
+                tensors[f"keys_values{level}"][:, :, :, here] = old.permute(1, 2, 0, 3, 4)
         if config.context_segments and past:
-            stream.positions = stream.positions - past
-            self._extend(stream, retained[:, 0, -past:], "tokens", outputs=False)
-        if config.memory_tokens:
-            self._read(stream, incoming)
+            stream.positions, stream.stop = positions - past, begin
+            self._extend(stream, retained[:, 0], outputs=False)
+        self._read(stream, incoming)
         return stream
 
     def _read(self, stream: Stream, incoming: Tensor) -> None:
         """Place the read memory [B, m, d] in front of a segment under way."""
-        self._extend(stream, incoming, "memory", outputs=False)
+        if self.config.memory_tokens:
+            self._extend(stream, incoming, memory=True, outputs=False)
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        return self._extend(stream, tokens, "tokens")
+        return self._extend(stream, tokens)
 
-    def commit(self, stream: Stream) -> Memory:
+    def write_memory(self, stream: Stream) -> Memory:
         config = self.config
+        tokens, count = stream["memory_tokens"], stream["count"]
         state = (tensor for name, tensor in stream.tensors.items() if name.startswith("valve"))
-        memory = (stream["memory_tokens"], stream["retained"], stream["count"], *state)
-        written = self._extend(stream, memory[0], "memory") if config.memory_tokens else memory[0]
-        states = memory[1]
+        written = self._extend(stream, tokens, memory=True) if config.memory_tokens else tokens
+        retained = states = tokens.new_zeros(len(tokens), self.levels, 0, config.width)
         if config.retained:
             start = self.read_start if config.cached_states else self.token_start
-            states = stream["states"][:, start : int(stream.positions[0])].transpose(1, 2)
-        return self._write(memory, written, states)
+            kept = stream["states"].transpose(1, 2)
+            retained = kept[:, :, stream.first : self.read_start]
+            states = kept[:, :, start : self.capacity]
+        return self._write((tokens, retained, count, *state), written, states, len(tokens))
 
     def _extend(
-        self,
-        stream: Stream,
-        tokens: Tensor,
-        role: Literal["memory", "tokens"],
-        outputs: bool = True,
+        self, stream: Stream, tokens: Tensor, memory: bool = False, outputs: bool = True
     ) -> Tensor:
-        """Run new positions [B, n, d] through the layers, against the keys and values of all
-        earlier ones.
-
-        Without `outputs` only their own keys and values are wanted, and the last layer's attention
-        is left out.
-        """
-        config, positions = self.config, self.positions
-        length = tokens.shape[1]
-        aligned = stream.aligned
-        start = int(stream.positions[0] if aligned else stream.positions.min())
-        stop = length + (start if aligned else int(stream.positions.max()))
-        keys = slice(self.read_start - (int(stream["count"].max()) if config.retained else 0), stop)
-        mask = self._stream_mask(stream, keys, length, role)
-        here: slice | Tensor
-        if aligned:
-            here = slice(start, stop)
-            sin, cos = positions.sin[here], positions.cos[here]
-        else:
-            here = torch.from_numpy(stream.positions).to(tokens.device)[:, None] + torch.arange(
-                length, device=tokens.device
-            )
-            sin, cos = positions.sin[here][:, None], positions.cos[here][:, None]
-        hidden = tokens
-        for level, layer in enumerate(self.layers):
-            assert isinstance(layer, Layer)
-            if config.retained and level < self.levels:
-                place(stream["states"][:, :, level], here, hidden)
-            inputs = layer.attention_input(hidden)
-            query, new_keys, new_values = layer.attention.project(inputs)
-            for name, new in ((f"keys{level}", new_keys), (f"values{level}", new_values)):
-                place(stream[name].transpose(1, 2), here, new.transpose(1, 2))
-            if not outputs and level + 1 == config.layers:
-                break
-            rotated = layer.attention.rotate(query + self.position_bias[:, None], sin, cos)
-            blocks = range(QUERY_BLOCK, length, QUERY_BLOCK) if aligned and role == "tokens" else ()
-            attend = layer.attention.attend if blocks else layer.attention.attend_few
-            attended = attend(
-                query + self.content_bias[:, None],
-                rotated,
-                stream[f"keys{level}"][:, :, keys],
-                stream[f"values{level}"][:, :, keys],
-                self._table(keys, stream["count"]),
-                mask,
-                blocks,
-            )
-            hidden = layer.finish(hidden, inputs, layer.attention.merge(attended))
-        stream.positions = stream.positions + length
+        """Run the next positions [B, n, d], of tokens or of memory tokens, through the layers."""
+        config, length = self.config, tokens.shape[1]
+        index = stream.next_positions(length)
+        last = index[:, -1:].expand_as(index) if memory else index
+        hides = memory and not config.memory_reads_cache
+        stop = min(stream.stop + length, self.capacity)
+        keys = slice(self.read_start if hides else stream.first, stop)
+        view = self._view(index, last, keys, stream["count"])
+        if length > QUERY_BLOCK:
+            view = view._replace(cuts=tuple(range(QUERY_BLOCK, length, QUERY_BLOCK)))
+        hidden = self._pass(tokens, _InPlace(stream, index, keys), view, outputs)
+        stream.advance(length, self.capacity)
         return hidden
 
-    def _stream_mask(
-        self, stream: Stream, keys: slice, length: int, role: Literal["memory", "tokens"]
-    ) -> Tensor:
-        """Additive mask of `length` new positions over the key positions in `keys`: [n, t], or [B,
-        1, n, t]."""
-        config, count = self.config, stream["count"]
-        hidden_past = (
-            self.read_start - keys.start
-            if role == "memory" and not config.memory_reads_cache
-            else 0
-        )
-        same_past = (
-            not config.retained or hidden_past or int(count.min()) == self.read_start - keys.start
-        )
-        if stream.aligned and same_past:
-            return stream_mask(length, keys.stop - keys.start, hidden_past, role == "memory").to(
-                count.device
-            )
-        index = torch.from_numpy(stream.positions).to(count.device)[:, None] + torch.arange(
-            length, device=count.device
-        )
-        columns = torch.arange(keys.start, keys.stop, device=count.device)
-        last = index if role == "tokens" else index[:, -1:].expand_as(index)
-        first = self.read_start - (torch.zeros_like(count) if hidden_past else count)
-        allowed = (columns <= last[..., None]) & (columns >= first[:, None, None])
-        # Rows of empty context must see something: themselves.
-        allowed = allowed | (columns == index[..., None])
-        return torch.zeros(allowed.shape, device=count.device).masked_fill(~allowed, -torch.inf)[
-            :, None
-        ]
+
+class _Concatenated:
+    """The cache of a whole segment: earlier states of each layer stand in front of its own."""
+
+    def __init__(self, retained: Tensor | None) -> None:
+        self.retained = retained
+        self.inputs: list[Tensor] = []
+        """Inputs of the layers so far, [B, n, d] each."""
+
+    def extend(self, level: int, layer: Layer, hidden: Tensor, new: Tensor) -> Tensor:
+        """Keys and values [2, B, h, t, w] of layer `level`, given those of its inputs `hidden`."""
+        self.inputs.append(hidden)
+        if self.retained is None:
+            return new
+        old = layer.attention.keys_values(layer.cache_input(self.retained[:, level]))
+        return torch.cat([old, new], 3)
 
 
-@lru_cache(maxsize=2048)
-def stream_mask(length: int, times: int, hidden_past: int, bidirectional: bool) -> Tensor:
-    """Additive mask [n, t] of the last n of t positions; memory rows see one another, and not the
-    past."""
-    allowed = torch.ones(length, times, dtype=torch.bool)
-    if not bidirectional:
-        allowed = allowed.tril(times - length)
-    allowed[:, :hidden_past] = False
-    return torch.zeros(length, times).masked_fill(~allowed, -torch.inf)
+class _InPlace:
+    """The cache of a segment under way: keys and values are written where their tokens stand."""
 
+    def __init__(self, stream: Stream, index: Tensor, keys: slice) -> None:
+        self.stream, self.index, self.keys = stream, index, keys
 
-@lru_cache(maxsize=256)
-def segment_mask(
-    past: int, read: int, length: int, write: int, memory_reads_cache: bool, plain_context: bool
-) -> Tensor:
-    """Additive attention mask of a whole segment (method, section 5).
-
-    Columns are [past | read | tokens | write]; rows are [read | tokens | write], and the past as
-    well if it is plain context that is encoded anew. Read memory sees itself; tokens see the past,
-    read memory and tokens up to themselves; write memory sees read memory, all tokens and itself.
-    """
-    total = past + read + length + write
-    allowed = torch.ones(total, total, dtype=torch.bool).tril()
-    edges = [0, past, past + read, past + read + length, total]
-    memory_rows = [slice(a, b) for a, b in list(pairwise(edges))[1::2]]
-    for rows in memory_rows:
-        allowed[rows, rows] = True
-        if not memory_reads_cache:
-            allowed[rows, :past] = False
-    mask = torch.zeros(total, total).masked_fill(~allowed, -torch.inf)
-    return mask if plain_context else mask[past:]
+    def extend(self, level: int, layer: Layer, hidden: Tensor, new: Tensor) -> Tensor:
+        """See `_Concatenated.extend`; the keys are those at the positions `keys`."""
+        states = self.stream.tensors.get("states")
+        if states is not None and level < states.shape[2]:
+            self.stream.write(states[:, :, level], self.index, hidden)
+        kept = self.stream[f"keys_values{level}"]
+        self.stream.write(kept.permute(0, 3, 1, 2, 4), self.index, new.permute(1, 3, 2, 0, 4))
+        return kept[:, :, :, self.keys].permute(2, 0, 1, 3, 4)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from rate.models import rate
 from rate.models.backbone import Stream
 from rate.models.encoders import CategoryEncoder
-from rate.models.nn.attention import RelativeAttention
+from rate.models.nn.attention import RelativeAttention, View
 from rate.models.nn.transformer_layer import Layer, LayerKind
 from rate.models.nn.valve import Activation
 from rate.models.policy import Policy
@@ -34,27 +34,23 @@ class ReleasedAttention(RelativeAttention):
     t keys to the left.
     """
 
-    def attend(
-        self,
-        content: Tensor,
-        rotated: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        table: Tensor,
-        mask: Tensor,
-        blocks: object = (),
-    ) -> Tensor:
-        """See `RelativeAttention.attend`; table holds the positions j and j - t side by side, [t, 2
-        d]."""
-        plain, wrapped = table.transpose(-1, -2).chunk(2, -2)
+    def weights(self, content: Tensor, rotated: Tensor, keys: Tensor, view: View) -> Tensor:
+        """See `RelativeAttention.weights`; the table holds the positions j and j - t side by side,
+        [t, 2 d]."""
+        plain, wrapped = view.table.transpose(-1, -2).chunk(2, -2)
         own = keys.shape[2] - rotated.shape[2] + torch.arange(rotated.shape[2], device=keys.device)
         ahead = torch.arange(keys.shape[2], device=keys.device) - own[:, None]
         misplaced = (F.pad(rotated[:, :, 1:], (0, 0, 0, 1)) @ wrapped).masked_fill(ahead == 1, 0.0)
         position = torch.where(ahead > 0, misplaced, rotated @ plain)
-        scores = (content @ keys.transpose(-1, -2) + position) * self.head_width**-0.5 + mask
-        return F.dropout(scores.softmax(-1), self.attention_dropout, self.training) @ values
+        scores = (content @ keys.transpose(-1, -2) + position) * self.head_width**-0.5 + view.mask
+        return scores.softmax(-1)
 
-    attend_few = attend
+    def attend(
+        self, content: Tensor, rotated: Tensor, keys: Tensor, values: Tensor, view: View
+    ) -> Tensor:
+        """See `RelativeAttention.attend`."""
+        weights = self.weights(content, rotated, keys, view)
+        return F.dropout(weights, self.attention_dropout, self.training) @ values
 
 
 class ReleasedLayer(Layer):
@@ -118,14 +114,14 @@ class ReleasedTransformer(rate.MemoryTransformer):
         table = torch.cat([plain.expand_as(wrapped), wrapped], -1)
         return table[0] if alike else table[:, None]
 
-    def _extend(self, stream: Stream, tokens: Tensor, role: Any, outputs: bool = True) -> Tensor:
+    def _extend(
+        self, stream: Stream, tokens: Tensor, memory: bool = False, outputs: bool = True
+    ) -> Tensor:
         # The last layer's outputs are always computed: they are part of the cache.
-        start = torch.from_numpy(stream.positions)[:, None]
-        hidden = super()._extend(stream, tokens, role)
+        index = stream.next_positions(tokens.shape[1])
+        hidden = super()._extend(stream, tokens, memory)
         if self.config.cached_states:
-            index = (start + torch.arange(tokens.shape[1])).to(hidden.device)
-            rows = torch.arange(len(index), device=hidden.device)[:, None]
-            stream["states"][rows, index, self.config.layers] = hidden
+            stream.write(stream["states"][:, :, self.config.layers], index, hidden)
         return hidden
 
 

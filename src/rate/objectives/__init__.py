@@ -40,7 +40,7 @@ class Objective(nn.Module):
     """Whether the observation that follows a window must be loaded."""
 
     def forward(
-        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool
+        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, complete: int
     ) -> Outcome:
         """Loss on a segment; weights: [B, K], zero on padded steps and summing to one over the
         whole batch."""
@@ -55,9 +55,9 @@ class BehaviourCloning(Objective):
     ones (method, section 9)."""
 
     def forward(
-        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool
+        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, complete: int
     ) -> Outcome:
-        outputs, memory = policy(segment, memory, commit)
+        outputs, memory = policy(segment, memory, complete)
         return *behaviour_cloning(policy, outputs, segment, weights), memory
 
 
@@ -95,7 +95,7 @@ class DiscreteCQL(Objective):
         self.targets = Targets(nn.ModuleList([policy, self.second]), config.target_rate)
 
     def forward(
-        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool
+        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, complete: int
     ) -> Outcome:
         head, observations = policy.head, extended(segment)
         assert isinstance(head, CategoricalHead)
@@ -158,7 +158,7 @@ class ContinuousCQL(ActionValues):
     PROPOSALS = 10
 
     def forward(
-        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool
+        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, complete: int
     ) -> Outcome:
         observations = extended(segment)
         actions = policy.head(features(policy, observations))
@@ -203,7 +203,7 @@ class IQL(ActionValues):
         self.value = StateValue(make())
 
     def forward(
-        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, commit: bool
+        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, complete: int
     ) -> Outcome:
         config, observations = self.config, extended(segment)
         values = self.value(observations)

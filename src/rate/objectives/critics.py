@@ -28,7 +28,7 @@ def features(policy: Policy, observations: dict[str, Tensor]) -> Tensor:
     """Hidden states [B, K, d] of a policy that sees observations alone, from the beginning of the
     window."""
     tokens = policy.encoders["observation"](observations)
-    return policy.backbone(tokens, policy.initial_memory(len(tokens)), commit=False)[0]
+    return policy.backbone(tokens, policy.initial_memory(len(tokens)), 0)[0]
 
 
 def best(head: CategoricalHead, outputs: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ class Learner(nn.Module):
             alive, memory = alive[:active], tuple(tensor[:active] for tensor in memory)
             segment, weight = segment.rows(slice(active)), weight[:active]
             write = more or index + 1 < len(weights)
-            part, right, memory = self.objective(self.policy, segment, weight, memory, write)
+            complete = segment.complete if write else 0
+            part, right, memory = self.objective(self.policy, segment, weight, memory, complete)
             loss, correct = loss + part, correct + right
         return loss, correct, memory, alive
 

@@ -5,7 +5,6 @@ for their gradient. This keeps the weights alone, drops by 16 random bits an ele
 gradients in place. Under autocast it computes in float32.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,14 +14,31 @@ from torch.autograd.function import once_differentiable
 
 from rate.models.nn.dropout import kept
 
+QUERY_BLOCK = 64
+"""Query rows scored at once: later keys of a causal block are never computed, and scores stay in the
+processor's cache."""
+
 
 class BlockwiseAttention(torch.autograd.Function):
-    """dropout(softmax(scale * (content . keys + rotated . table) + mask)) values, see
-    `RelativeAttention.attend`.
+    """dropout(softmax(scale * (content . keys + rotated . table) + mask)) values.
 
-    Shapes with G = batch x heads: content [G, n, w], rotated [G, n, d], keys and values [G, t, w],
-    table [t, d], mask [G, n, t] (may be expanded), bounds: 0, cuts, n.
+    See `RelativeAttention` for what these are. Shapes inside, with G = batch x heads: content
+    [G, n, w], rotated [G, n, d], keys and values [G, t, w], table [t, d], mask [b, n, t] with b = 1
+    or the batch, bounds: 0, cuts, n.
     """
+
+    @staticmethod
+    def attend(
+        content: Tensor, rotated: Tensor, keys: Tensor, values: Tensor, *view: Any
+    ) -> Tensor:
+        """Attended values [B, h, n, w]; `view` is (table, mask, cuts, scale, dropout)."""
+        table, mask, cuts, scale, dropout = view
+        parts = (part.flatten(0, 1) for part in (content, rotated, keys, values))
+        bounds = (0, *cuts, content.shape[2])
+        attended: Tensor = BlockwiseAttention.apply(
+            *parts, table, mask[:, 0], bounds, scale, dropout
+        )
+        return attended.view(content.shape)
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
@@ -34,20 +50,23 @@ class BlockwiseAttention(torch.autograd.Function):
         values: Tensor,
         table: Tensor,
         mask: Tensor,
-        bounds: Sequence[int],
-        scale: float,
-        dropout: float,
+        *options: Any,
     ) -> Tensor:
-        """Attended values [G, n, w]."""
-        length, times = content.shape[1], keys.shape[1]
+        """Attended values [G, n, w]; `options` are (bounds, scale, dropout)."""
+        bounds, scale, dropout = options
+        groups, length, width = content.shape
+        times = keys.shape[1]
         queries = torch.cat([content, rotated], -1)
-        keys = torch.cat([keys, table.expand(len(keys), -1, -1)], -1)
+        keys = torch.cat([keys, table.expand(groups, -1, -1)], -1)
         attended = torch.empty_like(content)
         saved = []
         for start, stop in pairwise(bounds):
             seen = times - length + stop
+            hide = mask[:, start:stop, :seen]
+            if len(mask) > 1:  # each row of the batch has a mask of its own, for all of its heads
+                hide = hide.repeat_interleave(groups // len(mask), 0)
             scores = torch.baddbmm(
-                mask[:, start:stop, :seen],
+                hide.expand(groups, -1, -1),
                 queries[:, start:stop],
                 keys[:, :seen].transpose(1, 2),
                 alpha=scale,
@@ -59,7 +78,7 @@ class BlockwiseAttention(torch.autograd.Function):
                 weights = torch.mul(weights, saved[-1], out=scores)
             attended[:, start:stop] = torch.bmm(weights, values[:, :seen])
         ctx.save_for_backward(queries, keys, values, *saved)
-        ctx.bounds, ctx.scale, ctx.dropout, ctx.width = bounds, scale, dropout, content.shape[2]
+        ctx.bounds, ctx.scale, ctx.dropout, ctx.width = bounds, scale, dropout, width
         return attended.div_(1 - dropout)
 
     @staticmethod
