@@ -10,17 +10,18 @@ The batch of an update depends on the update alone, so loaders with any number o
 same ones, and a resumed run goes on with `Loader(reader, done)`.
 """
 
+import atexit
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapDataset
 
@@ -37,6 +38,10 @@ that the first one can finish its update and save."""
 
 _CHILD_ENDED = getattr(signal, "SIGCHLD", None)
 """The signal that a process gets when one of its children ends; Windows has none."""
+
+
+_READING: WeakSet[Generator["Batch", None, None]] = WeakSet()
+"""Loops that have not come to their end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +61,10 @@ class Batch:
         return Batch(self.update, [part.pin_memory() for part in self.parts], self.lengths)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # One tensor goes from a worker to its parent, not one for each field: each takes a file
-        # descriptor.
-        tensors, structure = pytree.tree_flatten(self.parts)
-        buffer, layout = _packed(tensors)
-        return _unpacked, (self.update, buffer, layout, structure, self.lengths)
+        # One tensor goes from a worker to its parent, not one for each field, because each takes a
+        # file descriptor.
+        lengths = [part.lengths for part in self.parts]
+        return _unpacked, (self.update, *_packed(self.parts), lengths, self.lengths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +146,11 @@ class Loader(DataLoader[Batch]):
         if _CHILD_ENDED and signal.getsignal(_CHILD_ENDED) is not before:
             # PyTorch's handler would raise the death of a worker wherever the loop just is.
             signal.signal(_CHILD_ENDED, before)
-        return self._timed(batches)
+        reading = self._timed(batches)
+        _READING.add(reading)
+        return reading
 
-    def _timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _timed(self, batches: Iterator[Batch]) -> Generator[Batch, None, None]:
         while True:
             started = time.perf_counter()
             try:
@@ -161,6 +167,13 @@ class Loader(DataLoader[Batch]):
                 ) from error
             self.seconds_waited += time.perf_counter() - started
             yield batch
+
+
+@atexit.register
+def _stop_reading() -> None:
+    """Let workers of loops that were left by an error end by themselves, not by force."""
+    for reading in list(_READING):
+        reading.close()
 
 
 def read_windows(
@@ -302,25 +315,45 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-_Layout = list[tuple[torch.dtype, torch.Size, int, int]]
+_Place = tuple[int, str, str | None, torch.dtype, torch.Size, int, int]
+"""Of a tensor in a packed batch: the part, field and leaf that it is, and where its bytes are."""
 
 
-def _packed(tensors: list[Tensor]) -> tuple[Tensor, _Layout]:
-    """Tensors side by side in one of bytes, and the dtype, shape, first and last byte of each."""
-    layout: _Layout = []
-    end = 0
-    for tensor in tensors:
-        start = -(-end // 64) * 64
-        end = start + tensor.nbytes
-        layout.append((tensor.dtype, tensor.shape, start, end))
+def _packed(parts: list[Segment]) -> tuple[Tensor, list[_Place]]:
+    """The bytes of all tensors side by side, and the place of each."""
+    places: list[_Place] = []
+    tensors, end = [], 0
+    for number, part in enumerate(parts):
+        for name, value in vars(part).items():
+            leaves = value.items() if isinstance(value, dict) else [(None, value)]
+            for path, tensor in leaves if name != "lengths" else ():
+                start = -(-end // 64) * 64
+                end = start + tensor.nbytes
+                tensors.append(tensor)
+                places.append((number, name, path, tensor.dtype, tensor.shape, start, end))
     buffer = torch.empty(end, dtype=torch.uint8)
-    for tensor, (dtype, shape, start, end) in zip(tensors, layout, strict=True):
-        buffer[start:end].view(dtype).view(shape).copy_(tensor)
-    return buffer, layout
+    for tensor, place in zip(tensors, places, strict=True):
+        _view(buffer, place).copy_(tensor)
+    return buffer, places
 
 
 def _unpacked(
-    update: int, buffer: Tensor, layout: _Layout, structure: Any, lengths: np.ndarray
+    update: int,
+    buffer: Tensor,
+    places: list[_Place],
+    part_lengths: list[tuple[int, ...]],
+    lengths: np.ndarray,
 ) -> Batch:
-    tensors = [buffer[start:end].view(dtype).view(shape) for dtype, shape, start, end in layout]
-    return Batch(update, pytree.tree_unflatten(tensors, structure), lengths)
+    values: list[dict[str, Any]] = [{"lengths": part} for part in part_lengths]
+    for place in places:
+        number, name, path, *_ = place
+        if path is None:
+            values[number][name] = _view(buffer, place)
+        else:
+            values[number].setdefault(name, {})[path] = _view(buffer, place)
+    return Batch(update, [Segment(**value) for value in values], lengths)
+
+
+def _view(buffer: Tensor, place: _Place) -> Tensor:
+    *_, dtype, shape, start, end = place
+    return buffer[start:end].view(dtype).view(shape)
