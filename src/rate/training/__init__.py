@@ -17,6 +17,7 @@ from torch import Tensor
 from rate import objectives, threads
 from rate.acting.workers import Workers
 from rate.dataset import Batch, BatchReader, Dataset, Loader, Sampler, open_dataset, split
+from rate.images import stacked_space
 from rate.models.backbone import Memory, detach
 from rate.models.policy import Policy
 from rate.progress import progress_bar
@@ -113,6 +114,7 @@ def _check(
     if recipe.selection.task:
         require_task(recipe.selection.task, dataset)
     objectives.check(recipe, dataset.action_space)
+    stacked_space(dataset.observation_space, recipe.stack_frames)
     training, _ = split(dataset, recipe.selection.fraction, seed)
     _stages(recipe, dataset, seed, training)
 
@@ -189,7 +191,7 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
     torch.manual_seed(seed)
     make = partial(
         Policy,
-        dataset.observation_space,
+        stacked_space(dataset.observation_space, recipe.stack_frames),
         dataset.action_space,
         recipe.model,
         dataset.normalisation,
@@ -435,12 +437,15 @@ def _fastest_threads(recipe: Recipe) -> int:
     """The thread count with which a batch of this recipe takes the least time."""
     dataset = open_dataset(recipe.dataset, verify=False)
     state = torch.get_rng_state()
-    policy = Policy(dataset.observation_space, dataset.action_space, recipe.model)
+    space = stacked_space(dataset.observation_space, recipe.stack_frames)
+    policy = Policy(space, dataset.action_space, recipe.model)
     fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1, precision=recipe.precision)
     learner, optimiser = fabric.setup(Learner(policy), adamw(policy, recipe.optimiser))
     window, size = recipe.model.window, min(recipe.batch_size, 32)
     sampler = Sampler(dataset.lengths, size, window, recipe.sampling, 0)
-    batch = BatchReader(dataset, [sampler], 1, recipe.micro_batch or 16)[0]
+    batch = BatchReader(
+        dataset, [sampler], 1, recipe.micro_batch or 16, stack_frames=recipe.stack_frames
+    )[0]
     chosen = threads.fastest(lambda: _update(fabric, learner, policy, optimiser, recipe, batch, 0))
     torch.set_rng_state(state)
     return chosen
