@@ -2,9 +2,10 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning_fabric
 import numpy as np
@@ -14,7 +15,7 @@ from benchmarks.acting import fresh_policy, pool, timed
 from benchmarks.configurations import DEMO
 from benchmarks.rows import Measurement
 from rate.acting.actor import Actor
-from rate.dataset import Batches, Dataset
+from rate.dataset import BatchReader, Dataset, Sampler
 from rate.models import config_class, names
 from rate.models.backbone import ModelConfig
 from rate.recipe import OptimiserConfig
@@ -54,16 +55,23 @@ def throughput(models: dict[str, ModelConfig], dataset: Dataset, turns: int) -> 
         policy = fresh_policy(config).train()
         fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
         learner, optimiser = fabric.setup(Learner(policy), adamw(policy, OptimiserConfig()))
-        batches = Batches(dataset, DEMO.batch_size, config.window, "first", seed=0)
+        sampler = Sampler(dataset.lengths, DEMO.batch_size, config.window, "first", seed=0)
+        reader = BatchReader(dataset, [sampler], 1 + turns, 16)
         own = type(recipe)(dataset=recipe.dataset, model=config, batch_size=DEMO.batch_size)
-        updates[name] = partial(_update, fabric, learner, policy, optimiser, own, batches)
+        update = partial(_update, fabric, learner, policy, optimiser, own)
+        updates[name] = partial(_updated, update, reader)
     speeds: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(1 + turns):
         for name, update in updates.items():
             started = time.process_time()
-            steps = update(turn)[3]
+            steps = update(turn)
             speeds[name].append(steps / (time.process_time() - started))
     return {name: float(np.median(values[1:])) for name, values in speeds.items()}
+
+
+def _updated(update: Callable[..., tuple[Any, ...]], reader: BatchReader, turn: int) -> int:
+    """Read and train on a batch; returns its real steps."""
+    return int(update(reader[turn], 0)[3])
 
 
 def acting(config: ModelConfig, batch: int, segments: int) -> float:

@@ -17,7 +17,7 @@ import torch
 from benchmarks import naive
 from benchmarks.configurations import CONFIGURATIONS, DEMO, RELEASED, Configuration
 from benchmarks.rows import Measurement
-from rate.dataset import Batches, Dataset
+from rate.dataset import BatchReader, Dataset, Sampler, read_windows
 from rate.models.policy import Policy
 from rate.training import _update, adamw
 from rate.training.window_loss import Learner
@@ -113,8 +113,8 @@ def ours(configuration: Configuration, dataset: Dataset, per_segment: bool = Fal
         recipe = replace(recipe, bptt_segments=1, update_per_segment=True)
     fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
     learner, optimiser = fabric.setup(Learner(policy), adamw(policy, recipe.optimiser))
-    batches = batches_of(configuration, dataset)
-    return lambda index: _update(fabric, learner, policy, optimiser, recipe, batches, index)[3]
+    reader = BatchReader(dataset, [sampler_of(configuration, dataset)], recipe.updates, 16)
+    return lambda index: _update(fabric, learner, policy, optimiser, recipe, reader[index], 0)[3]
 
 
 def ours_per_segment(configuration: Configuration, dataset: Dataset) -> Update:
@@ -127,13 +127,13 @@ def textbook(configuration: Configuration, dataset: Dataset) -> Update:
     """The baseline's update."""
     policy = naive.NaivePolicy(policy_for(configuration, dataset))
     optimiser = naive.adamw(policy, configuration.optimiser)
-    batches, clip = batches_of(configuration, dataset), configuration.optimiser.gradient_clip
+    sampler, clip = sampler_of(configuration, dataset), configuration.optimiser.gradient_clip
 
     def update(index: int) -> int:
-        episodes, starts, lengths = batches.plan(index)
-        window = naive.padded(batches.load(episodes, starts, lengths), configuration.model.window)
+        windows = sampler.plan(index)
+        window = naive.padded(read_windows(dataset, windows), configuration.model.window)
         naive.update(policy, optimiser, window, clip)
-        return int(lengths.sum())
+        return int(windows.lengths.sum())
 
     return update
 
@@ -148,9 +148,10 @@ def policy_for(configuration: Configuration, dataset: Dataset) -> Policy:
     return Policy(*spaces, configuration.model, dataset.normalisation, dataset.return_scale)
 
 
-def batches_of(configuration: Configuration, dataset: Dataset) -> Batches:
+def sampler_of(configuration: Configuration, dataset: Dataset) -> Sampler:
     """The same batches for every variant."""
-    return Batches(dataset, configuration.batch_size, configuration.model.window, "first", seed=0)
+    window = configuration.model.window
+    return Sampler(dataset.lengths, configuration.batch_size, window, "first", seed=0)
 
 
 def resident_peak() -> float:

@@ -110,8 +110,12 @@ class Recipe:
     micro_batch: int = 0
     """Windows in one forward pass; batches are cut into micro-batches of similar length. 0: 16 on a
     CPU, else the whole batch."""
-    sampling: Literal["first", "stride", "random"] = "first"
-    """Windows of an episode: its first steps, consecutive ones, or one at random."""
+    sampling: Literal["first", "stride", "random", "uniform"] = "first"
+    """Windows of an episode: its first steps, consecutive ones, one at random, or one from every
+    step on (uniform: each step of the data is equally likely to be the first of a window)."""
+    stack_frames: int = 1
+    """Frames that an image observation is made of: the last ones of the episode, one behind the
+    other in its channels."""
     shorter_segments: float = 0.0
     """Fraction of the updates whose segments are a half or a third as long, so that memory
     learns to be handed over more often than the window asks for."""
@@ -151,6 +155,7 @@ class Recipe:
             ("micro_batch", 0),
             ("bptt_segments", 0),
             ("growing_segments", 0),
+            ("stack_frames", 1),
             ("checkpoint_every", 1),
         ):
             if getattr(self, name) < least:
@@ -198,8 +203,8 @@ class Recipe:
         data = {**self.to_json(), "dataset": ""}
         # An option that came later counts where it is used, so recipes from before keep their
         # names.
-        for name in ("shorter_segments", "growing_segments"):
-            if not data[name]:
+        for name, unused in (("shorter_segments", 0), ("growing_segments", 0), ("stack_frames", 1)):
+            if data[name] == unused:
                 del data[name]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 

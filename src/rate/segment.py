@@ -22,8 +22,8 @@ class Segment:
     """
 
     observations: dict[str, Tensor]
-    """Observations of each leaf, [B, K, ...]; of a leaf in `frames` the number of its frame, [B, K]
-    int64."""
+    """Observations of each leaf, [B, K, ...]; of a leaf in `frames` the number of its image, [B, K]
+    int64, or those of the k frames that are to be stacked, oldest first, [B, K, k] int64."""
     actions: Tensor
     """Actions, [B, K, ...]."""
     rewards: Tensor

@@ -11,7 +11,7 @@ import torch
 import rate
 from rate import objectives
 from rate.acting.actor import Actor
-from rate.dataset import Batches, open_dataset, write_dataset
+from rate.dataset import Windows, open_dataset, read_windows, write_dataset
 from rate.episode import Episode
 from rate.models import config_class, gru, lstm, mlp
 from rate.models.policy import Policy
@@ -140,9 +140,11 @@ def test_the_observation_that_follows_is_loaded_and_put_behind_the_last_step(cha
     long = np.flatnonzero(dataset.lengths == 3)[:1]
     short = np.flatnonzero(dataset.lengths == 1)[:1]
     rows = np.r_[long, short]
-    batches = Batches(dataset, 2, 3, "first", 0, following=True)
-    whole = batches.load(rows, np.zeros(2, np.int64), np.array([3, 1]))
-    cut = batches.load(rows[:1], np.array([0]), np.array([2]))
+    windows = Windows(rows, np.zeros(2, np.int64), np.array([3, 1]))
+    whole = read_windows(dataset, windows, next_observation=True)
+    cut = read_windows(
+        dataset, Windows(rows[:1], np.array([0]), np.array([2])), next_observation=True
+    )
     eye = torch.eye(STATES)
     assert torch.equal(extended(whole)["observation"][0], eye[[0, 1, 2, 3]])
     assert torch.equal(extended(whole)["observation"][1, :2], eye[[0, 1]])
@@ -151,17 +153,13 @@ def test_the_observation_that_follows_is_loaded_and_put_behind_the_last_step(cha
     )  # a cut window is followed by a real observation
     assert whole.split(2)[0].next_observation == {}
     assert torch.equal(whole.rows(slice(1, 2)).next_observation["observation"][0], eye[1])
-    assert (
-        not Batches(dataset, 2, 3, "first", 0)
-        .load(rows, np.zeros(2, np.int64), np.array([3, 1]))
-        .next_observation
-    )
+    assert not read_windows(dataset, windows).next_observation
 
 
 def test_values_end_with_terminations_and_not_with_truncations(chains):
     dataset = open_dataset(chains / "discrete")
-    batches = Batches(dataset, 1, 3, "first", 0, following=True)
-    segment = batches.load(np.flatnonzero(dataset.lengths == 3)[:1], np.array([0]), np.array([3]))
+    window = Windows(np.flatnonzero(dataset.lengths == 3)[:1], np.array([0]), np.array([3]))
+    segment = read_windows(dataset, window, next_observation=True)
     following = torch.tensor([[5.0, 6.0, 7.0]])
     last = float(segment.rewards[0, 2])
     assert bellman(segment, following, 0.5, 2.0)[0].tolist() == pytest.approx([2.5, 3.0, last / 2])
@@ -199,9 +197,8 @@ def test_every_network_learns_targets_only_follow_and_padding_counts_nothing(nam
         np.flatnonzero(dataset.lengths == length)[number] for number, length in enumerate(lengths)
     ]
     learner = learner_of(name, SPACES[kind])
-    window = Batches(dataset, 3, 3, "first", 0, following=True).load(
-        np.array(rows), np.zeros(3, np.int64), lengths
-    )
+    windows = Windows(np.array(rows), np.zeros(3, np.int64), lengths)
+    window = read_windows(dataset, windows, next_observation=True)
 
     def loss(segment) -> torch.Tensor:
         torch.manual_seed(1)

@@ -10,7 +10,7 @@ import torch
 
 import rate
 from rate import training
-from rate.dataset import Batches, open_dataset
+from rate.dataset import BatchReader, Sampler, open_dataset
 from rate.files import read_jsonl
 from rate.models import config_class
 from rate.models.policy import Policy
@@ -43,8 +43,9 @@ def gradients(recipe, **options):
     before = {name: parameter.detach().clone() for name, parameter in policy.named_parameters()}
     fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
     learner, optimiser = fabric.setup(Learner(policy), torch.optim.SGD(policy.parameters(), lr=1.0))
-    batches = Batches(dataset, recipe.batch_size, recipe.model.window, recipe.sampling, 0)
-    loss, *_ = training._update(fabric, learner, policy, optimiser, recipe, batches, 0)
+    sampler = Sampler(dataset.lengths, recipe.batch_size, recipe.model.window, recipe.sampling, 0)
+    batch = BatchReader(dataset, [sampler], 1, recipe.micro_batch)[0]
+    loss, *_ = training._update(fabric, learner, policy, optimiser, recipe, batch, 0)
     return {
         name: before[name] - parameter.detach() for name, parameter in policy.named_parameters()
     }, loss

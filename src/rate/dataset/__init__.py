@@ -10,8 +10,22 @@ counts, statistics, and the dtype, shape and SHA-256 of every array. Nothing is 
 """
 
 from rate.dataset.card import DatasetError
+from rate.dataset.loader import Batch, BatchReader, Loader, read_windows
 from rate.dataset.read import Dataset, open_dataset
-from rate.dataset.sampler import Batches, split
+from rate.dataset.sampler import Sampler, Windows, first_windows, split
 from rate.dataset.write import write_dataset
 
-__all__ = ["Batches", "Dataset", "DatasetError", "open_dataset", "split", "write_dataset"]
+__all__ = [
+    "Batch",
+    "BatchReader",
+    "Dataset",
+    "DatasetError",
+    "Loader",
+    "Sampler",
+    "Windows",
+    "first_windows",
+    "open_dataset",
+    "read_windows",
+    "split",
+    "write_dataset",
+]

@@ -14,8 +14,6 @@ import numpy as np
 from rate import spaces
 
 FORMAT, FORMAT_VERSION = "rate-dataset", 2
-READABLE = (1, 2)
-"""Format versions that can be read; version 1 stores an image anew at each step that sees it."""
 CARD = "card.json"
 RECOVER = "restore the folder from a copy, or collect the data again"
 
@@ -73,14 +71,12 @@ class ArrayLayout(NamedTuple):
 
 
 def array_layouts(
-    observation_space: gymnasium.Space[Any],
-    action_space: gymnasium.Space[Any],
-    version: int = FORMAT_VERSION,
+    observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]
 ) -> dict[str, ArrayLayout]:
     """Layouts by array name; an observation leaf is named "observations/" and its path.
 
-    From version 2 on images are stored once each as "frames/" and the path; their "observations/"
-    are numbers of frames.
+    Images are stored once each as "frames/" and the path; their "observations/" are numbers of
+    frames.
 
     File names are derived from the spaces, never read from the card, so that a card cannot point
     outside its folder.
@@ -106,7 +102,7 @@ def array_layouts(
         )
         for path, leaf in observation_leaves.items()
     }
-    for path, leaf in observation_leaves.items() if version > 1 else ():
+    for path, leaf in observation_leaves.items():
         if spaces.is_image(leaf):
             name = quote(path, safe="")
             layouts[f"frames/{path}"] = _of_space(f"frames/{name}.npy", leaf, "frame")
@@ -189,11 +185,11 @@ def read_card(folder: Path, verify: bool = True) -> dict[str, Any]:
             f"{path} is not the card of a dataset (its format is not {FORMAT!r}); {RECOVER}"
         )
     version = card.get("format_version")
-    if not isinstance(version, int) or version not in READABLE:
+    if version != FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
         advice = "install a newer release of rate-rl" if newer else RECOVER
         raise DatasetError(
-            f"{path} has format version {version!r}, this release reads {READABLE}; {advice}"
+            f"{path} has format version {version!r}, this release reads {FORMAT_VERSION}; {advice}"
         )
     if verify and _hash(
         {key: value for key, value in card.items() if key != "card_hash"}

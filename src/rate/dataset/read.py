@@ -24,6 +24,7 @@ from rate.dataset.card import (
     read_card,
 )
 from rate.dataset.frames import SharedFrames
+from rate.dataset.verified import is_verified, present_state, remember
 from rate.episode import Episode
 
 CHUNK_BYTES = 2**24
@@ -32,17 +33,22 @@ SMALLEST_SCALE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Recorded episodes in a folder, open for reading; `open_dataset` makes one.
-
-    `card` is the content of `card.json`; `arrays` are the memory-mapped arrays by name, read-only;
-    images come through `SharedFrames`.
-    """
+    """Recorded episodes in a folder, open for reading; `open_dataset` makes one."""
 
     path: Path
+    """The folder."""
     card: dict[str, Any] = field(repr=False)
+    """What `card.json` says."""
     observation_space: gymnasium.Space[Any]
+    """Space of the observations."""
     action_space: gymnasium.Space[Any]
+    """Space of the actions."""
     arrays: Mapping[str, Any] = field(repr=False)
+    """Memory-mapped arrays by name, read-only; images come through `SharedFrames`."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process maps the files itself; it is not sent what they hold.
+        return open_dataset, (self.path, False)
 
     def __len__(self) -> int:
         """Number of episodes."""
@@ -118,12 +124,16 @@ class Dataset:
         return spaces.leaves(self.observation_space)
 
 
-def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> Dataset:
+def open_dataset(
+    path: str | os.PathLike[str], verify: bool = True, trust_memory: bool = True
+) -> Dataset:
     """Open a dataset folder.
 
     Args:
-        verify: also read every array once, to compare it with its hash and with the spaces. Without
+        path: The folder.
+        verify: Also read every array once, to compare it with its hash and with the spaces. Without
             it only structure is checked: the card, and the dtype, shape and size of each file.
+        trust_memory: Not to read arrays again that passed before and did not change since.
 
     Raises:
         DatasetError: a file is missing, truncated, altered, not an array of numbers, or does not
@@ -131,43 +141,56 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> Dataset:
     """
     path = Path(path)
     card = read_card(path, verify)
+    observation_space, action_space, layouts = _layouts(path / CARD, card)
+    arrays: dict[str, Any] = {}
+    for name, layout in layouts.items():
+        frames = _frames(card["arrays"][name]) if layout.per == "frame" else 0
+        shape = layout.shape(card["episodes"], card["steps"], frames)
+        _check_record(path / CARD, name, card["arrays"][name], layout, shape)
+        arrays[name] = _map_array(path / layout.file, layout.dtype, shape)
+    _check_offsets(path / layouts["episode_offsets"].file, arrays["episode_offsets"], card["steps"])
+    _check_normalisation(path / CARD, card["normalisation"], layouts)
+    if verify:
+        state = present_state(path, card)
+        if not (trust_memory and is_verified(path, state)):
+            for name, layout in layouts.items():
+                sha256 = card["arrays"][name].get("sha256")
+                _verify(path / layout.file, arrays[name], layout, name, sha256)
+            _check_ends(path, arrays, layouts)
+            _check_frame_numbers(path, arrays, layouts)
+            remember(path, state)
+    for leaf in _images(layouts):
+        numbers, pictures = arrays[f"observations/{leaf}"], arrays.pop(f"frames/{leaf}")
+        arrays[f"observations/{leaf}"] = SharedFrames(pictures, numbers)
+    return Dataset(path, card, observation_space, action_space, arrays)
+
+
+def _layouts(
+    file: Path, card: Mapping[str, Any]
+) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any], dict[str, ArrayLayout]]:
+    """Spaces of observations and of actions, and the layouts of the arrays that they need."""
     try:
         observation_space, action_space = (
             spaces.from_json(card[key]) for key in ("observation_space", "action_space")
         )
-        layouts = array_layouts(observation_space, action_space, card["format_version"])
+        layouts = array_layouts(observation_space, action_space)
     except ValueError as error:
-        raise DatasetError(f"{path / CARD}: {error}; {RECOVER}") from error
+        raise DatasetError(f"{file}: {error}; {RECOVER}") from error
     if set(card["arrays"]) != set(layouts):
         given = sorted(card["arrays"])
         raise DatasetError(
-            f"{path / CARD} lists the arrays {given}, its spaces need {sorted(layouts)}; {RECOVER}"
+            f"{file} lists the arrays {given}, its spaces need {sorted(layouts)}; {RECOVER}"
         )
     if min(card["episodes"], card["steps"]) < 1:
         raise DatasetError(
-            f"{path / CARD} counts {card['episodes']} episodes and {card['steps']} steps; {RECOVER}"
+            f"{file} counts {card['episodes']} episodes and {card['steps']} steps; {RECOVER}"
         )
-    arrays: dict[str, Any] = {}
-    for name, layout in layouts.items():
-        frames = _frames(card["arrays"][name]) if layout.per == "frame" else 0
-        file, shape = path / layout.file, layout.shape(card["episodes"], card["steps"], frames)
-        _check_record(path / CARD, name, card["arrays"][name], layout, shape)
-        arrays[name] = _map_array(file, layout.dtype, shape)
-        if verify:
-            _verify(file, arrays[name], layout, name, card["arrays"][name].get("sha256"))
-    _check_offsets(path / layouts["episode_offsets"].file, arrays["episode_offsets"], card["steps"])
-    _check_normalisation(path / CARD, card["normalisation"], layouts)
-    if verify:
-        _check_ends(path, arrays, layouts)
-    for leaf in [
-        name.partition("/")[2] for name, layout in layouts.items() if layout.per == "frame"
-    ]:
-        numbers, pictures = arrays[f"observations/{leaf}"], arrays.pop(f"frames/{leaf}")
-        if verify and not (numbers.min() >= 0 and numbers.max() < len(pictures)):
-            file = path / layouts[f"observations/{leaf}"].file
-            raise DatasetError(f"{file} names frames that do not exist; {RECOVER}")
-        arrays[f"observations/{leaf}"] = SharedFrames(pictures, numbers)
-    return Dataset(path, card, observation_space, action_space, arrays)
+    return observation_space, action_space, layouts
+
+
+def _images(layouts: Mapping[str, ArrayLayout]) -> list[str]:
+    """Paths of the leaves that are images."""
+    return [name.partition("/")[2] for name, layout in layouts.items() if layout.per == "frame"]
 
 
 def _frames(record: Any) -> int:
@@ -292,3 +315,13 @@ def _check_ends(
             raise DatasetError(
                 f"{folder / layouts[name].file} ends an episode before its last step; {RECOVER}"
             )
+
+
+def _check_frame_numbers(
+    folder: Path, arrays: Mapping[str, np.ndarray], layouts: Mapping[str, ArrayLayout]
+) -> None:
+    for leaf in _images(layouts):
+        numbers, frames = arrays[f"observations/{leaf}"], arrays[f"frames/{leaf}"]
+        if not (numbers.min() >= 0 and numbers.max() < len(frames)):
+            file = folder / layouts[f"observations/{leaf}"].file
+            raise DatasetError(f"{file} names frames that do not exist; {RECOVER}")

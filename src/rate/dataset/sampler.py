@@ -1,46 +1,74 @@
-"""Which steps make up which batch, as a pure function of seed and step, and the segments that hold
-them."""
+"""Which windows of which episodes make up a batch: a pure function of seed and update."""
 
+import copy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 
-from rate.dataset.frames import SharedFrames
 from rate.dataset.read import Dataset
-from rate.segment import Segment
 
-Sampling = Literal["first", "stride", "random"]
+Sampling = Literal["first", "stride", "random", "uniform"]
 
 
 @dataclass(frozen=True, eq=False)
-class Batches:
-    """Seeded batches of windows of at most `window` consecutive steps.
+class Windows:
+    """Windows of consecutive steps, one a row."""
 
-    An epoch goes once through all windows in a new random order; a batch may straddle two epochs,
-    so every batch has `batch_size` rows. The windows of an episode of T steps are, by `sampling`:
-    "first": the one that starts at step 0; "stride": those that start at 0, window, 2 * window,
-    ..., which hold every step exactly once; "random": one, whose start is uniform over 0 ... max(T
-    - window, 0) and is drawn afresh in every epoch.
+    episodes: np.ndarray
+    """Index of the episode, [n] int64."""
+    starts: np.ndarray
+    """First step in the episode, [n] int64."""
+    lengths: np.ndarray
+    """Number of steps, [n] int64."""
 
-    Args:
-        episodes: indices of the episodes to draw from; all by default.
-        following: load the observation that follows each window, too.
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> "Windows":
+        return Windows(self.episodes[rows], self.starts[rows], self.lengths[rows])
+
+    def longest_first(self) -> "Windows":
+        """The windows sorted by length; those of equal length keep their order."""
+        return self[np.argsort(-self.lengths, kind="stable")]
+
+    def split(self, size: int) -> list["Windows"]:
+        """Consecutive groups of at most `size` windows."""
+        return [self[start : start + size] for start in range(0, len(self), size)]
+
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """Seeded batches of windows of at most `window` consecutive steps, cut at the episode's end.
+
+    An epoch goes once through all windows in a new random order. A batch may straddle two epochs,
+    so every batch has `batch_size` windows. The windows of an episode of T steps are, by
+    `sampling`:
+
+    - "first": the one that starts at step 0.
+    - "stride": those that start at 0, window, 2 * window, ...; they hold every step exactly once.
+    - "random": one, whose start is uniform over 0 ... max(T - window, 0) and is drawn afresh in
+      every epoch.
+    - "uniform": T, one starting at each step. So every step of the data is equally likely to be
+      the first of a window: each one is so exactly once in an epoch.
 
     Raises:
-        ValueError: a number is too small, the sampling is unknown, or an episode is not in the
-        dataset.
+        ValueError: a number is too small, the sampling is unknown, or an episode does not exist.
     """
 
-    dataset: Dataset
+    episode_lengths: np.ndarray
+    """Steps of each episode of the dataset, `Dataset.lengths`."""
     batch_size: int
+    """Windows in a batch."""
     window: int
+    """Most steps of a window."""
     sampling: Sampling
+    """Which windows an epoch goes through."""
     seed: int
+    """Determines the order, and the random starts."""
     episodes: np.ndarray | None = field(default=None, repr=False)
-    following: bool = False
+    """Indices of the episodes to draw from; all by default."""
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("window", 1), ("seed", 0)):
@@ -50,162 +78,93 @@ class Batches:
             raise ValueError(
                 f"sampling is {self.sampling!r}, allowed are {', '.join(get_args(Sampling))}"
             )
-        chosen = self._chosen
-        if (
-            not chosen.size
-            or chosen.ndim != 1
-            or chosen.min() < 0
-            or chosen.max() >= len(self.dataset)
-        ):
+        chosen, count = self._chosen, len(self.episode_lengths)
+        if not chosen.size or chosen.ndim != 1 or chosen.min() < 0 or chosen.max() >= count:
             raise ValueError(
-                f"episodes must be one or more of 0 to {len(self.dataset) - 1}, got {self.episodes}"
+                f"episodes must be one or more of 0 to {count - 1}, got {self.episodes}"
             )
 
     @property
     def batches_per_epoch(self) -> int:
         """Batches that it takes to go through all windows once, the last one counted whole."""
-        return -(-len(self._windows[0]) // self.batch_size)
+        return -(-self._windows_per_epoch // self.batch_size)
 
-    def plan(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Episodes, first steps and lengths of the windows in batch `step`, each [batch_size]
-        int64.
+    def plan(self, update: int) -> Windows:
+        """The windows of the batch of an update, in random order.
 
-        The same seed and step always give the same batch, whatever was asked for before.
-        """
-        if step < 0:
-            raise ValueError(f"step is {step}, allowed is 0 or more")
-        episodes, starts = self._windows
-        first, last = step * self.batch_size, (step + 1) * self.batch_size
-        rows, drawn = [], []
-        for epoch in range(first // len(episodes), (last - 1) // len(episodes) + 1):
-            before = epoch * len(episodes)
-            here = slice(max(first - before, 0), last - before)
-            order, epoch_starts = self._epoch(epoch, episodes, starts)
-            rows.append(order[here])
-            drawn.append(epoch_starts[order[here]])
-        chosen, begin = episodes[np.concatenate(rows)], np.concatenate(drawn)
-        return chosen, begin, np.minimum(self.window, self.dataset.lengths[chosen] - begin)
-
-    def load(self, episodes: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Segment:
-        """The windows as one segment, padded with zeros at the end to the longest of these rows.
+        The same seed and update always give the same batch, whatever was asked for before.
 
         Raises:
-            ValueError: a window is empty or reaches outside its episode.
+            ValueError: the update is negative.
         """
-        episodes, starts, lengths = (
-            np.asarray(given, np.int64) for given in (episodes, starts, lengths)
-        )
-        self._check_windows(episodes, starts, lengths)
-        steps = np.arange(lengths.max())
-        mask = steps < lengths[:, None]
-        # Padding is read from the row's own first step, then cleared.
-        timesteps = np.where(mask, starts[:, None] + steps, starts[:, None])
-        rows = self.dataset.arrays["episode_offsets"][episodes][:, None] + timesteps
-        # Each earlier episode holds one observation more than it has steps.
-        observation_rows = rows + episodes[:, None]
-        padding = None if mask.all() else ~mask
-        leaves = self.dataset.observation_leaves
-        frames: dict[str, torch.Tensor] = {}
-        observations = {
-            path: self._observe(path, observation_rows, padding, frames) for path in leaves
-        }
-        after = self.dataset.arrays["episode_offsets"][episodes] + episodes + starts + lengths
-        return Segment(
-            observations=observations,
-            actions=self._gather("actions", rows, padding),
-            rewards=self._gather("rewards", rows, padding),
-            returns_to_go=self._gather("returns_to_go", rows, padding),
-            terminations=self._gather("terminations", rows, padding),
-            timesteps=torch.from_numpy(np.where(mask, timesteps, 0)),
-            mask=torch.from_numpy(mask),
-            lengths=tuple(lengths.tolist()),
-            next_observation={
-                path: self._gather(f"observations/{path}", after, None) for path in leaves
-            }
-            if self.following
-            else {},
-            frames=frames,
-        )
+        if update < 0:
+            raise ValueError(f"update is {update}, allowed is 0 or more")
+        count = self._windows_per_epoch
+        first, last = update * self.batch_size, (update + 1) * self.batch_size
+        chosen, starts = [], []
+        for epoch in range(first // count, (last - 1) // count + 1):
+            order, generator = _shuffled(self.seed, epoch, count)
+            numbers = order[max(first - epoch * count, 0) : last - epoch * count]
+            rows = np.searchsorted(self._ends, numbers, side="right")
+            chosen.append(rows)
+            starts.append(self._starts(numbers, rows, generator))
+        episodes, begin = self._chosen[np.concatenate(chosen)], np.concatenate(starts)
+        left = self.episode_lengths[episodes] - begin
+        return Windows(episodes, begin, np.minimum(self.window, left))
+
+    def _starts(
+        self, numbers: np.ndarray, rows: np.ndarray, generator: np.random.Generator
+    ) -> np.ndarray:
+        """First steps of windows, by their numbers in the order of the data."""
+        if self.sampling == "random":
+            latest = np.maximum(self.episode_lengths[self._chosen] - self.window, 0)
+            drawn = copy.deepcopy(generator).integers(0, latest, endpoint=True)
+            return drawn[rows]
+        within = numbers - np.append(0, self._ends)[rows]
+        return within * self.window if self.sampling == "stride" else within
 
     @cached_property
     def _chosen(self) -> np.ndarray:
-        return (
-            np.arange(len(self.dataset))
-            if self.episodes is None
-            else np.asarray(self.episodes, np.int64)
-        )
+        if self.episodes is None:
+            return np.arange(len(self.episode_lengths))
+        return np.asarray(self.episodes, np.int64)
 
     @cached_property
-    def _windows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Episode and first step of every window of an epoch, in the order of the data."""
-        chosen = self._chosen
-        if self.sampling != "stride":
-            return chosen, np.zeros_like(chosen)
-        counts = -(-self.dataset.lengths[chosen] // self.window)
-        numbers = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
-        return np.repeat(chosen, counts), numbers * self.window
+    def _ends(self) -> np.ndarray:
+        """Number of windows of the chosen episodes up to each one, [chosen] int64."""
+        lengths = self.episode_lengths[self._chosen]
+        counts = {"stride": -(-lengths // self.window), "uniform": lengths}
+        ends: np.ndarray = counts.get(self.sampling, np.ones_like(lengths)).cumsum()
+        return ends
 
-    def _epoch(
-        self, epoch: int, episodes: np.ndarray, starts: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Order of the windows in an epoch, and the first step of each window (not yet in that
-        order)."""
-        generator = np.random.default_rng([self.seed, epoch])
-        order = generator.permutation(len(episodes))
-        if self.sampling == "random":
-            starts = generator.integers(
-                0, np.maximum(self.dataset.lengths[episodes] - self.window, 0), endpoint=True
-            )
-        return order, starts
+    @property
+    def _windows_per_epoch(self) -> int:
+        return int(self._ends[-1])
 
-    def _observe(
-        self,
-        path: str,
-        rows: np.ndarray,
-        padding: np.ndarray | None,
-        frames: dict[str, torch.Tensor],
-    ) -> torch.Tensor:
-        """Observations of a leaf; images that repeat go into `frames` once each, and their numbers
-        are returned."""
-        array = self.dataset.arrays[f"observations/{path}"]
-        if isinstance(array, SharedFrames) and not self.following:
-            used, numbers = np.unique(array.numbers[rows], return_inverse=True)
-            if 2 * len(used) <= rows.size:
-                frames[path] = torch.from_numpy(array.frames.take(used, axis=0))
-                numbers = numbers.reshape(rows.shape).astype(np.int64)
-                return torch.from_numpy(
-                    numbers if padding is None else np.where(padding, 0, numbers)
-                )
-        return self._gather(f"observations/{path}", rows, padding)
 
-    def _gather(self, name: str, rows: np.ndarray, padding: np.ndarray | None) -> torch.Tensor:
-        picked = self.dataset.arrays[name].take(rows, axis=0)
-        if padding is not None:
-            picked[padding] = 0
-        return torch.from_numpy(picked)
+@lru_cache(maxsize=2)
+def _shuffled(seed: int, epoch: int, count: int) -> tuple[np.ndarray, np.random.Generator]:
+    """The order of an epoch's windows, and the generator in its state after drawing it.
 
-    def _check_windows(self, episodes: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> None:
-        if not (
-            episodes.ndim == 1 and len(episodes) and episodes.shape == starts.shape == lengths.shape
-        ):
-            shapes = f"{episodes.shape}, {starts.shape} and {lengths.shape}"
-            raise ValueError(
-                f"episodes, starts and lengths must be [B] with B of 1 or more, got {shapes}"
-            )
-        if episodes.min() < 0 or episodes.max() >= len(self.dataset):
-            given = f"{episodes.min()} to {episodes.max()}"
-            raise ValueError(
-                f"episodes reach from {given}, the dataset holds 0 to {len(self.dataset) - 1}"
-            )
-        if (
-            starts.min() < 0
-            or lengths.min() < 1
-            or (starts + lengths > self.dataset.lengths[episodes]).any()
-        ):
-            raise ValueError(
-                "a window is empty or reaches outside its episode; take starts and lengths "
-                "from plan()"
-            )
+    Drawing an order of millions takes long, and consecutive batches share it. Neither result may be
+    changed.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(count)
+    order.setflags(write=False)
+    return order, generator
+
+
+def first_windows(episode_lengths: np.ndarray, episodes: np.ndarray, window: int) -> Windows:
+    """The first window of each of some episodes, longest first.
+
+    Args:
+        episode_lengths: Steps of each episode of the dataset, `Dataset.lengths`.
+        episodes: Indices of the episodes, [n].
+        window: Most steps of a window.
+    """
+    lengths = np.minimum(episode_lengths[episodes], window)
+    return Windows(np.asarray(episodes), np.zeros_like(lengths), lengths).longest_first()
 
 
 def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -213,6 +172,11 @@ def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[np.n
 
     A fraction above 0 holds back at least one episode, and at least one always remains for
     training.
+
+    Args:
+        dataset: The dataset to split.
+        validation_fraction: Fraction of the episodes held back.
+        seed: Determines which ones.
 
     Raises:
         ValueError: the fraction is outside [0, 1), or a single episode cannot be split.

@@ -99,7 +99,7 @@ def validate(path: str | os.PathLike[str]) -> list[Finding]:
     """
     dataset = open_dataset(path, verify=False)
     try:
-        open_dataset(path)
+        open_dataset(path, trust_memory=False)
     except DatasetError as error:
         return [
             Finding("error", str(error), "training refuses this dataset"),

@@ -18,6 +18,7 @@ from rate import spaces
 from rate.dataset.card import CARD, ArrayLayout, DatasetError, array_header, array_layouts, seal
 from rate.dataset.frames import FrameNumbers
 from rate.dataset.read import Dataset, open_dataset
+from rate.dataset.verified import present_state, remember
 from rate.episode import Episode, returns_to_go
 from rate.files import atomic_write, storage_errors, synchronise, synchronise_folder
 
@@ -58,7 +59,9 @@ def write_dataset(
     with _new_folder(path) as folder:
         facts |= _write_arrays(folder, episodes, layouts)
         atomic_write(folder / CARD, seal(facts))
-    return open_dataset(path, verify=False)
+    dataset = open_dataset(path, verify=False)
+    remember(path, present_state(path, dataset.card))  # it was hashed while it was written
+    return dataset
 
 
 @contextmanager

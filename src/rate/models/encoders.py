@@ -9,6 +9,7 @@ import torch
 from gymnasium import spaces as gym
 from torch import Tensor, nn
 
+from rate.images import stack
 from rate.spaces import is_image, leaves
 
 Normalisation = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -176,12 +177,15 @@ class ObservationEncoder(nn.Module):
         self, observations: dict[str, Tensor], frames: dict[str, Tensor] | None = None
     ) -> Tensor:
         frames = frames or {}
-        tokens = [
-            encode(frames[path])[observations[path]]
-            if path in frames
-            else encode(observations[path])
-            for path, encode in zip(self.paths, self.encoders, strict=True)
-        ]
+        tokens = []
+        for path, encode in zip(self.paths, self.encoders, strict=True):
+            values, images = observations[path], frames.get(path)
+            if images is None:
+                tokens.append(encode(values))
+            elif values.dim() == 3:  # the numbers of each step's stacked frames
+                tokens.append(encode(stack(images[values], images.shape[1:])))
+            else:
+                tokens.append(encode(images)[values])
         return tokens[0] if len(tokens) == 1 else torch.stack(tokens).sum(0)
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from rate import objectives, threads
 from rate.acting.workers import Workers
-from rate.dataset import Batches, Dataset, open_dataset, split
+from rate.dataset import Batch, BatchReader, Dataset, Loader, Sampler, open_dataset, split
+from rate.images import stacked_space
 from rate.models.backbone import Memory, detach
 from rate.models.policy import Policy
 from rate.progress import progress_bar
@@ -113,12 +114,13 @@ def _check(
     if recipe.selection.task:
         require_task(recipe.selection.task, dataset)
     objectives.check(recipe, dataset.action_space)
+    stacked_space(dataset.observation_space, recipe.stack_frames)
     training, _ = split(dataset, recipe.selection.fraction, seed)
     _stages(recipe, dataset, seed, training)
 
 
-def _stages(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) -> list[Batches]:
-    """Batches of every stage of training: one, or with a curriculum one for each number of
+def _stages(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) -> list[Sampler]:
+    """Samplers of every stage of training: one, or with a curriculum one for each number of
     segments."""
     model = recipe.model
     if recipe.objective.top_fraction < 1:
@@ -137,9 +139,8 @@ def _stages(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) -
                 f"{recipe.dataset} has {lengths.min()}: use longer segments, data with "
                 "shorter episodes, or no curriculum"
             )
-    following = recipe.objective.name != "behaviour-cloning"
     return [
-        Batches(dataset, recipe.batch_size, model.window, recipe.sampling, seed, chosen, following)
+        Sampler(dataset.lengths, recipe.batch_size, model.window, recipe.sampling, seed, chosen)
         for chosen in choices
     ]
 
@@ -190,7 +191,7 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
     torch.manual_seed(seed)
     make = partial(
         Policy,
-        dataset.observation_space,
+        stacked_space(dataset.observation_space, recipe.stack_frames),
         dataset.action_space,
         recipe.model,
         dataset.normalisation,
@@ -209,7 +210,17 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
     learner, optimiser = fabric.setup(
         cast(Any, torch.compile(module)) if recipe.compile else module, optimiser
     )
-    stages = _stages(recipe, dataset, seed, training)
+    reader = BatchReader(
+        dataset,
+        _stages(recipe, dataset, seed, training),
+        recipe.updates,
+        recipe.micro_batch or (16 if fabric.device.type == "cpu" else recipe.batch_size),
+        fabric.global_rank,
+        fabric.world_size,
+        recipe.objective.name != "behaviour-cloning",
+        recipe.stack_frames,
+    )
+    loader = Loader(reader, done, pin_memory=fabric.device.type == "cuda")
     workers = Workers(facts.get("workers", 1))
     selection = Selection(recipe, dataset, held_out, target_return, objective, workers, run)
     log = RunLog(
@@ -227,15 +238,15 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
         interruption() as stop,
         progress_bar(title, recipe.updates, done, show_progress and fabric.is_global_zero) as bar,
     ):
-        for update in range(done, recipe.updates):
+        for batch in loader:
+            update = batch.update
             # Dropout depends on seed, update and process alone, so a resumed run repeats it.
             torch.manual_seed(hash((seed, update, fabric.global_rank)))
             rate = recipe.optimiser.learning_rate * recipe.optimiser.factor(update, recipe.updates)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            batches = stages[update * len(stages) // recipe.updates]
             loss, accuracy, norm, steps = _update(
-                fabric, learner, policy, optimiser, recipe, batches, update, objective
+                fabric, learner, policy, optimiser, recipe, batch, seed, objective
             )
             # With float16 an overflowing gradient is common: the scaler skips the update.
             if not (np.isfinite(loss) and (np.isfinite(norm) or recipe.precision == "16-mixed")):
@@ -304,32 +315,16 @@ def _update(
     policy: Policy,
     optimiser: Any,
     recipe: Recipe,
-    batches: Batches,
-    update: int,
+    batch: Batch,
+    seed: int,
     objective: objectives.Objective | None = None,
 ) -> tuple[float, float, float, int]:
     """One batch: loss, share of right actions, gradient norm, and real steps (all processes
     together)."""
-    episodes, starts, lengths = batches.plan(update)
-    size = recipe.micro_batch or (16 if fabric.device.type == "cpu" else recipe.batch_size)
-    mine = np.arange(fabric.global_rank, len(lengths), fabric.world_size)
-    mine = mine[
-        np.argsort(-lengths[mine], kind="stable")
-    ]  # alike lengths side by side: less padding
-    length = _segment_length(recipe, batches.seed, update)
+    length = _segment_length(recipe, seed, batch.update)
     parts = [
-        _Part(
-            batches,
-            policy,
-            recipe,
-            length,
-            episodes[rows],
-            starts[rows],
-            lengths[rows],
-            lengths,
-            fabric.device,
-        )
-        for rows in np.split(mine, range(size, len(mine), size))
+        _Part(window, batch.lengths, policy, recipe, length, fabric.device)
+        for window in batch.parts
     ]
     chunks = range(max(part.chunks for part in parts))
     order = [(part, chunk) for part in parts for chunk in chunks]
@@ -358,7 +353,7 @@ def _update(
                 objective.follow(policy)
     if fabric.world_size > 1:
         totals = cast(Tensor, fabric.all_reduce(totals, reduce_op="sum"))
-    return float(totals[0]), float(totals[1]), norm, int(lengths.sum())
+    return float(totals[0]), float(totals[1]), norm, int(batch.lengths.sum())
 
 
 def _segment_length(recipe: Recipe, seed: int, update: int) -> int:
@@ -379,17 +374,15 @@ class _Part:
 
     def __init__(
         self,
-        batches: Batches,
+        window: Segment,
+        all_lengths: np.ndarray,
         policy: Policy,
         recipe: Recipe,
         length: int,
-        episodes: np.ndarray,
-        starts: np.ndarray,
-        lengths: np.ndarray,
-        all_lengths: np.ndarray,
         device: torch.device,
     ) -> None:
-        window = batches.load(episodes, starts, lengths).to(device)
+        lengths = np.array(window.lengths)
+        window = window.to(device)
         weights = step_weights(lengths, window.steps, recipe.weighting, all_lengths).to(device)
         self.segments: list[Segment] = window.split(length)
         self.weights = list(weights.split(length, 1))
@@ -444,12 +437,15 @@ def _fastest_threads(recipe: Recipe) -> int:
     """The thread count with which a batch of this recipe takes the least time."""
     dataset = open_dataset(recipe.dataset, verify=False)
     state = torch.get_rng_state()
-    policy = Policy(dataset.observation_space, dataset.action_space, recipe.model)
+    space = stacked_space(dataset.observation_space, recipe.stack_frames)
+    policy = Policy(space, dataset.action_space, recipe.model)
     fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1, precision=recipe.precision)
     learner, optimiser = fabric.setup(Learner(policy), adamw(policy, recipe.optimiser))
-    batches = Batches(dataset, min(recipe.batch_size, 32), recipe.model.window, recipe.sampling, 0)
-    chosen = threads.fastest(
-        lambda: _update(fabric, learner, policy, optimiser, recipe, batches, 0)
-    )
+    window, size = recipe.model.window, min(recipe.batch_size, 32)
+    sampler = Sampler(dataset.lengths, size, window, recipe.sampling, 0)
+    batch = BatchReader(
+        dataset, [sampler], 1, recipe.micro_batch or 16, stack_frames=recipe.stack_frames
+    )[0]
+    chosen = threads.fastest(lambda: _update(fabric, learner, policy, optimiser, recipe, batch, 0))
     torch.set_rng_state(state)
     return chosen

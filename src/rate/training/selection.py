@@ -12,7 +12,7 @@ import torch
 from rate.acting.actor import Actor
 from rate.acting.rollout import Outcome, outcomes
 from rate.acting.workers import Acting, Workers
-from rate.dataset import Batches, Dataset
+from rate.dataset import Dataset, first_windows, read_windows
 from rate.models.policy import Policy
 from rate.objectives import Objective
 from rate.recipe import Recipe
@@ -110,26 +110,18 @@ class Selection:
 
     def _held_out(self, policy: Policy, limit: int = 256) -> tuple[float, float]:
         window = self.recipe.model.window
-        batches = Batches(
-            self.dataset,
-            1,
-            window,
-            "first",
-            0,
-            self.held_out,
-            self.objective is not None and self.objective.following,
-        )
-        episodes = self.held_out[:limit]
-        lengths = np.minimum(self.dataset.lengths[episodes], window)
-        order = np.argsort(-lengths, kind="stable")
+        windows = first_windows(self.dataset.lengths, self.held_out[:limit], window)
+        following = self.objective is not None and self.objective.following
         loss = right = 0.0
         learner = Learner(policy, self.objective)
         device = next(policy.parameters()).device
-        for rows in np.array_split(order, max(1, len(order) // 32)):
-            segment = batches.load(episodes[rows], np.zeros_like(rows), lengths[rows]).to(device)
-            weights = step_weights(lengths[rows], segment.steps, self.recipe.weighting, lengths).to(
-                device
-            )
+        for rows in np.array_split(np.arange(len(windows)), max(1, len(windows) // 32)):
+            segment = read_windows(
+                self.dataset, windows[rows], following, self.recipe.stack_frames
+            ).to(device)
+            weights = step_weights(
+                windows[rows].lengths, segment.steps, self.recipe.weighting, windows.lengths
+            ).to(device)
             length = self.recipe.model.training_segment_length
             part, correct, _, _ = learner(
                 segment.split(length),

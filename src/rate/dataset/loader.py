@@ -1,0 +1,359 @@
+"""Reading windows of a dataset as segments, ahead of training and in other processes if wanted.
+
+    sampler = Sampler(dataset.lengths, batch_size=64, window=90, sampling="first", seed=0)
+    reader = BatchReader(dataset, [sampler], updates=600, micro_batch=16)
+    for batch in Loader(reader, done=0, workers=2):
+        for segment in batch.parts:  # micro-batches of this process, longest rows first
+            ...  # segment.lengths: real steps of its rows; batch.lengths: those of all rows
+
+The batch of an update depends on the update alone, so loaders with any number of workers yield the
+same ones, and a resumed run goes on with `Loader(reader, done)`.
+"""
+
+import atexit
+import signal
+import sys
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as MapDataset
+
+from rate.dataset.frames import SharedFrames
+from rate.dataset.read import Dataset
+from rate.dataset.sampler import Sampler, Windows
+from rate.images import stack
+from rate.segment import Segment
+
+GRACE = 3
+"""Seconds for which a worker still reads after SIGTERM, which a cluster sends to all processes, so
+that the first one can finish its update and save."""
+
+
+_CHILD_ENDED = getattr(signal, "SIGCHLD", None)
+"""The signal that a process gets when one of its children ends; Windows has none."""
+
+
+_READING: WeakSet[Generator["Batch", None, None]] = WeakSet()
+"""Loops that have not come to their end."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What a process learns from in one update."""
+
+    update: int
+    """Which update."""
+    parts: list[Segment]
+    """Micro-batches of this process's windows; rows are sorted by length over all of them, longest
+    first."""
+    lengths: np.ndarray
+    """Real steps of all windows of the batch, those of other processes included, [batch] int64."""
+
+    def pin_memory(self) -> "Batch":
+        """The batch in page-locked memory, from which copies to a GPU need not be waited for."""
+        return Batch(self.update, [part.pin_memory() for part in self.parts], self.lengths)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # One tensor goes from a worker to its parent, not one for each field, because each takes a
+        # file descriptor.
+        lengths = [part.lengths for part in self.parts]
+        return _unpacked, (self.update, *_packed(self.parts), lengths, self.lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class BatchReader(MapDataset[Batch]):
+    """The batches of a run by update; item `update` depends on nothing else."""
+
+    dataset: Dataset
+    """Where windows are read from."""
+    stages: Sequence[Sampler]
+    """Stages of training of equal length, one after another: one, or several of a curriculum."""
+    updates: int
+    """Updates of the whole run."""
+    micro_batch: int
+    """Most windows in a part."""
+    rank: int = 0
+    """Which of the processes that share each batch reads."""
+    world_size: int = 1
+    """Number of these processes."""
+    next_observation: bool = False
+    """Whether segments hold the observation after each window, too."""
+    stack_frames: int = 1
+    """Frames of an image that are stacked, see `rate.images`."""
+
+    def __len__(self) -> int:
+        return self.updates
+
+    def __getitem__(self, update: int) -> Batch:
+        windows = self.stages[update * len(self.stages) // self.updates].plan(update)
+        mine = windows[self.rank :: self.world_size].longest_first()
+        parts = [
+            read_windows(self.dataset, part, self.next_observation, self.stack_frames)
+            for part in mine.split(self.micro_batch)
+        ]
+        return Batch(update, parts, windows.lengths)
+
+
+class Loader(DataLoader[Batch]):
+    """Yields the batches of the updates from `done` on; with workers they are read ahead."""
+
+    def __init__(
+        self, reader: BatchReader, done: int = 0, *, workers: int = 0, pin_memory: bool = False
+    ) -> None:
+        """Prepare to read.
+
+        Args:
+            reader: The batches of the run.
+            done: Updates that need no batch any more.
+            workers: Processes that read ahead, two batches each; 0 reads in this process, when a
+                batch is asked for.
+            pin_memory: Whether batches are put into page-locked memory, for a GPU.
+        """
+        if workers < 0:
+            raise ValueError(f"workers is {workers}, allowed is 0 or more")
+        super().__init__(
+            reader,
+            batch_size=None,
+            sampler=range(done, len(reader)),
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=pin_memory,
+            worker_init_fn=_begin_worker,
+            # A forked worker maps no file anew and imports no script again; it computes nothing
+            # that takes a lock of the threads that it does not inherit.
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+            # Else PyTorch would take a number from the generator that training draws from.
+            generator=torch.Generator(),
+        )
+        self.seconds_waited = 0.0
+        """Seconds in which the loop had to wait for batches so far."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        """Start the workers, and yield the batches in the order of the updates.
+
+        Raises:
+            ChildProcessError: a worker has died.
+        """
+        before = signal.getsignal(_CHILD_ENDED) if _CHILD_ENDED else None
+        batches = super().__iter__()
+        if _CHILD_ENDED and signal.getsignal(_CHILD_ENDED) is not before:
+            # PyTorch's handler would raise the death of a worker wherever the loop just is.
+            signal.signal(_CHILD_ENDED, before)
+        reading = self._timed(batches)
+        _READING.add(reading)
+        return reading
+
+    def _timed(self, batches: Iterator[Batch]) -> Generator[Batch, None, None]:
+        while True:
+            started = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader worker"):
+                    raise
+                raise ChildProcessError(
+                    f"one of {self.num_workers} processes that read the dataset died: free memory, "
+                    "or shared memory (/dev/shm), or use fewer loader workers; 0 read in the "
+                    "training process"
+                ) from error
+            self.seconds_waited += time.perf_counter() - started
+            yield batch
+
+
+@atexit.register
+def _stop_reading() -> None:
+    """Let workers of loops that were left by an error end by themselves, not by force."""
+    for reading in list(_READING):
+        reading.close()
+
+
+def read_windows(
+    dataset: Dataset, windows: Windows, next_observation: bool = False, stack_frames: int = 1
+) -> Segment:
+    """Windows as one segment, padded with zeros at the end to the longest of them.
+
+    Args:
+        dataset: Where they are read from.
+        windows: What is read, in the order of the segment's rows.
+        next_observation: Whether the segment holds the observation after each window, too.
+        stack_frames: Frames of an image that are stacked, see `rate.images`.
+
+    Raises:
+        ValueError: there is no window, or one is empty or reaches outside its episode.
+    """
+    _check(dataset, windows)
+    episodes, starts, lengths = windows.episodes, windows.starts, windows.lengths
+    steps = np.arange(lengths.max())
+    mask = steps < lengths[:, None]
+    # Padding is read from the row's own first step, then cleared.
+    timesteps = np.where(mask, starts[:, None] + steps, starts[:, None])
+    first = dataset.arrays["episode_offsets"][episodes]
+    rows, padding = first[:, None] + timesteps, None if mask.all() else ~mask
+    # Each earlier episode holds one observation more than it has steps.
+    first = first + episodes
+    look = _Look(dataset, stack_frames, share_frames=not next_observation)
+    observations = {
+        path: look.at(path, first[:, None] + timesteps, first[:, None], padding)
+        for path in dataset.observation_leaves
+    }
+    after = first + starts + lengths
+    return Segment(
+        observations=observations,
+        **{
+            name: _gather(dataset.arrays[name], rows, padding)
+            for name in ("actions", "rewards", "returns_to_go", "terminations")
+        },
+        timesteps=torch.from_numpy(np.where(mask, timesteps, 0)),
+        mask=torch.from_numpy(mask),
+        lengths=tuple(lengths.tolist()),
+        next_observation={path: look.at(path, after, first, None) for path in observations}
+        if next_observation
+        else {},
+        frames=look.frames,
+    )
+
+
+class _Look:
+    """Reads observations of leaves; images that repeat go into `frames` once each."""
+
+    def __init__(self, dataset: Dataset, stack_frames: int, share_frames: bool) -> None:
+        self.dataset, self.stack, self.share = dataset, stack_frames, share_frames
+        self.frames: dict[str, Tensor] = {}
+
+    def at(
+        self, path: str, rows: np.ndarray, first: np.ndarray, padding: np.ndarray | None
+    ) -> Tensor:
+        """Observations of a leaf in `rows` of its array, or the numbers of their frames.
+
+        Args:
+            path: The leaf.
+            rows: Rows of the array, of any shape.
+            first: Rows of the first observations of their episodes.
+            padding: Which of `rows` are padding.
+        """
+        array = self.dataset.arrays[f"observations/{path}"]
+        if not isinstance(array, SharedFrames):
+            return _gather(array, rows, padding)
+        if self.stack > 1:
+            return self._stacks(path, array, rows, first, padding)
+        if self.share:
+            used, numbers = np.unique(array.numbers[rows], return_inverse=True)
+            if 2 * len(used) <= rows.size:
+                self.frames[path] = torch.from_numpy(array.frames.take(used, axis=0))
+                return _cleared(numbers.reshape(rows.shape).astype(np.int64), padding)
+        return _gather(array, rows, padding)
+
+    def _stacks(
+        self,
+        path: str,
+        array: SharedFrames,
+        rows: np.ndarray,
+        first: np.ndarray,
+        padding: np.ndarray | None,
+    ) -> Tensor:
+        shape = array.shape[1:]
+        before = np.arange(self.stack)[::-1]
+        numbers = array.numbers[np.maximum(rows[..., None] - before, first[..., None])]
+        if not self.share:
+            return _cleared(stack(array.frames.take(numbers, axis=0), shape), padding)
+        stacks, which = np.unique(numbers.reshape(-1, self.stack), axis=0, return_inverse=True)
+        if 2 * len(stacks) <= rows.size:
+            images = stack(array.frames.take(stacks, axis=0), shape)
+            self.frames[path] = torch.from_numpy(images)
+            return _cleared(which.reshape(rows.shape).astype(np.int64), padding)
+        used, parts = np.unique(numbers, return_inverse=True)
+        self.frames[path] = torch.from_numpy(array.frames.take(used, axis=0))
+        return _cleared(parts.reshape(numbers.shape).astype(np.int64), padding)
+
+
+def _gather(array: Any, rows: np.ndarray, padding: np.ndarray | None) -> Tensor:
+    return _cleared(array.take(rows, axis=0), padding)
+
+
+def _cleared(numbers: np.ndarray, padding: np.ndarray | None) -> Tensor:
+    if padding is not None:
+        numbers[padding] = 0
+    return torch.from_numpy(numbers)
+
+
+def _check(dataset: Dataset, windows: Windows) -> None:
+    episodes, starts, lengths = windows.episodes, windows.starts, windows.lengths
+    if not (
+        episodes.ndim == 1 and len(episodes) and episodes.shape == starts.shape == lengths.shape
+    ):
+        shapes = f"{episodes.shape}, {starts.shape} and {lengths.shape}"
+        raise ValueError(
+            f"episodes, starts and lengths must be [B] with B of 1 or more, got {shapes}"
+        )
+    if episodes.min() < 0 or episodes.max() >= len(dataset):
+        given = f"{episodes.min()} to {episodes.max()}"
+        raise ValueError(f"episodes reach from {given}, the dataset holds 0 to {len(dataset) - 1}")
+    ends = starts + lengths
+    if starts.min() < 0 or lengths.min() < 1 or (ends > dataset.lengths[episodes]).any():
+        raise ValueError(
+            "a window is empty or reaches outside its episode; take windows from Sampler.plan"
+        )
+
+
+def _begin_worker(number: int) -> None:
+    """Leave Ctrl-C to the first process; PyTorch gives a worker one thread and ends it with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+_Place = tuple[int, str, str | None, torch.dtype, torch.Size, int, int]
+"""Of a tensor in a packed batch: the part, field and leaf that it is, and where its bytes are."""
+
+
+def _packed(parts: list[Segment]) -> tuple[Tensor, list[_Place]]:
+    """The bytes of all tensors side by side, and the place of each."""
+    places: list[_Place] = []
+    tensors, end = [], 0
+    for number, part in enumerate(parts):
+        for name, value in vars(part).items():
+            leaves = value.items() if isinstance(value, dict) else [(None, value)]
+            for path, tensor in leaves if name != "lengths" else ():
+                start = -(-end // 64) * 64
+                end = start + tensor.nbytes
+                tensors.append(tensor)
+                places.append((number, name, path, tensor.dtype, tensor.shape, start, end))
+    buffer = torch.empty(end, dtype=torch.uint8)
+    for tensor, place in zip(tensors, places, strict=True):
+        _view(buffer, place).copy_(tensor)
+    return buffer, places
+
+
+def _unpacked(
+    update: int,
+    buffer: Tensor,
+    places: list[_Place],
+    part_lengths: list[tuple[int, ...]],
+    lengths: np.ndarray,
+) -> Batch:
+    values: list[dict[str, Any]] = [{"lengths": part} for part in part_lengths]
+    for place in places:
+        number, name, path, *_ = place
+        if path is None:
+            values[number][name] = _view(buffer, place)
+        else:
+            values[number].setdefault(name, {})[path] = _view(buffer, place)
+    return Batch(update, [Segment(**value) for value in values], lengths)
+
+
+def _view(buffer: Tensor, place: _Place) -> Tensor:
+    *_, dtype, shape, start, end = place
+    return buffer[start:end].view(dtype).view(shape)
