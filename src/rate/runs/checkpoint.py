@@ -15,6 +15,7 @@ from rate import spaces
 from rate.files import atomic_write
 from rate.models import model_from_json, model_to_json
 from rate.models.policy import Policy
+from rate.runs.folder import Run
 
 FORMAT = 1
 
@@ -129,7 +130,7 @@ def find_checkpoint(path: str | Path) -> Path:
     """The file meant by `path`: a checkpoint itself, or a run folder, whose last checkpoint is
     taken."""
     path = Path(path)
-    return path / "last.safetensors" if path.is_dir() else path
+    return Run(path).checkpoint() if path.is_dir() else path
 
 
 def load_policy(path: str | Path) -> tuple[Policy, dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rate.files import atomic_write
+from rate.runs.folder import Run
 
 LOGGERS = ("tensorboard", "wandb")
 """Loggers that can be asked for; each needs the package, and the extra, of its own name."""
@@ -37,7 +38,7 @@ class Sink(Protocol):
 
 
 class _TensorBoard:
-    def __init__(self, run: Path, after: int) -> None:
+    def __init__(self, run: Run, after: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         # Points that an earlier attempt drew after its last checkpoint are hidden.
@@ -56,7 +57,7 @@ class _WeightsAndBiases:
     """Online with a key, else offline; trouble with the service is a warning, never the end of a
     run."""
 
-    def __init__(self, run: Path, after: int) -> None:
+    def __init__(self, run: Run, after: int) -> None:
         import wandb
 
         key = wandb_key()
@@ -66,7 +67,7 @@ class _WeightsAndBiases:
         options: dict[str, Any] = {
             "project": "rate",
             "name": run.name,
-            "id": _identity(run),
+            "id": _wandb_id(run),
             "dir": str(run),
         }
         options["settings"] = settings
@@ -100,10 +101,10 @@ class _WeightsAndBiases:
                 warnings.warn(f"Weights & Biases failed to finish: {error}", stacklevel=2)
 
 
-def _identity(run: Path) -> str:
+def _wandb_id(run: Run) -> str:
     """The name of the run at Weights & Biases: its own, for two runs of one name must not overwrite
     each other."""
-    path = run / "wandb_id.txt"
+    path = run.wandb_id_file
     if not path.exists():
         atomic_write(path, secrets.token_hex(8))
     return path.read_text(encoding="utf-8").strip()

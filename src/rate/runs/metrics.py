@@ -7,10 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from rate.files import atomic_write, read_jsonl, storage_errors
+from rate.files import atomic_write, storage_errors
+from rate.runs.folder import Run
 from rate.runs.loggers import Sink, _TensorBoard, _WeightsAndBiases, require_loggers
 
-METRICS = "metrics.jsonl"
+METRICS = "metrics.jsonl"  # until every module uses `Run`
 
 
 class Spent(NamedTuple):
@@ -37,17 +38,14 @@ class RunLog:
     earlier attempt are dropped."""
 
     def __init__(
-        self, run: Path, loggers: Sequence[str], *, after: int, writes: bool = True
+        self, run: Run | Path, loggers: Sequence[str], *, after: int, writes: bool = True
     ) -> None:
         require_loggers(loggers)
+        run = Run(run)
         self.file = None
-        self.path = run / METRICS
+        self.path = run.metrics_file
         if writes:
-            rows = [
-                row
-                for row in (read_jsonl(self.path) if self.path.exists() else [])
-                if row["update"] <= after
-            ]
+            rows = [row for row in run.metrics() if row["update"] <= after]
             atomic_write(self.path, "".join(json.dumps(row) + "\n" for row in rows))
             self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
         kinds: dict[str, type[_TensorBoard | _WeightsAndBiases]] = {
