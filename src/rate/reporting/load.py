@@ -148,7 +148,7 @@ def read_facts(path: Path) -> Facts:
     Raises:
         ReportError: an entry is of another type than its field of `Facts`; the message names it.
     """
-    data = {"name": path.parent.name, **read_object(path)}
+    data: dict[str, Any] = {"name": path.parent.name, **read_object(path)}
     return Facts(
         **{
             item.name: _checked(path, item.name, data[item.name], item.type)
@@ -246,8 +246,8 @@ def _checked(path: Path, key: str, value: Any, kind: Any) -> Any:
     inner = get_args(kind)
     if kind is RunPlace:
         entry = _checked(path, key, value, dict)
-        kinds = RunPlace.__annotations__
-        return RunPlace(*(_checked(path, key, entry.get(name), kinds[name]) for name in kinds))
+        types = RunPlace.__annotations__
+        return RunPlace(*(_checked(path, key, entry.get(name), types[name]) for name in types))
     if get_origin(kind) is tuple:
         values = _checked(path, key, value, list)
         kinds = inner[:1] * len(values) if inner[-1] is Ellipsis else inner

@@ -180,7 +180,7 @@ def summarise(
 
 def returned(rows: Iterable[Row]) -> list[Row]:
     """The rows with returns in place of scores, which are the returns where a row has no others."""
-    changed = []
+    changed: list[Row] = []
     for row in rows:
         returns = row.get("returns", row.get("scores"))
         value = float(np.mean(returns)) if "returns" in row else row.get("value")
