@@ -40,12 +40,12 @@ RESULTS = Path("results")
 class Subset:
     """The part of an experiment that is run; what is empty leaves out nothing."""
 
-    seeds: Sequence[int] = ()
+    seeds: tuple[int, ...] = ()
     """Seeds of the training runs."""
-    variants: Sequence[str] = ()
-    """Variants, names under which they are reported, or models."""
-    tasks: Sequence[str] = ()
-    """Evaluation tasks."""
+    variants: tuple[str, ...] = ()
+    """Variants by name; the name of a model stands for all variants with that model."""
+    tasks: tuple[str, ...] = ()
+    """Evaluation tasks; policies that are trained for another task alone are left out, too."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ EXPERIMENT = Experiment(
 PAGE = Page(
     title="T-Maze: with and without a curriculum over lengths",
     claim=(
-        "Beginning with short corridors changes little: what must be learned is the hand-over, "
-        "which they do not need."
+        "Beginning with short corridors changes little: what must be learned is the hand-"
+        "over, which they do not need."
     ),
     source=(
         "App. F.2, Fig. 16 (left); small models (2 layers, 2 heads of 32, width 64; the paper has "
