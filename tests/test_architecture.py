@@ -18,6 +18,7 @@ FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SO
 
 LAYERS = [
     {
+        "addresses",
         "episode",
         "segment",
         "spaces",
@@ -27,6 +28,7 @@ LAYERS = [
         "provenance",
         "threads",
         "compute",
+        "processes",
     },
     {"dataset", "models", "tasks"},
     {"recipe"},

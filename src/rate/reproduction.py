@@ -1,34 +1,51 @@
-"""Reproducing an experiment: collect, train, evaluate, report; interrupted, it goes on where it
-stopped."""
+"""Reproducing an experiment: collect, train, evaluate, report.
+
+What is there already is kept: an interrupted reproduction goes on where it stopped.
+"""
 
 import hashlib
 import json
-import multiprocessing
 import os
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rate import training
+from rate import experiments, training
+from rate import recipe as recipes
 from rate.acting.collection import collect
 from rate.acting.corruption import Corruption
-from rate.acting.evaluation import SCORES, evaluate
-from rate.experiments import Experiment, Suite, find
-from rate.files import atomic_write, read_jsonl
+from rate.acting.evaluation import evaluate
+from rate.compute import Compute, with_changes
+from rate.experiments import Collection, Experiment, Page, Suite, experiment_name, find
+from rate.files import atomic_write
 from rate.inspection import inspect
 from rate.models import model_name
+from rate.processes import Processes
 from rate.progress import progress_bar
 from rate.recipe import Recipe
-from rate.reporting import INSPECTION, report
+from rate.reporting import report
+from rate.reporting.load import FACTS, REMARKS, ROWS, Facts, RunPlace, read_remarks
 from rate.reporting.suite import overview
-from rate.runs import folder as rundir
-from rate.runs.folder import RECIPE
+from rate.runs.folder import Run
 
-ROWS, FACTS = "rows.jsonl", "experiment.json"
+CARD = "card.json"
+"""File of a dataset that is written last."""
+RESULTS = Path("results")
+"""Folder with published results, where remarks on an experiment are looked for."""
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The part of an experiment that is run; what is empty leaves out nothing."""
+
+    seeds: tuple[int, ...] = ()
+    """Seeds of the training runs."""
+    variants: tuple[str, ...] = ()
+    """Variants by name; the name of a model stands for all variants with that model."""
+    tasks: tuple[str, ...] = ()
+    """Evaluation tasks; policies that are trained for another task alone are left out, too."""
 
 
 @dataclass(frozen=True)
@@ -41,157 +58,205 @@ class Score:
     corruption: Corruption | None = None
 
     def matches(self, row: dict[str, Any]) -> bool:
-        """Whether a row of scores.jsonl holds this evaluation."""
+        """Whether a row of a run's scores holds this evaluation."""
         corruption = asdict(self.corruption) if self.corruption else None
-        wanted = (self.task, self.checkpoint, self.episodes, corruption)
-        return wanted == (row["task"], row["checkpoint"], row["episodes"], row.get("corruption"))
+        key = (self.task, self.checkpoint, self.episodes, corruption)
+        return key == (row["task"], row["checkpoint"], row["episodes"], row.get("corruption"))
 
 
 @dataclass
 class Work:
-    """One policy to train, and everything that it is to be scored on, whichever experiments ask for
-    it."""
+    """One policy to train, and its scores, whichever experiments ask for them."""
 
-    run: Path
+    run: Run
     recipe: Recipe
     seed: int
     scores: dict[Score, None] = field(default_factory=dict)
 
+    def missing(self) -> list[Score]:
+        """Scores that the run still lacks; a run that lacks none has been trained, too."""
+        rows = self.run.scores()
+        return [score for score in self.scores if not any(score.matches(row) for row in rows)]
+
+    def check(self) -> None:
+        """Refuse a run that was made with another recipe, whose scores are not of this one."""
+        if not self.run.exists:
+            return
+        made = self.run.recipe()
+        if self.recipe.target_return is None:  # filled in from the data when training began
+            made = replace(made, target_return=None)
+        if made.hash != self.recipe.hash:
+            raise ValueError(
+                f"{self.run} was made with another recipe than the one asked for, by --smoke or "
+                "by another version of the library: remove it, or choose another --output"
+            )
+
+
+@dataclass
+class Member:
+    """One experiment of those that are reproduced together."""
+
+    name: str
+    experiment: Experiment
+    page: Page
+    folder: Path
+    work: dict[tuple[str, int], Work] = field(default_factory=dict)
+    """Work by variant and seed; what experiments share is one object."""
+
+    def facts(self) -> Facts:
+        """What the report needs to know."""
+        experiment, page = self.experiment, self.page
+        grid = {name: place for name, place in page.grid.items() if name in experiment.variants}
+        runs = tuple(
+            RunPlace(
+                experiment.reported(variant),
+                seed,
+                Path(os.path.relpath(work.run, self.folder)).as_posix(),
+            )
+            for (variant, seed), work in self.work.items()
+        )
+        return Facts(
+            **{**vars(page), "grid": grid},
+            name=self.name,
+            checkpoint=experiment.checkpoint,
+            order=tuple(experiment.order),
+            seeds=experiment.seeds,
+            first_seed_only=tuple(experiment.long_evaluations),
+            inspected=tuple(name for name in experiment.inspected if name in experiment.variants),
+            runs=runs,
+        )
+
 
 def reproduce(
-    name: str,
+    name: str | Sequence[str],
     output: str | Path | None = None,
     *,
-    seeds: Sequence[int] | None = None,
-    variants: Sequence[str] | None = None,
-    tasks: Sequence[str] | None = None,
+    subset: Subset = Subset(),
     jobs: int = 1,
-    threads: int = 0,
+    compute: Compute = Compute(),
     smoke: bool = False,
     show_progress: bool = False,
+    **changes: Any,
 ) -> Path:
-    """Run an experiment and return its folder, with rows.jsonl, summary.json, report.html,
-    report.md and figures.
+    """Run an experiment: collect its data, train, evaluate and report.
 
-    output: the folder, by default runs/<name>, or runs/<name>-smoke. seeds, variants, tasks: only
-    these. jobs: processes side by side, one thread each. threads: CPU threads of a single job, 0 to
-    measure. smoke: the same in seconds; the numbers then mean nothing. What is there already is
-    kept: finished runs and scored tasks are not done again. The experiments of a suite share data
-    and runs, and each has its own folder in the suite's.
+    What is there already is kept: finished runs and scored tasks are not done again. The
+    experiments of a suite share data and runs, and each has its own folder in the suite's.
+
+    Args:
+        name: Name of an experiment or suite, or path of a Python file that defines one; several
+            are run as a suite.
+        output: The folder, by default runs/NAME, or runs/NAME-smoke.
+        subset: The part of each experiment to run.
+        jobs: Runs side by side, each in its own process.
+        compute: Where to train and evaluate; several jobs compute with one thread each, unless
+            `threads` says otherwise.
+        smoke: Do the same in seconds; the numbers then mean nothing.
+        show_progress: Show progress bars.
+        changes: Fields of `subset` and `compute` by name.
+
+    Returns:
+        The folder, with rows.jsonl, summary.json, report.html, report.md and figures.
     """
-    output = Path(output or (f"runs/{name}-smoke" if smoke else f"runs/{name}"))
-    found = find(name)
-    members: dict[str, Experiment] = {}
-    for member in found.members if isinstance(found, Suite) else (name,):
-        experiment = find(member)
-        assert isinstance(experiment, Experiment)
-        members[member] = _narrow(experiment, seeds, variants, tasks, smoke)
-    shared = isinstance(found, Suite)
-    data = _collect(members.values(), output, shared, show_progress)
-    work = _plan(members, data, output, shared)
-    for member, experiment in members.items():
-        _begin(member, experiment, work, output / member if shared else output)
-    distinct = list({item.run: item for item in work.values()}.values())
-    left = {
-        member: {item.run for key, item in work.items() if key[0] == member} for member in members
-    }
-
-    def finish(item: Work) -> None:
-        """Report the experiments that have waited for this run alone: a suite that is stopped later
-        keeps their reports."""
-        for member in list(left):
-            left[member].discard(item.run)
-            if not left[member]:
-                del left[member]
-                folder = output / member if shared else output
-                _report(member, members[member], work, folder, not smoke, show_progress)
-
-    for item in distinct:
-        _check_recipe(item)
-    pending = [item for item in distinct if _unscored(item)]
-    for item in distinct:
-        if item not in pending:
-            finish(item)
-    if jobs == 1:
-        for item in pending:
-            _one(threads, show_progress, item)
-            finish(item)
-    elif pending:
-        _many(partial(_one, 1, False), finish, pending, jobs, f"reproduce {name}", show_progress)
-    if isinstance(found, Suite):
-        overview(output, name, found.title, f"rate reproduce {name} --jobs {jobs}", list(members))
+    subset, compute = with_changes(changes, subset, compute)
+    if jobs > 1 and not compute.threads:
+        compute = replace(compute, threads=1)
+    suite = _suite(name)
+    title = "-".join(map(experiment_name, [name] if isinstance(name, str) else name))
+    output = Path(output or Path("runs") / (f"{title}-smoke" if smoke else title))
+    if suite:
+        members = [_member(member, output, subset, smoke, True) for member in suite.members]
+    else:
+        members = [_member(str(name), output, subset, smoke, False)]
+    _plan(members, output, suite is not None, show_progress)
+    for member in members:
+        _begin(member, smoke)
+    work = {item.run: item for member in members for item in member.work.values()}
+    for item in work.values():
+        item.check()
+    pending = [item for item in work.values() if item.missing()]
+    done = set(work) - {item.run for item in pending}
+    waiting = list(members)
+    _report_finished(waiting, done, not smoke, show_progress)
+    for run in _run_all(pending, jobs, compute, f"reproduce {title}", show_progress):
+        done.add(run)
+        _report_finished(waiting, done, not smoke, show_progress)
+    if suite:
+        names = [member.name for member in members]
+        overview(output, title, suite.title, f"rate reproduce {title} --jobs {jobs}", names)
     return output
 
 
-def _narrow(
-    experiment: Experiment,
-    seeds: Sequence[int] | None,
-    variants: Sequence[str] | None,
-    tasks: Sequence[str] | None,
-    smoke: bool,
-) -> Experiment:
-    kept = experiment.narrowed(variants or (), tasks or ())
-    if not kept.variants or not kept.evaluations:
-        raise ValueError(
-            "nothing is left to run: none of the variants that were asked for is scored on "
-            "these tasks"
-        )
-    kept = kept.smoke() if smoke else kept
-    return replace(kept, seeds=tuple(seeds) if seeds else kept.seeds)
+def _suite(name: str | Sequence[str]) -> Suite | None:
+    """The suite of a name, or of several names; None for a single experiment."""
+    if not isinstance(name, str):
+        return Suite(f"Experiments: {', '.join(map(experiment_name, name))}", tuple(name))
+    found = find(name)
+    return found if isinstance(found, Suite) else None
 
 
-def _collect(
-    experiments: Iterable[Experiment], output: Path, shared: bool, show_progress: bool
-) -> dict[tuple[int, str], Path]:
-    """Folders of the data, by position of the experiment and name of the collection; recorded if
-    they are not there."""
-    folders = {}
-    for position, experiment in enumerate(experiments):
-        for key, collection in experiment.data.items():
-            name = (
-                f"{collection.task.replace('/', '-')}-{collection.episodes}-{collection.seed}"
-                if shared
-                else key
-            )
-            folder = folders[position, key] = output / "data" / name
-            if not (folder / "card.json").exists():
-                collect(
-                    collection.task,
-                    folder,
-                    episodes=collection.episodes,
-                    seed=collection.seed,
-                    lengths=collection.lengths,
-                    show_progress=show_progress,
-                )
-    return folders
+def _member(name: str, output: Path, subset: Subset, smoke: bool, shared: bool) -> Member:
+    experiment, page = find(name), experiments.page(name)
+    if not isinstance(experiment, Experiment):
+        raise ValueError(f"{name} is a suite: a suite consists of experiments alone")
+    page = replace(page, command=page.command or f"rate reproduce {name}")
+    experiment = experiment.narrowed(subset.variants, subset.tasks)
+    if smoke:
+        experiment = experiment.smoke()
+        page = replace(page, title=f"Smoke test, no result: {page.title}")
+    experiment = replace(experiment, seeds=tuple(subset.seeds or experiment.seeds))
+    own = experiment_name(name)
+    return Member(own, experiment, page, output / own if shared else output)
 
 
-Plan = dict[tuple[str, str, int], Work]
-
-
-def _plan(
-    members: dict[str, Experiment], data: dict[tuple[int, str], Path], output: Path, shared: bool
-) -> Plan:
-    """All work by experiment, variant and seed; what experiments share is one object under several
-    keys."""
-    plan: Plan = {}
-    by_run: dict[Path, Work] = {}
-    for position, (member, experiment) in enumerate(members.items()):
+def _plan(members: Sequence[Member], output: Path, shared: bool, show_progress: bool) -> None:
+    """Plan the work of all members, and collect the data that it needs."""
+    by_run: dict[Run, Work] = {}
+    for member in members:
+        experiment = member.experiment
+        data = {
+            key: _data(collection, key, output / "data", shared, show_progress)
+            for key, collection in experiment.data.items()
+        }
         for seed in experiment.seeds:
             for variant, recipe in experiment.variants.items():
-                recipe = replace(recipe, dataset=str(data[position, recipe.dataset]))
-                run = output / "runs" / f"{_identity(recipe) if shared else variant}-{seed}"
-                work = plan[member, variant, seed] = by_run.setdefault(run, Work(run, recipe, seed))
+                recipe = replace(recipe, dataset=str(data[recipe.dataset]))
+                name = _run_name(recipe) if shared else variant
+                run = Run(output / "runs" / f"{name}-{seed}")
+                work = by_run.setdefault(run, Work(run, recipe, seed))
+                member.work[variant, seed] = work
                 for scores in _scores(experiment, variant, seed).values():
                     work.scores |= dict.fromkeys(scores)
-    return plan
 
 
-def _identity(recipe: Recipe) -> str:
-    """A name for what is trained, the same wherever it is asked for: model, and hash of recipe and
+def _data(
+    collection: Collection, key: str, output: Path, shared: bool, show_progress: bool
+) -> Path:
+    """The folder of a collection; its data are recorded unless they are there."""
+    parts = (collection.task, collection.episodes, collection.seed, *(collection.lengths or ()))
+    folder = output / (_slug("-".join(map(str, parts))) if shared else key)
+    if not (folder / CARD).exists():
+        collect(
+            collection.task,
+            folder,
+            episodes=collection.episodes,
+            seed=collection.seed,
+            lengths=collection.lengths,
+            show_progress=show_progress,
+        )
+    return folder
+
+
+def _run_name(recipe: Recipe) -> str:
+    """A name for what is trained, the same in all experiments: model, and hash of recipe and
     data."""
     key = f"{recipe.hash} {Path(recipe.dataset).name}"
-    return f"{model_name(recipe.model)}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+    return f"{_slug(model_name(recipe.model))}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def _slug(name: str) -> str:
+    """A name as part of a file's name."""
+    return name.replace("/", "-").replace(":", "-")
 
 
 def _scores(experiment: Experiment, variant: str, seed: int) -> dict[str, list[Score]]:
@@ -215,136 +280,97 @@ def _scores(experiment: Experiment, variant: str, seed: int) -> dict[str, list[S
     }
 
 
-def _begin(name: str, experiment: Experiment, plan: Plan, folder: Path) -> None:
+def _begin(member: Member, smoke: bool) -> None:
     """Write what the report needs to know, before the long work begins."""
-    folder.mkdir(parents=True, exist_ok=True)
-    runs = [
-        {
-            "variant": experiment.reported(variant),
-            "seed": seed,
-            "folder": Path(os.path.relpath(work.run, folder)).as_posix(),
-        }
-        for (member, variant, seed), work in plan.items()
-        if member == name
-    ]
-    atomic_write(folder / FACTS, json.dumps({**experiment.facts(name), "runs": runs}, indent=2))
+    member.folder.mkdir(parents=True, exist_ok=True)
+    atomic_write(member.folder / FACTS, json.dumps(member.facts().to_json(), indent=2))
+    remarks = read_remarks(RESULTS / f"{member.name}.md")
+    if remarks and not smoke:
+        atomic_write(member.folder / REMARKS, remarks)
 
 
-def _one(threads: int, show_progress: bool, work: Work) -> None:
+_Item = tuple[str, dict[str, Any], int, list[Score]]
+"""Work as plain data, for another process: run folder, recipe, seed, and missing scores."""
+
+
+def _run_all(
+    pending: Sequence[Work], jobs: int, compute: Compute, title: str, show_progress: bool
+) -> Iterator[Run]:
+    """Do all work, and yield every run when it is done."""
+    items = [(str(work.run), work.recipe.to_json(), work.seed, work.missing()) for work in pending]
+    function = partial(_run_one, compute, show_progress and jobs == 1)
+    with (
+        Processes(jobs, compute.threads) as processes,
+        progress_bar(title, len(items), show=show_progress and jobs > 1) as advance,
+    ):
+        for path in processes.results(function, items, ordered=False):
+            yield Run(path)
+            advance(1)
+
+
+def _run_one(compute: Compute, show_progress: bool, item: _Item) -> list[str]:
     """Train one policy and score it, as far as that has not been done yet."""
-    if (work.run / RECIPE).exists():
-        training.resume(work.run, show_progress=show_progress)
+    path, recipe, seed, scores = item
+    if Run(path).exists:
+        training.resume(path, show_progress=show_progress)
     else:
         training.train(
-            work.recipe,
-            work.run,
-            seed=work.seed,
-            accelerator="cpu",
-            thread_count=threads,
+            recipes.from_json(recipe),
+            path,
+            seed=seed,
+            accelerator=compute.accelerator,
+            devices=compute.devices,
+            thread_count=compute.threads,
             show_progress=show_progress,
         )
-    for score in _unscored(work):
+    for score in scores:
         evaluate(
-            work.run,
+            path,
             [score.task],
             checkpoint=score.checkpoint,
             episodes=score.episodes,
-            thread_count=threads,
-            show_progress=show_progress,
             corruption=score.corruption,
+            thread_count=compute.threads,
+            show_progress=show_progress,
         )
+    return [path]
 
 
-def _check_recipe(work: Work) -> None:
-    """Refuse a run folder that was made with another recipe: its scores would be told as those of
-    this one."""
-    if not (work.run / RECIPE).exists():
-        return
-    made, wanted = rundir.read(work.run)[0], work.recipe
-    if wanted.target_return is None:  # filled in from the data when training began
-        made = replace(made, target_return=None)
-    if made.hash != wanted.hash:
-        raise ValueError(
-            f"{work.run} was made with another recipe than the one asked for, by --smoke or "
-            "by another version of the library: "
-            "remove it, or choose another --output"
-        )
-
-
-def _unscored(work: Work) -> list[Score]:
-    """The scores that a run still lacks; a run that lacks none has been trained, too."""
-    rows = read_jsonl(work.run / SCORES) if (work.run / SCORES).exists() else []
-    return [score for score in work.scores if not any(score.matches(row) for row in rows)]
-
-
-def _many(
-    one: Callable[[Work], None],
-    finish: Callable[[Work], None],
-    work: Sequence[Work],
-    jobs: int,
-    title: str,
-    show_progress: bool,
+def _report_finished(
+    waiting: list[Member], done: Container[Run], inspecting: bool, show_progress: bool
 ) -> None:
-    context = multiprocessing.get_context("spawn")
-    with (
-        progress_bar(title, len(work), show=show_progress) as advance,
-        ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool,
-    ):
-        futures = {pool.submit(one, item): item for item in work}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                finish(futures[future])
-                advance(1)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    """Report the members whose runs are all done, and remove them from those that wait.
+
+    A suite that is stopped later keeps their reports.
+    """
+    for member in list(waiting):
+        if all(work.run in done for work in member.work.values()):
+            waiting.remove(member)
+            _report(member, inspecting, show_progress)
 
 
-def _end_with_parent() -> None:
-    """See that this process ends when the one that started it is gone, were it killed without a
-    chance to say so."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)  # what was done since the last checkpoint is done again, by whoever resumes
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _report(
-    name: str,
-    experiment: Experiment,
-    plan: Plan,
-    folder: Path,
-    inspecting: bool,
-    show_progress: bool,
-) -> None:
-    """Gather the rows of an experiment whose runs are all done, inspect what it wants inspected,
-    and write its report."""
-    _gather(name, experiment, plan, folder)
+def _report(member: Member, inspecting: bool, show_progress: bool) -> None:
+    """Gather a member's rows, inspect its runs where it asks for that, and write its report."""
+    _gather(member)
+    experiment = member.experiment
     for variant in experiment.inspected if inspecting else ():
-        run = (
-            plan[name, variant, experiment.seeds[0]].run if variant in experiment.variants else None
-        )
-        if run and not (run / INSPECTION).exists():
-            inspect(run, show_progress=show_progress)
-    report(folder)
+        work = member.work.get((variant, experiment.seeds[0]))
+        if work and not work.run.inspection_file.exists():
+            inspect(work.run.path, show_progress=show_progress)
+    report(member.folder)
 
 
-def _gather(name: str, experiment: Experiment, plan: Plan, folder: Path) -> None:
-    """Put the newest row of everything that the experiment asked for into its rows.jsonl, under its
-    own names."""
+def _gather(member: Member) -> None:
+    """Write the newest row of everything that a member asks for to its rows.jsonl, under its own
+    names."""
     rows = []
-    for (member, variant, seed), work in plan.items():
-        if member != name:
-            continue
-        scored = read_jsonl(work.run / SCORES)
-        for condition, scores in _scores(experiment, variant, seed).items():
+    for (variant, seed), work in member.work.items():
+        scored = work.run.scores()
+        for condition, scores in _scores(member.experiment, variant, seed).items():
             for score in scores:
                 newest = [row for row in scored if score.matches(row)][-1]
-                trained = {"trained_for": score.task} if variant in experiment.single else {}
-                rows.append({**newest, "experiment": name, "variant": condition, **trained})
-    atomic_write(folder / ROWS, "".join(json.dumps(row) + "\n" for row in rows))
+                names = {"experiment": member.name, "variant": condition}
+                if variant in member.experiment.single:
+                    names["trained_for"] = score.task
+                rows.append({**newest, **names})
+    atomic_write(member.folder / ROWS, "".join(json.dumps(row) + "\n" for row in rows))

@@ -154,16 +154,13 @@ def test_report_of_an_experiment_is_complete(experiment):
 
 def test_a_grid_becomes_a_heat_map_and_remarks_are_told(experiment):
     grid = {"rate": ["RATE", "90"], "dt": ["DT", "90"]}
-    change(
-        experiment / "experiment.json",
-        grid=grid,
-        grid_axis="training length",
-        remarks="DT lacks a memory.",
-    )
+    change(experiment / "experiment.json", grid=grid, grid_axis="training length")
+    (experiment / "remarks.md").write_text("DT lacks\na memory.\n")
     text = report(experiment).read_text()
     assert (experiment / "heat-map.png").read_bytes().startswith(PNG)
-    for fact in ("Heat map", "training length", "What it shows", "DT lacks a memory."):
+    for fact in ("Heat map", "training length", "What it shows", "DT lacks\na memory."):
         assert fact in text
+    assert "## What it shows\n\nDT lacks a memory.\n" in (experiment / "report.md").read_text()
     change(experiment / "experiment.json", grid={"rate": ["RATE"]})
     with pytest.raises(ReportError, match="grid"):
         report(experiment)
@@ -511,6 +508,15 @@ def test_planned_seeds_come_from_the_facts_beside_the_rows(results, tmp_path, ex
     text = page.read_text()
     assert text.split("\n\n")[1] == "# Success against length"
     assert "rate has no result for seed 2 at 9, 90, 900" in text
+
+
+def test_remarks_lie_beside_the_rows_and_the_published_pages_are_up_to_date(results, tmp_path):
+    (results / "tmaze-oracle.md").write_text("Seen | by\nus.\n")
+    (page,) = render_results(results, tmp_path / "docs")
+    assert "## What it shows\n\nSeen \\| by us.\n" in page.read_text()
+    published = Path(__file__).parents[2] / "docs" / "results"
+    for page in render_results(PAPER.parent, tmp_path / "published"):
+        assert page.read_bytes() == (published / page.name).read_bytes(), page.name
 
 
 def test_tables_between_markers_are_updated_once(results, tmp_path):

@@ -8,6 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import rate
 from rate.files import read_jsonl
 from rate.runs import loggers
+from rate.runs.folder import Run
 from rate.runs.loggers import wandb_key
 from rate.runs.metrics import RunLog
 
@@ -80,9 +81,9 @@ def test_weights_and_biases_without_key_and_network_logs_offline(no_service, tin
 def test_two_runs_of_one_name_have_their_own_identity(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name / "run").mkdir(parents=True)
-    first, second = (loggers._identity(tmp_path / name / "run") for name in ("a", "b"))
+    first, second = (loggers._wandb_id(Run(tmp_path / name / "run")) for name in ("a", "b"))
     assert first != second
-    assert loggers._identity(tmp_path / "a" / "run") == first
+    assert loggers._wandb_id(Run(tmp_path / "a" / "run")) == first
 
 
 def test_a_key_without_a_service_falls_back_to_offline(no_service, tiny, tmp_path, monkeypatch):

@@ -235,13 +235,13 @@ def reproduce(
     folder = run(
         experiment,
         output,
+        jobs=jobs,
+        smoke=smoke,
+        show_progress=True,
         seeds=seeds,
         variants=variants,
         tasks=tasks,
-        jobs=jobs,
         threads=threads,
-        smoke=smoke,
-        show_progress=True,
     )
     _show_report(folder)
 

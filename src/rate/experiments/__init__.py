@@ -1,12 +1,19 @@
-"""Experiments: one table or figure per file, found by its file's name."""
+"""Experiments: one table or figure of the paper per file, or a file of the user's own.
+
+A file defines `EXPERIMENT`, what is run, and `PAGE`, how its page looks; or `EXPERIMENT` alone, a
+`Suite` of several others. The name of an experiment is that of its file.
+"""
 
 import ast
-import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from rate.addresses import import_module
+from rate.reporting.load import Page as Page
 
 if TYPE_CHECKING:
     from rate.acting.corruption import Corruption
@@ -15,113 +22,107 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Collection:
-    """Data that an experiment learns from: episodes of a task's expert; lengths: of so many steps,
-    from least to most, alone."""
+    """Data that an experiment learns from: episodes of a task's expert."""
 
     task: str
+    """Task that the expert acts in."""
     episodes: int
+    """Number of episodes."""
     seed: int = 0
+    """Seed of the first episode."""
     lengths: tuple[int, int] | None = None
+    """Least and largest number of steps; other episodes are left out."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Named recipes x seeds + evaluation tasks -> one table or figure.
+    """What is run: recipes x seeds, each scored on evaluation tasks."""
 
-    data: collections by name. variants: recipes by name; a recipe's `dataset` is the name of its
-    collection. evaluations: tasks by name; paper: what the paper says of a variant. axis: what the
-    number in an evaluation task's name means. fewer_episodes: evaluations that take another number
-    of episodes than `episodes`. long_evaluations: further tasks with their number of episodes, for
-    the first seed only. corruptions: ways to disturb memory while acting, by name, each scored in
-    addition for all variants that `corrupted` names. grid: for a heat map, the panel and row of a
-    variant, whose columns are the evaluations; grid_axis: what the rows are. remarks: what was
-    seen, and why it differs from the paper where it does; written once there are results.
-    inspected: variants whose first seed is inspected, too. single: variants that are trained for
-    one task alone, on data of their own: the name that they are reported under, and the only task
-    that they are scored on. usual: of an experiment larger than one wants to run at once, the names
-    and the tasks that are run where no others are asked for. sums: groups of tasks whose scores are
-    added up, by name. jobs: processes side by side that the cost is of.
-    """
-
-    title: str
-    claim: str
-    source: str
-    cost: str
     data: Mapping[str, Collection]
+    """Collections by name."""
     variants: Mapping[str, "Recipe"]
+    """Recipes by name; the `dataset` of a recipe is the name of its collection."""
     evaluations: tuple[str, ...]
+    """Tasks that every variant is scored on."""
     seeds: tuple[int, ...] = (0, 1, 2, 3)
+    """Seeds of the training runs."""
     episodes: int = 100
+    """Episodes of an evaluation."""
     fewer_episodes: Mapping[str, int] = field(default_factory=dict)
+    """Evaluation tasks with another number of episodes."""
     long_evaluations: Mapping[str, int] = field(default_factory=dict)
+    """Further tasks with their number of episodes, for the first seed alone."""
     checkpoint: str = "last"
-    axis: str = "corridor length T (steps)"
-    training_length: int | None = None
-    paper: Mapping[str, str] = field(default_factory=dict)
+    """Checkpoint that is scored."""
     corruptions: Mapping[str, "Corruption"] = field(default_factory=dict)
+    """Ways to corrupt memory while acting, by name."""
     corrupted: tuple[str, ...] = ()
-    grid: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    grid_axis: str = ""
-    remarks: str = ""
+    """Variants that are scored with each of these corruptions in addition."""
     inspected: tuple[str, ...] = ()
+    """Variants whose first seed is inspected."""
     single: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Variants that are trained for one task alone, on data of their own: the name under which
+    they are reported, and the task, which is the only one that they are scored on."""
     usual: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    jobs: int = 2
+    """Variants and tasks of a large experiment that are run unless others are asked for."""
 
     @property
     def conditions(self) -> dict[str, tuple[str, "Corruption | None"]]:
-        """What is scored under which name: a variant as it is, or with its memory disturbed in a
-        certain way."""
-        found: dict[str, tuple[str, Corruption | None]]
-        found = {
-            variant: (variant, None) for variant in self.variants if variant not in self.single
-        }
+        """What is scored under which name: a variant as it is, or with corrupted memory."""
+        conditions: dict[str, tuple[str, Corruption | None]]
+        conditions = {name: (name, None) for name in self.variants if name not in self.single}
         for variant in self.corrupted:
             if variant in self.variants:
-                found |= {
-                    f"{variant}, {name}": (variant, corruption)
-                    for name, corruption in self.corruptions.items()
-                }
-        return found
+                for name, corruption in self.corruptions.items():
+                    conditions[f"{variant}, {name}"] = (variant, corruption)
+        return conditions
 
     def reported(self, variant: str) -> str:
-        """The name that a variant's scores are reported under."""
+        """The name under which a variant's scores are reported."""
         return self.single[variant][0] if variant in self.single else variant
 
     @property
     def order(self) -> list[str]:
-        """Every name that scores are reported under, the one it is about first."""
+        """Every name under which scores are reported, the one that the experiment is about
+        first."""
         return list(dict.fromkeys([*map(self.reported, self.variants), *self.conditions]))
 
-    def narrowed(self, names: Sequence[str] = (), tasks: Sequence[str] = ()) -> "Experiment":
-        """Only what is reported under these names and scored on these tasks; where nothing is asked
-        for, what is usual.
+    def narrowed(self, variants: Sequence[str] = (), tasks: Sequence[str] = ()) -> "Experiment":
+        """A part of the experiment; where nothing is asked for, what is usual.
 
-        Data that nothing is left to learn from is left out. An unknown name or task is a ValueError
-        that says what is allowed.
+        Args:
+            variants: Variants, names under which they are reported, or models, which stand for
+                all variants with that model.
+            tasks: Evaluation tasks.
+
+        Returns:
+            The experiment without other variants, tasks, and data that nothing learns from.
+
+        Raises:
+            ValueError: a name is unknown, or nothing is left; the message says what is allowed.
         """
-        for what, given, allowed in (
-            ("variants", names, [*map(self.reported, self.variants), *self.variants]),
-            ("tasks", tasks, self.evaluations),
-        ):
-            if unknown := set(given) - set(allowed):
-                raise ValueError(
-                    f"unknown {what} {sorted(unknown)}; {what} are: "
-                    f"{', '.join(dict.fromkeys(allowed))}"
-                )
-        names, tasks = names or self.usual[0], tasks or self.usual[1]
+        named = {name: {name, self.reported(name)} for name in self.variants}
+        models = _models(self, set(variants) - set().union(*named.values()))
+        allowed = [*map(self.reported, self.variants), *self.variants, *models.values()]
+        _require("variants", variants, allowed)
+        _require("tasks", tasks, self.evaluations)
+        variants, tasks = variants or self.usual[0], tasks or self.usual[1]
         evaluations = tuple(task for task in self.evaluations if not tasks or task in tasks)
         kept = {
-            variant: recipe
-            for variant, recipe in self.variants.items()
-            if (not names or variant in names or self.reported(variant) in names)
-            and (variant not in self.single or self.single[variant][1] in evaluations)
+            name: recipe
+            for name, recipe in self.variants.items()
+            if (not variants or (named[name] | {models.get(name)}) & set(variants))
+            and (name not in self.single or self.single[name][1] in evaluations)
         }
-        used = {recipe.dataset for recipe in kept.values()}
+        if not kept or not evaluations:
+            raise ValueError(
+                "nothing is left to run: none of the variants that were asked for is scored on "
+                "these tasks"
+            )
+        data = {recipe.dataset for recipe in kept.values()}
         return replace(
             self,
-            data={name: collection for name, collection in self.data.items() if name in used},
+            data={name: collection for name, collection in self.data.items() if name in data},
             variants=kept,
             evaluations=evaluations,
             long_evaluations={
@@ -133,17 +134,15 @@ class Experiment:
         )
 
     def smoke(self) -> "Experiment":
-        """The same experiment in seconds: few episodes, updates and evaluations. Its numbers mean
-        nothing."""
-        short = (
-            self.narrowed(self.usual[0], (self.usual[1] or self.evaluations)[:2])
-            if self.single
-            else self
-        )
+        """The same experiment in seconds: few episodes, updates and evaluations.
+
+        Its numbers mean nothing.
+        """
+        short = self
+        if self.single:
+            short = self.narrowed(self.usual[0], (self.usual[1] or self.evaluations)[:2])
         return replace(
             short,
-            title=f"Smoke test, no result: {self.title}",
-            remarks="",
             data={
                 name: replace(collection, episodes=48) for name, collection in short.data.items()
             },
@@ -164,58 +163,90 @@ class Experiment:
             long_evaluations={},
         )
 
-    def facts(self, name: str) -> dict[str, Any]:
-        """What the report needs to know, as JSON data."""
-        return {
-            "name": name,
-            "title": self.title,
-            "claim": self.claim,
-            "source": self.source,
-            "cost": self.cost,
-            "command": f"rate reproduce {name}" + (f" --jobs {self.jobs}" if self.jobs > 1 else ""),
-            "axis": self.axis,
-            "training_length": self.training_length,
-            "order": self.order,
-            "seeds": list(self.seeds),
-            "first_seed_only": list(self.long_evaluations),
-            "checkpoint": self.checkpoint,
-            "paper": dict(self.paper),
-            "grid": {
-                variant: list(place)
-                for variant, place in self.grid.items()
-                if variant in self.variants
-            },
-            "grid_axis": self.grid_axis,
-            "remarks": self.remarks,
-            "inspected": [variant for variant in self.inspected if variant in self.variants],
-            "sums": {group: list(tasks) for group, tasks in self.sums.items()},
-        }
-
 
 @dataclass(frozen=True)
 class Suite:
     """Several experiments in one folder; what they have in common is trained and scored once."""
 
     title: str
+    """Heading of its page."""
     members: tuple[str, ...]
+    """Names of experiments, or paths of their files."""
 
 
 def names() -> dict[str, str]:
-    """Every experiment with the first sentence about it, found without importing any."""
-    found = {}
+    """Every experiment of the library with the first sentence about it; none is imported."""
+    sentences = {}
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
-        found[path.stem.replace("_", "-")] = " ".join(docstring.split("\n\n")[0].split())
-    return found
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        sentences[_name(path)] = " ".join(docstring.split("\n\n")[0].split())
+    return sentences
 
 
 def find(name: str) -> Experiment | Suite:
-    """The experiment or suite of a name; a wrong name is a ValueError that says what is allowed."""
+    """An experiment or suite.
+
+    Args:
+        name: Its name, or the path of a Python file.
+
+    Raises:
+        ValueError: there is no such experiment; the message says what is allowed.
+    """
+    experiment = _attribute(_module(name), "EXPERIMENT", (Experiment, Suite))
+    assert isinstance(experiment, Experiment | Suite)
+    return experiment
+
+
+def page(name: str) -> Page:
+    """How the page of an experiment looks; see `find`."""
+    found = _attribute(_module(name), "PAGE", (Page,))
+    assert isinstance(found, Page)
+    return found
+
+
+def experiment_name(name: str) -> str:
+    """The name of an experiment that is given by its name or by the path of its file."""
+    return _name(Path(name)) if name.endswith(".py") else name
+
+
+def _name(path: Path) -> str:
+    return path.stem.replace("_", "-")
+
+
+def _module(name: str) -> ModuleType:
+    if name.endswith(".py"):
+        return import_module(name)
     if name not in names():
         close = get_close_matches(name, names(), 1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise ValueError(f"unknown experiment {name!r}{hint} Experiments are: {', '.join(names())}")
-    found: Experiment | Suite = importlib.import_module(
-        f"rate.experiments.{name.replace('-', '_')}"
-    ).EXPERIMENT
-    return found
+        raise ValueError(
+            f"unknown experiment {name!r}{hint} Experiments are: {', '.join(names())}, and paths "
+            "of Python files"
+        )
+    return import_module(f"{__name__}.{name.replace('-', '_')}")
+
+
+def _attribute(module: ModuleType, name: str, kinds: tuple[type, ...]) -> object:
+    value = getattr(module, name, None)
+    if not isinstance(value, kinds):
+        kind = " or ".join(kind.__name__ for kind in kinds)
+        raise ValueError(
+            f"{module.__name__} is no experiment: it must define {name}, of the type {kind} in "
+            f"{__name__}"
+        )
+    return value
+
+
+def _models(experiment: Experiment, names: Container[str]) -> dict[str, str]:
+    """The models of an experiment that are among the names, by variant."""
+    from rate.models import model_name
+
+    models = {name: model_name(recipe.model) for name, recipe in experiment.variants.items()}
+    return {name: model for name, model in models.items() if model in names}
+
+
+def _require(what: str, names: Sequence[str], allowed: Sequence[str]) -> None:
+    if unknown := set(names) - set(allowed):
+        raise ValueError(
+            f"unknown {what} {sorted(unknown)}; {what} are: {', '.join(dict.fromkeys(allowed))}"
+        )

@@ -8,32 +8,35 @@ Command: rate reproduce tmaze-curriculum --jobs 2
 
 from dataclasses import replace
 
-from rate.experiments import Experiment
-from rate.experiments.demo import LENGTHS
-from rate.experiments.tmaze_generalization import DATA, VARIANTS
+from rate.experiments import Collection, Experiment, Page
+from rate.models import rate, trxl
+from rate.recipe import Recipe
 
-PLAIN = {name: VARIANTS[name] for name in ("rate", "trxl")}
+PLAIN = {
+    "rate": Recipe(dataset="tmaze-90", model=rate.Config(), updates=600, shorter_segments=0.5),
+    "trxl": Recipe(dataset="tmaze-90", model=trxl.Config(), updates=600),
+}
+STAGED = {f"{name}-curriculum": replace(recipe, curriculum=True) for name, recipe in PLAIN.items()}
 
 EXPERIMENT = Experiment(
+    data={"tmaze-90": Collection("tmaze-uniform/90", 4000)},
+    variants=PLAIN | STAGED,
+    evaluations=tuple(f"tmaze/{length}" for length in (9, 30, 90, 150, 300, 600, 900, 1200, 2400)),
+    seeds=(0,),
+)
+
+PAGE = Page(
     title="T-Maze: with and without a curriculum over lengths",
     claim=(
-        "Beginning with short corridors changes little: what must be learned is the hand-over, "
-        "which they do not need."
+        "Beginning with short corridors changes little: what must be learned is the hand-"
+        "over, which they do not need."
     ),
     source=(
         "App. F.2, Fig. 16 (left); small models (2 layers, 2 heads of 32, width 64; the paper has "
         "8 to 10 layers)"
     ),
     cost="about six minutes on two cores",
-    data={"tmaze-90": DATA},
-    variants=PLAIN
-    | {f"{name}-curriculum": replace(recipe, curriculum=True) for name, recipe in PLAIN.items()},
-    evaluations=tuple(f"tmaze/{length}" for length in LENGTHS if length <= 2400),
-    seeds=(0,),
+    command="rate reproduce tmaze-curriculum --jobs 2",
+    axis="corridor length T (steps)",
     training_length=90,
-    remarks=(
-        "As in the paper: nothing for RATE to gain, a slight gain for TrXL (150 steps "
-        "instead of 90), no clear gain "
-        "overall. One seed."
-    ),
 )

@@ -1,23 +1,30 @@
 """How to cut 90 steps into segments: K x N from one segment of 90 to nine of 10, same window, same
 data.
 
-Segments are whole in all updates here: cut shorter at times, one of 90 steps would teach the
-hand-over, too. Claim: one segment leaves memory nothing to do, two have it written and read once;
-from three on it must be carried over. Source: Fig. 18 of the paper (K x N = 90). Cost: about a
-quarter of an hour on two cores. Command: rate reproduce tmaze-segments --jobs 2
+Segments are whole in all updates here: cut shorter at times, one of 90 steps would teach memory to
+be carried on, too. Claim: one segment leaves memory nothing to do, two have it written and read
+once; from three on it must be carried over. Source: Fig. 18 of the paper (K x N = 90). Cost: about
+a quarter of an hour on two cores. Command: rate reproduce tmaze-segments --jobs 2
 """
 
-from dataclasses import replace
-
-from rate.experiments import Experiment
-from rate.experiments.demo import LENGTHS
-from rate.experiments.tmaze_generalization import DATA, WHOLE
+from rate.experiments import Collection, Experiment, Page
 from rate.models.rate import Config
+from rate.recipe import Recipe
 
 SPLITS = ((90, 1), (45, 2), (30, 3), (18, 5), (10, 9))
-PLACES = {f"{length}x{count}": (length, count) for length, count in SPLITS}
+LENGTHS = (9, 30, 90, 150, 300, 600, 900, 1200, 2400)
 
 EXPERIMENT = Experiment(
+    data={"tmaze-90": Collection("tmaze-uniform/90", 4000)},
+    variants={
+        f"{length}x{count}": Recipe(dataset="tmaze-90", model=Config(length, count), updates=600)
+        for length, count in SPLITS
+    },
+    evaluations=tuple(f"tmaze/{length}" for length in LENGTHS),
+    seeds=(0,),
+)
+
+PAGE = Page(
     title="T-Maze: segment length K against number of segments N, K x N = 90",
     claim=(
         "Memory must be handed on in training to be kept beyond it: one or two segments cannot "
@@ -27,22 +34,9 @@ EXPERIMENT = Experiment(
         "Fig. 18; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 layers)"
     ),
     cost="about a quarter of an hour on two cores",
-    data={"tmaze-90": DATA},
-    variants={
-        name: replace(WHOLE, model=Config(segment_length=length, segments=count))
-        for name, (length, count) in PLACES.items()
-    },
-    evaluations=tuple(f"tmaze/{length}" for length in LENGTHS if length <= 2400),
-    seeds=(0,),
+    command="rate reproduce tmaze-segments --jobs 2",
+    axis="corridor length T (steps)",
     training_length=90,
-    grid={name: ("rate", f"{length} x {count}") for name, (length, count) in PLACES.items()},
+    grid={f"{length}x{count}": ("rate", f"{length} x {count}") for length, count in SPLITS},
     grid_axis="segments K x N",
-    remarks=(
-        "With one segment of 90 memory is never used, with two of 45 it is written once and "
-        "read once: both are at "
-        "chance beyond the training length. From three segments on memory written from "
-        "memory must still tell the "
-        "clue, and then it does so to 2400 steps. The paper shows a figure without numbers. "
-        "One seed."
-    ),
 )

@@ -1,4 +1,8 @@
-"""Models: one backbone per file; the file's name is the model's name on the command line."""
+"""Models: one backbone per file; the file's name is the model's name on the command line.
+
+A model outside this library is named by the address of its configuration class, such as
+`my_module:Config` or `path/to/file.py:Config`; using it runs its code.
+"""
 
 import ast
 import importlib
@@ -7,6 +11,8 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rate.addresses import address_of, import_address
 
 if TYPE_CHECKING:
     from rate.models.backbone import ModelConfig
@@ -25,24 +31,47 @@ def names() -> dict[str, str]:
 
 
 def config_class(name: str) -> type["ModelConfig"]:
-    """The configuration class of a model; a wrong name is a ValueError that says what is
-    allowed."""
+    """The configuration class of a model.
+
+    Args:
+        name: The name of a model, or the address of a subclass of `ModelConfig`.
+
+    Raises:
+        ValueError: there is no such model; the message says what is allowed.
+    """
+    if ":" in name:
+        return _outside_class(name)
     if name not in names():
         close = get_close_matches(name, names(), 1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise ValueError(f"unknown model {name!r}{hint} Models are: {', '.join(names())}")
-    return importlib.import_module(f"rate.models.{name.replace('-', '_')}").Config
+        raise ValueError(
+            f"unknown model {name!r}{hint} Models are: {', '.join(names())}, and addresses such "
+            "as my_module:Config"
+        )
+    found: type[ModelConfig] = importlib.import_module(
+        f"{__name__}.{name.replace('-', '_')}"
+    ).Config
+    return found
+
+
+def _outside_class(address: str) -> type["ModelConfig"]:
+    from rate.models.backbone import ModelConfig
+
+    found = import_address(address)
+    if not (isinstance(found, type) and issubclass(found, ModelConfig)):
+        raise ValueError(
+            f"{address} is no model: it must name a frozen dataclass derived from "
+            "rate.models.backbone.ModelConfig"
+        )
+    return found
 
 
 def model_name(config: "ModelConfig") -> str:
-    """The name of the model that a configuration belongs to."""
-    name = type(config).__module__.rpartition(".")[2].replace("_", "-")
-    if name not in names():
-        raise ValueError(
-            f"{type(config).__module__}.{type(config).__qualname__} is not the Config of a "
-            f"model; models: {', '.join(names())}"
-        )
-    return name
+    """The name of the model that a configuration belongs to; its address for an outside model."""
+    package, _, name = type(config).__module__.rpartition(".")
+    if package == __name__:
+        return name.replace("_", "-")
+    return address_of(type(config))
 
 
 def model_to_json(config: "ModelConfig") -> dict[str, Any]:

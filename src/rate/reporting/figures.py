@@ -1,32 +1,18 @@
-"""Figures of results as PNG: success against length, training curves, and how the answer depends on
-the cue."""
+"""Figures of results as PNG: scores against length or by task, heat maps, and training curves."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from rate.reporting import style as drawing
-from rate.reporting.statistics import Conditional, Summary
+from rate.reporting import style
+from rate.reporting.load import Curve
+from rate.reporting.statistics import Summary
 from rate.reporting.style import FAINT, INK, SMALL, colour, dashes, marker, position_label, short
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Loss and accuracy of one run against its updates, arrays [updates]; NaN where a row lacks
-    one."""
-
-    variant: str
-    seed: int
-    updates: np.ndarray
-    loss: np.ndarray
-    accuracy: np.ndarray
 
 
 def success(
@@ -39,8 +25,12 @@ def success(
     """Mean score with its 95 % band against the position x (logarithmic); hollow markers lack a
     seed.
 
-    chance: a score in [0, 1] that is reached without memory; it is drawn as a line, and the axis
-    runs from 0 to 1.
+    Args:
+        summaries: Scores; the first variant is what the experiment is about.
+        axis: Name of the position.
+        training_length: Position up to which policies are trained.
+        chance: A score in [0, 1] that is reached without memory; it is drawn as a line, and the
+            axis runs from 0 to 1.
     """
 
     def draw(figure: Figure) -> None:
@@ -48,13 +38,13 @@ def success(
         variants = list(dict.fromkeys(summary.variant for summary in summaries))
         placed = [summary for summary in summaries if summary.x and summary.seeds]
         ends = []
-        # The first variant is what the experiment is about: it is drawn last, on top.
+        # The first variant is drawn last, on top.
         for index, variant in reversed(list(enumerate(variants))):
             own = [summary for summary in placed if summary.variant == variant]
             if own:
                 _band(axes, own, index)
                 ends.append((own[-1].mean, f"{short(variant)}  {own[-1].mean:.2f}", index))
-        drawing.log_positions(
+        style.log_positions(
             axes, sorted({summary.x for summary in placed if summary.x}), training_length
         )
         metrics = " / ".join(dict.fromkeys(summary.metric for summary in summaries))
@@ -73,20 +63,20 @@ def success(
                 fontsize=SMALL,
             )
         if training_length:
-            drawing.vertical_line(
+            style.vertical_line(
                 axes, training_length, f"trained up to {position_label(training_length)}"
             )
-        drawing.label_ends(axes, ends)
+        style.label_ends(axes, ends)
 
     # A line of text for every name beside the curves.
-    return drawing.png(
+    return style.png(
         draw, (8, max(4.4, 0.8 + 0.2 * len({summary.variant for summary in summaries})))
     )
 
 
 def tasks(summaries: Sequence[Summary]) -> bytes:
-    """Mean scores with their 95 % intervals in tasks that have no position on an axis: a line per
-    task, a mark per variant."""
+    """Mean scores with their 95 % intervals in tasks without a position: a line per task, a marker
+    per variant."""
     scored = [summary for summary in summaries if summary.seeds]
     variants = list(dict.fromkeys(summary.variant for summary in scored))
     names = list(dict.fromkeys(summary.task for summary in scored))
@@ -132,17 +122,22 @@ def tasks(summaries: Sequence[Summary]) -> bytes:
             handles=marks, loc="outside upper center", ncols=min(6, len(marks)), frameon=False
         )
 
-    return drawing.png(draw, (8, 1.2 + len(names) * max(0.3, 0.09 * len(variants))))
+    return style.png(draw, (8, 1.2 + len(names) * max(0.3, 0.09 * len(variants))))
 
 
 def heat_map(
     summaries: Sequence[Summary], grid: Mapping[str, tuple[str, str]], *, axis: str, grid_axis: str
 ) -> bytes:
-    """Mean scores in [0, 1] as colours and numbers: a panel and a row per variant as `grid` says, a
-    column per task (Fig. 6).
+    """Mean scores in [0, 1] as colours and numbers, a column per task (Fig. 6 of the paper).
 
     A cell without any score stays empty. A thin frame marks where row and column name the same
     length.
+
+    Args:
+        summaries: Scores.
+        grid: Panel and row of each variant.
+        axis: Name of the columns.
+        grid_axis: Name of the rows.
     """
 
     def draw(figure: Figure) -> None:
@@ -163,7 +158,7 @@ def heat_map(
 
     panels = len({panel for panel, _ in grid.values()})
     rows = max(sum(own == panel for own, _ in grid.values()) for panel, _ in grid.values())
-    return drawing.png(
+    return style.png(
         draw, (8, 0.9 + (0.45 + 0.36 * rows) * (1 if panels == 1 else -(-panels // 2)))
     )
 
@@ -174,9 +169,9 @@ def _cells(
     rows: Mapping[str, str],
     columns: Mapping[str, float | None],
 ) -> None:
-    found = {(summary.variant, summary.task): summary.mean for summary in summaries}
+    means = {(summary.variant, summary.task): summary.mean for summary in summaries}
     values = np.array(
-        [[found.get((variant, task), math.nan) for task in columns] for variant in rows.values()]
+        [[means.get((variant, task), math.nan) for task in columns] for variant in rows.values()]
     )
     axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
@@ -215,7 +210,7 @@ def training(curves: Sequence[Curve], order: Sequence[str]) -> bytes:
     """Training loss (logarithmic) and accuracy against updates: seeds thin, their mean thick."""
 
     def draw(figure: Figure) -> None:
-        names = _names(order, curves)
+        names = style.ordered(order, (curve.variant for curve in curves))
         for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             for index, variant in reversed(list(enumerate(names))):
                 own = [
@@ -237,36 +232,10 @@ def training(curves: Sequence[Curve], order: Sequence[str]) -> bytes:
             axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
             axes.set_axisbelow(True)
             if quantity == "loss" and axes.lines:
-                drawing.log_values(axes)
-        drawing.legend(figure, names)
+                style.log_values(axes)
+        style.legend(figure, names)
 
-    return drawing.png(draw, (8, 3.6))
-
-
-def conditional(
-    points: Sequence[Conditional],
-    *,
-    order: Sequence[str],
-    axis: str,
-    training_length: float | None = None,
-) -> bytes:
-    """How often the answer is right given each of two cues, and the sum of both against the
-    position x (Fig. 12).
-
-    Without memory no policy is expected above the diagonal from (0, 1) to (1, 0), whatever it
-    prefers. Points beyond the training length are hollow.
-    """
-
-    names = _names(order, points)
-    rows = -(-len(names) // drawing.legend_columns(names))
-
-    def draw(figure: Figure) -> None:
-        left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
-        _scatter(left, points, names, training_length)
-        _sums(right, points, names, axis)
-        drawing.legend(figure, names, marked=True)
-
-    return drawing.png(draw, (8, 3.7 + 0.23 * max(rows - 2, 0)))
+    return style.png(draw, (8, 3.6))
 
 
 def _band(axes: Axes, summaries: Sequence[Summary], index: int) -> None:
@@ -293,97 +262,6 @@ def _band(axes: Axes, summaries: Sequence[Summary], index: int) -> None:
     )
 
 
-def _scatter(
-    axes: Axes, points: Sequence[Conditional], names: Sequence[str], training_length: float | None
-) -> None:
-    axes.fill_between((0, 1), (1, 0), color="#F0F0F0", zorder=0, linewidth=0)
-    axes.plot((0, 1), (1, 0), color=FAINT, linewidth=1, zorder=1)
-    for place, text in ((0.455, "no memory"), (0.545, "memory")):
-        axes.text(
-            place,
-            place,
-            text,
-            color=FAINT,
-            fontsize=SMALL,
-            ha="center",
-            va="center",
-            rotation=-45,
-            zorder=1,
-        )
-    cues = sorted({cue for point in points for cue in point.means})
-    for index, name in reversed(list(enumerate(names))):
-        own = [point for point in points if point.variant == name]
-        x, y = ([point.means.get(cue, math.nan) for point in own] for cue in cues)
-        beyond = [bool(training_length and point.x and point.x > training_length) for point in own]
-        faces = [to_rgba(colour(index), 0.0 if hollow else 0.75) for hollow in beyond]
-        edge = to_rgba(colour(index), 0.75)
-        axes.scatter(
-            x,
-            y,
-            40,
-            facecolors=faces,
-            edgecolors=edge,
-            marker=marker(index),
-            clip_on=False,
-            zorder=3,
-        )
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-    axes.set(xlabel=f"right given cue {cues[0]}", ylabel=f"right given cue {cues[1]}")
-
-
-def _sums(axes: Axes, points: Sequence[Conditional], names: Sequence[str], axis: str) -> None:
-    tasks = {point.task: point.x for point in points}
-    crowded = len(tasks) * len(names) > 40
-    width = 0.8 / len(names)
-    for index, name in reversed(list(enumerate(names))):
-        totals = [
-            [point.total for point in points if (point.variant, point.task) == (name, task)]
-            for task in tasks
-        ]
-        centres = np.arange(len(tasks)) + (index - (len(names) - 1) / 2) * width
-        heights = [float(np.mean(total)) if total else math.nan for total in totals]
-        if crowded:  # Bars would be hairlines.
-            axes.plot(
-                centres,
-                heights,
-                color=colour(index),
-                marker=marker(index),
-                markersize=4,
-                linewidth=1,
-                clip_on=False,
-            )
-        else:
-            axes.bar(centres, heights, 0.9 * width, color=colour(index), zorder=2)
-        for centre, total in zip(centres, totals, strict=True):
-            if len(total) > 1:
-                ends = (min(total), max(total))
-                axes.plot(
-                    (centre, centre),
-                    ends,
-                    color=colour(index) if crowded else INK,
-                    linewidth=1,
-                    zorder=3,
-                )
-    axes.axhline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=4)
-    side = axes.get_yaxis_transform()
-    axes.text(
-        1.01,
-        1,
-        "at most 1\nwithout\nmemory",
-        transform=side,
-        va="center",
-        fontsize=SMALL,
-        color=FAINT,
-    )
-    labels = [short(task) if x is None else position_label(x) for task, x in tasks.items()]
-    axes.set_xticks(range(len(tasks)), labels)
-    if sum(map(len, labels)) > 22:
-        for label in axes.get_xticklabels():
-            label.set(rotation=35, ha="right", rotation_mode="anchor")
-    axes.set(ylim=(0, 2.02), yticks=(0, 1, 2), xlabel=short(axis, 50), ylabel="sum over both cues")
-    axes.tick_params(axis="x", length=0)
-
-
 def _grouped(
     updates: np.ndarray, values: np.ndarray, groups: int = 100
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -401,8 +279,3 @@ def _mean_line(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarr
     x = max((x for x, _ in lines), key=len)
     x = x[x <= last] if (x <= last).any() else x[:1]
     return x, np.mean([np.interp(x, own, y) for own, y in lines], axis=0)
-
-
-def _names(order: Sequence[str], found: Sequence[Curve] | Sequence[Conditional]) -> list[str]:
-    present = [item.variant for item in found]
-    return [name for name in dict.fromkeys([*order, *present]) if name in present]

@@ -1,5 +1,4 @@
-"""One self-contained HTML page: style, tables and pictures in a single file that needs no
-network."""
+"""One HTML page that is complete in itself: style, tables and pictures in a single file."""
 
 import base64
 import html
@@ -8,10 +7,14 @@ from collections.abc import Sequence
 STYLE = """
 :root {
   color-scheme: light dark;
-  --ink: #1f2328; --faint: #5c6570; --ground: #ffffff; --soft: #f5f6f8; --line: #d9dde2; --warn: #b54708;
+  --ink: #1f2328; --faint: #5c6570; --ground: #ffffff; --soft: #f5f6f8; --line: #d9dde2;
+  --warn: #b54708;
 }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e7eb; --faint: #9aa4b0; --ground: #14171b; --soft: #1d2127; --line: #343a42; --warn: #f5a35c; }
+  :root {
+    --ink: #e4e7eb; --faint: #9aa4b0; --ground: #14171b; --soft: #1d2127; --line: #343a42;
+    --warn: #f5a35c;
+  }
 }
 * { box-sizing: border-box; }
 body {
@@ -20,7 +23,10 @@ body {
 }
 main { max-width: 880px; margin: 0 auto; padding: 40px 24px 80px; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .4rem; }
-h2 { font-size: 1.15rem; margin: 2.6rem 0 .8rem; padding-top: .9rem; border-top: 1px solid var(--line); }
+h2 {
+  font-size: 1.15rem; margin: 2.6rem 0 .8rem; padding-top: .9rem;
+  border-top: 1px solid var(--line);
+}
 p { margin: .5rem 0; max-width: 72ch; }
 p.claim { font-size: 1.1rem; }
 p.faint, figcaption { color: var(--faint); font-size: .9rem; }
@@ -33,7 +39,10 @@ figure img {
 figcaption { margin-top: .5rem; max-width: 80ch; }
 .table { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .32rem .9rem .32rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+th, td {
+  padding: .32rem .9rem .32rem 0; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--line);
+}
 th { color: var(--faint); font-weight: 600; white-space: nowrap; }
 th.number, td.number { text-align: right; white-space: nowrap; }
 pre {
@@ -47,7 +56,12 @@ summary { cursor: pointer; color: var(--faint); }
 
 
 def page(title: str, body: Sequence[str]) -> str:
-    """The whole document. title is escaped here; the parts of body are HTML already."""
+    """The whole document.
+
+    Args:
+        title: Text of the title, which is escaped here.
+        body: HTML.
+    """
     # The policy lets no script run and no address be fetched, should anything ever slip through the
     # escaping.
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -67,8 +81,12 @@ def heading(text: str, level: int = 2) -> str:
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph; kind is a class of the style: claim, faint or warning. Empty text gives
-    nothing."""
+    """A paragraph; nothing for an empty text.
+
+    Args:
+        text: Its text, which is escaped here.
+        kind: A class of the style: claim, faint or warning.
+    """
     attribute = f' class="{kind}"' if kind else ""
     return f"<p{attribute}>{html.escape(text)}</p>\n" if text else ""
 
@@ -84,12 +102,13 @@ def link(address: str, text: str) -> str:
 
 
 def picture(png: bytes, caption: str) -> str:
-    """A PNG inside the page, with its caption as text for who cannot see it."""
+    """A PNG inside the page, whose caption is its alternative text, too."""
     source = base64.b64encode(png).decode("ascii")
     text = html.escape(caption)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{source}">\n<figcaption>{text}</figcaption></figure>\n'
+    image = f'<img alt="{text}" src="data:image/png;base64,{source}">'
+    return f"<figure>{image}\n<figcaption>{text}</figcaption></figure>\n"
 
 
 def details(title: str, content: str) -> str:
-    """HTML that is folded away until asked for."""
+    """HTML that is hidden until asked for."""
     return f"<details><summary>{html.escape(title)}</summary>\n{content}</details>\n"

@@ -1,26 +1,21 @@
-"""What a run or experiment folder holds for its report: facts, result rows, and where they come
-from."""
+"""What a report is made from: facts, result rows and runs, read from a folder."""
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args, get_origin
 
 import numpy as np
 
 from rate.files import read_jsonl
-from rate.reporting.figures import Curve
+from rate.runs.folder import Run
 from rate.runs.metrics import Spent, spent
 
-FACTS, ROWS = "experiment.json", "rows.jsonl"
-RECIPE, PROVENANCE, METRICS, SCORES = (
-    "recipe.json",
-    "provenance.json",
-    "metrics.jsonl",
-    "scores.jsonl",
-)
+FACTS, ROWS, REMARKS = "experiment.json", "rows.jsonl", "remarks.md"
+"""Files of an experiment's folder: what the report needs to know, its result rows, and what has
+been observed in them."""
 
 
 class ReportError(ValueError):
@@ -28,48 +23,89 @@ class ReportError(ValueError):
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What an experiment says of itself, or what can be said of a single run.
+class Page:
+    """How the page of an experiment looks: its words, and the arrangement of its tables and
+    figures."""
 
-    order: variants, the one it is about first. seeds: those planned. first_seed_only: tasks that
-    are planned for the first of these alone. paper: what the paper says, by variant. runs: variant
-    and folder of each run. grid: panel and row of a variant in a heat map; grid_axis: what its rows
-    are. inspected: variants whose first run shows what its memory does. sums: groups of tasks whose
-    scores are added up, by name.
-    """
-
-    name: str
     title: str = ""
+    """Heading of the page."""
     claim: str = ""
+    """What the experiment is to show, in one sentence."""
     source: str = ""
-    axis: str = ""
-    command: str = ""
+    """Tables and figures of the paper that it corresponds to, and what differs."""
     cost: str = ""
-    checkpoint: str = "last"
-    training_length: float | None = None
-    order: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    first_seed_only: tuple[str, ...] = ()
+    """Time and machine that it takes."""
+    command: str = ""
+    """Command that runs it with this cost; empty: `rate reproduce NAME`."""
+    axis: str = ""
+    """What the number in the name of an evaluation task means."""
+    training_length: int | float | None = None
+    """Position on the axis up to which policies are trained."""
     paper: Mapping[str, str] = field(default_factory=dict)
-    runs: tuple[tuple[str, str], ...] = ()
+    """What the paper says, by variant."""
     grid: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Panel and row of each variant in a heat map, whose columns are the evaluations."""
     grid_axis: str = ""
-    remarks: str = ""
-    inspected: tuple[str, ...] = ()
+    """What the rows of the heat map are."""
     sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Groups of tasks whose scores are added up, by name."""
+
+
+class RunPlace(NamedTuple):
+    """Where a run of an experiment lies."""
+
+    variant: str
+    seed: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class Facts(Page):
+    """What an experiment says of itself, or what can be said of a single run."""
+
+    name: str = ""
+    """Name of the experiment or run."""
+    checkpoint: str = "last"
+    """Checkpoint whose scores are reported."""
+    order: tuple[str, ...] = ()
+    """Variants, the one that the experiment is about first."""
+    seeds: tuple[int, ...] = ()
+    """Seeds that are planned."""
+    first_seed_only: tuple[str, ...] = ()
+    """Tasks that are planned for the first seed alone."""
+    inspected: tuple[str, ...] = ()
+    """Variants whose first run shows what its memory does."""
+    runs: tuple[RunPlace, ...] = ()
+    """The runs, in folders relative to that of the experiment."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts as JSON data, which `read_facts` reads."""
+        return {**asdict(self), "runs": [run._asdict() for run in self.runs]}
+
+
+class Curve(NamedTuple):
+    """Loss and accuracy of one run against its updates, arrays [updates]; NaN where a row lacks
+    one."""
+
+    variant: str
+    seed: int
+    updates: np.ndarray
+    loss: np.ndarray
+    accuracy: np.ndarray
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """One run: its recipe and provenance as they were written, its training curve if it has begun,
-    and what it took."""
+    """One run as it was recorded."""
 
     variant: str
     seed: int
     recipe: Mapping[str, Any]
     provenance: Mapping[str, Any]
     curve: Curve | None
+    """Training curve; None before the first update."""
     spent: Spent
+    """Time that it took."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +115,26 @@ class Evidence:
     facts: Facts
     rows: Sequence[Mapping[str, Any]]
     runs: Sequence[RunFacts]
+    remarks: str = ""
+    """What has been observed in the results, and why they differ from the paper where they do."""
 
 
 def read_evidence(folder: str | Path) -> Evidence:
-    """Read a run folder (recipe.json) or an experiment folder (experiment.json); anything else is a
-    ReportError."""
+    """Read a run folder (recipe.json) or an experiment folder (experiment.json).
+
+    Raises:
+        ReportError: the folder is neither, or a file in it is missing or damaged.
+    """
     folder = Path(folder)
+    run = Run(folder)
     if (folder / FACTS).is_file():
         return _experiment(folder)
-    if (folder / RECIPE).is_file():
-        return _run(folder)
+    if run.exists:
+        return _run(run)
     what = (
-        f"{folder} does not exist"
-        if not folder.exists()
-        else f"{folder} has neither {FACTS} nor {RECIPE}"
+        f"{folder} has neither {FACTS} nor {run.recipe_file.name}"
+        if folder.exists()
+        else f"{folder} does not exist"
     )
     raise ReportError(
         f"{what}: give a run folder made by `rate train` or an experiment folder made by "
@@ -101,58 +143,19 @@ def read_evidence(folder: str | Path) -> Evidence:
 
 
 def read_facts(path: Path) -> Facts:
-    """The facts of an experiment from its JSON file; wrong types are a ReportError that names the
-    entry."""
-    data = read_object(path)
-    facts: dict[str, Any] = {"name": path.parent.name}
-    for key in (
-        "name",
-        "title",
-        "claim",
-        "source",
-        "axis",
-        "command",
-        "cost",
-        "checkpoint",
-        "grid_axis",
-        "remarks",
-    ):
-        if key in data:
-            facts[key] = _typed(path, key, data[key], str)
-    if data.get("training_length") is not None:
-        facts["training_length"] = _typed(
-            path, "training_length", data["training_length"], int | float
-        )
-    for key, kind in (("order", str), ("seeds", int), ("first_seed_only", str), ("inspected", str)):
-        values = _typed(path, key, data.get(key, []), list)
-        facts[key] = tuple(_typed(path, key, value, kind) for value in values)
-    paper = _typed(path, "paper", data.get("paper", {}), dict)
-    facts["paper"] = {variant: _typed(path, "paper", text, str) for variant, text in paper.items()}
-    runs = [
-        _typed(path, "runs", run, dict) for run in _typed(path, "runs", data.get("runs", []), list)
-    ]
-    facts["runs"] = tuple(
-        (
-            _typed(path, "runs", run.get("variant"), str),
-            _typed(path, "runs", run.get("folder"), str),
-        )
-        for run in runs
+    """The facts of an experiment from its JSON file.
+
+    Raises:
+        ReportError: an entry is of another type than its field of `Facts`; the message names it.
+    """
+    data: dict[str, Any] = {"name": path.parent.name, **read_object(path)}
+    return Facts(
+        **{
+            item.name: _checked(path, item.name, data[item.name], item.type)
+            for item in fields(Facts)
+            if item.name in data
+        }
     )
-    sums = _typed(path, "sums", data.get("sums", {}), dict)
-    facts["sums"] = {
-        group: tuple(_typed(path, "sums", task, str) for task in _typed(path, "sums", tasks, list))
-        for group, tasks in sums.items()
-    }
-    grid = _typed(path, "grid", data.get("grid", {}), dict)
-    facts["grid"] = {}
-    for variant, place in grid.items():
-        parts = [_typed(path, "grid", part, str) for part in _typed(path, "grid", place, list)]
-        if len(parts) != 2:
-            raise ReportError(
-                f"{path}: grid must give panel and row of a variant, but {variant!r} has {parts}"
-            )
-        facts["grid"][variant] = (parts[0], parts[1])
-    return Facts(**facts)
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -183,44 +186,48 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         raise ReportError(f"{path} cannot be read: {error}") from error
 
 
+def read_remarks(path: Path) -> str:
+    """The text of a file of remarks, empty if there is no such file; damage is a ReportError."""
+    try:
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path} cannot be read: {error}") from error
+
+
 def _experiment(folder: Path) -> Evidence:
     facts = read_facts(folder / FACTS)
-    runs = []
-    for variant, place in facts.runs:
-        if (folder / place / RECIPE).is_file():
-            runs.append(_run_facts(folder / place, variant))
+    places = [(place.variant, Run(folder / place.folder)) for place in facts.runs]
+    runs = [_run_facts(run, variant) for variant, run in places if run.exists]
     order = [*facts.order, *(run.variant for run in runs)]
     runs.sort(key=lambda run: (order.index(run.variant), run.seed))
-    return Evidence(facts, read_rows(folder / ROWS), runs)
+    return Evidence(facts, read_rows(folder / ROWS), runs, read_remarks(folder / REMARKS))
 
 
-def _run(folder: Path) -> Evidence:
-    rows = read_rows(folder / SCORES)
+def _run(run: Run) -> Evidence:
+    rows = read_rows(run.scores_file)
     names = [str(row["variant"]) for row in rows if "variant" in row and not row.get("corruption")]
-    variant = names[-1] if names else folder.resolve().name
-    run = _run_facts(folder, variant)
-    training_task = run.provenance.get("task")
+    recorded = _run_facts(run, names[-1] if names else run.name)
+    training_task = recorded.provenance.get("task")
     facts = Facts(
-        name=folder.resolve().name,
-        title=f"Run {folder.resolve().name}",
+        name=run.name,
+        title=f"Run {run.name}",
         source=f"trained on {training_task}" if training_task else "",
-        command=str(run.provenance.get("command", "")),
-        order=(variant,),
+        command=str(recorded.provenance.get("command", "")),
+        order=(recorded.variant,),
     )
-    return Evidence(facts, rows, [run])
+    return Evidence(facts, rows, [recorded])
 
 
-def _run_facts(folder: Path, variant: str) -> RunFacts:
-    recipe, provenance = read_object(folder / RECIPE), read_object(folder / PROVENANCE)
-    seed = _typed(folder / PROVENANCE, "seed", provenance.get("seed"), int)
-    path = folder / METRICS
-    rows = [row for row in read_rows(path) if "update" in row]
+def _run_facts(run: Run, variant: str) -> RunFacts:
+    recipe, provenance = read_object(run.recipe_file), read_object(run.provenance_file)
+    seed: int = _checked(run.provenance_file, "seed", provenance.get("seed"), int)
+    rows = [row for row in read_rows(run.metrics_file) if "update" in row]
     try:
         return RunFacts(variant, seed, recipe, provenance, _curve(rows, variant, seed), spent(rows))
     except (TypeError, ValueError) as error:
         raise ReportError(
-            f"{path} holds a metric that is not a number ({error}): restore the file or "
-            "remove the row"
+            f"{run.metrics_file} holds a metric that is not a number ({error}): restore the file "
+            "or remove the row"
         ) from error
 
 
@@ -234,7 +241,22 @@ def _curve(rows: Sequence[Mapping[str, Any]], variant: str, seed: int) -> Curve 
     return Curve(variant, seed, updates, loss, accuracy)
 
 
-def _typed(path: Path, key: str, value: Any, kind: Any) -> Any:
+def _checked(path: Path, key: str, value: Any, kind: Any) -> Any:
+    """A JSON value as the annotation `kind` says, with tuples for lists; else a ReportError."""
+    inner = get_args(kind)
+    if kind is RunPlace:
+        entry = _checked(path, key, value, dict)
+        types = RunPlace.__annotations__
+        return RunPlace(*(_checked(path, key, entry.get(name), types[name]) for name in types))
+    if get_origin(kind) is tuple:
+        values = _checked(path, key, value, list)
+        kinds = inner[:1] * len(values) if inner[-1] is Ellipsis else inner
+        if len(values) != len(kinds):
+            raise ReportError(f"{path}: {key} must hold lists of {len(kinds)}, but holds {value!r}")
+        return tuple(_checked(path, key, *pair) for pair in zip(values, kinds, strict=True))
+    if get_origin(kind) is Mapping:
+        entries = _checked(path, key, value, dict)
+        return {name: _checked(path, key, entry, inner[1]) for name, entry in entries.items()}
     if not isinstance(value, kind) or isinstance(value, bool):
         expected = getattr(kind, "__name__", str(kind))
         raise ReportError(

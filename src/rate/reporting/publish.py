@@ -1,5 +1,4 @@
-"""Published values beside the results of the repository: pages and tables rendered from rows, never
-written by hand."""
+"""Results in the repository: pages and tables rendered from rows, beside published values."""
 
 import json
 import math
@@ -11,16 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rate.files import append_jsonl, atomic_write, read_jsonl
-from rate.reporting import (
-    INSPECTION,
-    draw,
-    extent,
-    inspected_runs,
-    inspections,
-    markdown,
-    measure,
-    sections,
-)
 from rate.reporting.load import (
     FACTS,
     ROWS,
@@ -29,26 +18,32 @@ from rate.reporting.load import (
     ReportError,
     read_facts,
     read_object,
+    read_remarks,
     read_rows,
 )
+from rate.reporting.render import markdown
+from rate.reporting.results import draw, measure
+from rate.reporting.sections import extent, inspected_runs, inspections, sections
 from rate.reporting.statistics import latest
 from rate.reporting.suite import SUITE
-from rate.reporting.tables import Published, table_markdown
+from rate.reporting.tables import Published, score_table
+from rate.runs.folder import Run
 
 PAPER = "paper.toml"
 INSPECTED = "inspected"
-"""Folder beside the rows for what `rate inspect` found in runs of an experiment, with its
-pictures."""
+"""Folder beside the rows for inspections of an experiment's runs, with their pictures."""
 _MARKED = re.compile(r"(<!-- results:([^\s>]+) -->).*?(<!-- /results -->)", re.DOTALL)
 
 
 def read_paper(path: str | Path) -> dict[str, Published]:
-    """What the paper says, by the name of the experiment that it is set beside; a damaged file is a
-    ReportError.
+    """Published values by the name of the experiment that they are set beside.
 
     Every table of the file names its `experiments`, its `source`, `statements` by variant, and
     `values` by variant and position, each a pair of mean and standard error as printed, or a mean
     alone. A table with `figure_only` has no printed values.
+
+    Raises:
+        ReportError: the file is missing or damaged.
     """
     path = Path(path)
     try:
@@ -59,26 +54,30 @@ def read_paper(path: str | Path) -> dict[str, Published]:
         ) from error
     except ValueError as error:
         raise ReportError(f"{path} is not TOML ({error}): restore the file") from error
-    found: dict[str, Published] = {}
+    paper: dict[str, Published] = {}
     for name, table in tables.items():
         entry = _published(path, name, table)
         for experiment in table["experiments"]:
-            if experiment in found:
+            if experiment in paper:
                 raise ReportError(
                     f"{path}: two tables name the experiment {experiment!r}; let only one of "
                     "them do so"
                 )
-            found[experiment] = entry
-    return found
+            paper[experiment] = entry
+    return paper
 
 
 def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[Path]:
-    """Render results/<experiment>.jsonl to docs/results/<experiment>.md with figures; returns the
-    pages written.
+    """Render results/<experiment>.jsonl to docs/results/<experiment>.md with figures.
 
-    results_folder: rows, paper.toml, and optionally <experiment>.json, a copy of experiment.json,
-    for title, claim and planned seeds; without it, every seed that any variant has is expected of
-    all. docs_folder: the folder docs.
+    Args:
+        results_folder: Rows, paper.toml, and optionally <experiment>.json, a copy of
+            experiment.json with title, claim and planned seeds, and <experiment>.md with remarks.
+            Without the copy, every seed that any variant has is expected of all.
+        docs_folder: The folder docs.
+
+    Returns:
+        The pages that were written.
     """
     results, pages = Path(results_folder), Path(docs_folder) / "results"
     paper = read_paper(results / PAPER)
@@ -86,79 +85,82 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
     written = []
     for path in sorted(results.glob("*.jsonl")):
         evidence, published = _evidence(path), paper.get(path.stem)
-        measured = measure(evidence, path)
-        pictures = draw(evidence, measured)
-        inspected, more = inspections(
-            {found.name: found for found in sorted((results / INSPECTED / path.stem).glob("*"))}
-        )
-        pictures |= more
-        prefix = f"{path.stem}-"
-        for name, png in pictures.items():
-            atomic_write(pages / f"{prefix}{name}", png)
         facts = evidence.facts
+        measured = measure(evidence, path)
+        copies = sorted((results / INSPECTED / path.stem).glob("*"))
+        inspected, pictures = inspections({copy.name: copy for copy in copies})
+        pictures = draw(evidence, measured) | pictures
+        for name, png in pictures.items():
+            atomic_write(pages / f"{path.stem}-{name}", png)
         if published and not facts.source:
             facts = replace(facts, source=published.source)
-        text = markdown(facts, sections(evidence, measured, pictures, published, inspected), prefix)
+        parts = sections(evidence, measured, pictures, published, inspected)
         note = (
             f"<!-- Rendered from {results.name}/{path.name} and {results.name}/{PAPER}: edits "
             "here are overwritten. -->"
         )
-        atomic_write(pages / f"{path.stem}.md", f"{note}\n\n{text}")
-        written.append(pages / f"{path.stem}.md")
+        page = pages / f"{path.stem}.md"
+        atomic_write(page, f"{note}\n\n{markdown(facts, parts, f'{path.stem}-')}")
+        written.append(page)
     return written
 
 
 def publish(folder: str | Path, repository: str | Path = ".") -> list[Path]:
-    """Take an experiment's folder into a repository: rows and facts to results/, pages to
+    """Add an experiment's folder to a repository: rows and facts to results/, pages to
     docs/results/, tables to README.md.
 
-    folder: of an experiment, or of a suite with all its experiments. Rows are appended; those that
-    are there already are left out. Returns the pages written.
+    Args:
+        folder: Folder of an experiment, or of a suite with all its experiments. Its rows are
+            appended; those that are there already are left out.
+        repository: The repository.
+
+    Returns:
+        The pages that were written.
     """
-    folder, results = Path(folder), Path(repository) / "results"
+    folder, repository = Path(folder), Path(repository)
+    results, docs = repository / "results", repository / "docs"
     if (folder / SUITE).is_file():
         suite = read_object(folder / SUITE)
         for member in suite["members"]:
-            _take(folder / member, results)
-        written = render_results(results, Path(repository) / "docs")
-        written.append(Path(repository) / "docs" / "results" / f"{suite['name']}.md")
-        atomic_write(
-            written[-1],
-            (folder / "report.md").read_text(encoding="utf-8").replace("/report.md)", ".md)"),
-        )
+            _add(folder / member, results)
+        written = render_results(results, docs)
+        written.append(docs / "results" / f"{suite['name']}.md")
+        text = (folder / "report.md").read_text(encoding="utf-8")
+        atomic_write(written[-1], text.replace("/report.md)", ".md)"))
     else:
-        _take(folder, results)
-        written = render_results(results, Path(repository) / "docs")
-    update_markdown(Path(repository) / "README.md", results)
+        _add(folder, results)
+        written = render_results(results, docs)
+    update_markdown(repository / "README.md", results)
     return written
 
 
-def _take(folder: Path, results: Path) -> None:
+def _add(folder: Path, results: Path) -> None:
     """Append an experiment's rows to those in results/, and copy its facts and inspections
     there."""
     facts = read_facts(folder / FACTS)
     target = results / f"{facts.name}.jsonl"
-    known = {
-        json.dumps(row, sort_keys=True) for row in (read_jsonl(target) if target.exists() else [])
-    }
+    known = {json.dumps(row, sort_keys=True) for row in read_rows(target)}
     for row in read_jsonl(folder / ROWS):
         if json.dumps(row, sort_keys=True) not in known:
             append_jsonl(target, row)
     atomic_write(results / f"{facts.name}.json", (folder / FACTS).read_bytes())
     for variant, source in inspected_runs(folder, facts).items():
-        if variant and (source / INSPECTION).is_file():
+        inspection = Run(source).inspection_file
+        if variant and inspection.is_file():
             copy = results / INSPECTED / facts.name / variant
             copy.mkdir(parents=True, exist_ok=True)
-            for file in (source / INSPECTION, *source.glob("inspect-*.png")):
+            for file in (inspection, *source.glob("inspect-*.png")):
                 atomic_write(copy / file.name, file.read_bytes())
 
 
 def update_markdown(path: str | Path, results_folder: str | Path) -> bool:
-    """Put current tables between the markers of a Markdown file; returns whether the file has
-    changed.
+    """Put current tables between the markers of a Markdown file.
 
     A place for a table begins with `<!-- results:NAME -->`, NAME an experiment with rows, and ends
     with `<!-- /results -->`.
+
+    Returns:
+        Whether the file has changed.
     """
     path, results = Path(path), Path(results_folder)
     text = path.read_text(encoding="utf-8")
@@ -185,10 +187,8 @@ def _table(results: Path, name: str, origin: Path) -> str:
         )
     evidence = _evidence(rows[name])
     summaries = measure(evidence, rows[name]).summaries
-    return (
-        f"\n{table_markdown(summaries, evidence.facts.axis)}\nMean ± standard error; "
-        f"{extent(summaries)}.\n\n"
-    )
+    table = score_table(summaries, evidence.facts.axis).markdown()
+    return f"\n{table}\nMean ± standard error; {extent(summaries)}.\n\n"
 
 
 def _evidence(path: Path) -> Evidence:
@@ -204,10 +204,8 @@ def _evidence(path: Path) -> Evidence:
         raise ReportError(
             f"{path} holds no rows: publish an experiment's rows to it, or remove the file"
         )
-    facts_path = path.with_suffix(".json")
-    facts = (
-        read_facts(facts_path) if facts_path.exists() else Facts(name=path.stem, axis="task size")
-    )
+    copy = path.with_suffix(".json")
+    facts = read_facts(copy) if copy.exists() else Facts(name=path.stem, axis="task size")
     try:
         counted = latest(rows)
     except ValueError as error:
@@ -216,14 +214,14 @@ def _evidence(path: Path) -> Evidence:
         facts = replace(facts, seeds=tuple(sorted({row["seed"] for row in counted})))
     if not facts.order:
         facts = replace(facts, order=tuple(dict.fromkeys(row["variant"] for row in counted)))
-    # Provenance is told of the rows that count only, not of those they replaced.
-    return Evidence(facts, counted, [])
+    # The provenance shown is that of the rows that count only, not of those they replaced.
+    return Evidence(facts, counted, [], read_remarks(path.with_suffix(".md")))
 
 
 def _published(path: Path, name: str, table: Any) -> Published:
     try:
         values = {
-            variant: {position: _pair(value) for position, value in by_position.items()}
+            variant: {position: _pair(value) for position, value in _mapping(by_position).items()}
             for variant, by_position in _mapping(table.get("values", {})).items()
         }
         statements = {

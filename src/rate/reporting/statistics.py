@@ -1,5 +1,7 @@
-"""Statistics of scores: means over seeds, interquartile means and bootstrap intervals. A missing
-seed stays visible."""
+"""Statistics of scores: means over seeds, interquartile means and bootstrap intervals.
+
+A missing seed stays visible.
+"""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -8,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import trim_mean
+from scipy.stats import sem, trim_mean
 
 Row = Mapping[str, Any]
 """One result: the scores of one seed of one variant on one task."""
@@ -21,29 +23,32 @@ REQUIRED = ("variant", "seed", "task", "checkpoint", "metric", "value", "scores"
 
 @dataclass(frozen=True)
 class Summary:
-    """The scores of one variant on one task over seeds; `mean` and the rest are NaN where no seed
-    has been scored.
-
-    standard_error is over seeds, or over episodes where there is one seed. interval and
-    interquartile_interval are bootstrap intervals of the mean and of the interquartile mean.
-    missing: seeds that were expected and have no row. seconds: wall time of the evaluation, mean
-    over seeds; NaN where it was not recorded.
-    """
+    """The scores of one variant on one task over seeds; numbers are NaN without any seed."""
 
     variant: str
     task: str
     checkpoint: str
     metric: str
     x: float | None
+    """Position of the task on the axis."""
     mean: float
+    """Mean over seeds."""
     standard_error: float
+    """Over seeds; over episodes where there is one seed."""
     interval: tuple[float, float]
+    """Bootstrap interval of the mean, 95 %."""
     interquartile_mean: float
+    """Interquartile mean over seeds."""
     interquartile_interval: tuple[float, float]
+    """Bootstrap interval of the interquartile mean, 95 %."""
     seeds: tuple[int, ...]
+    """Seeds that have been scored."""
     missing: tuple[int, ...]
+    """Seeds that were expected and have no row."""
     episodes: int
+    """Episodes of all seeds."""
     seconds: float
+    """Wall time of the evaluation, mean over seeds; NaN where it was not recorded."""
 
     @property
     def complete(self) -> bool:
@@ -53,19 +58,22 @@ class Summary:
 
 @dataclass(frozen=True)
 class Conditional:
-    """How often one seed answers rightly for each cue.
+    """How often one seed answers correctly for each cue.
 
-    The expected frequencies of the right answer, summed over cues, are at most 1 for a policy
+    The expected frequencies of the correct answer, summed over cues, are at most 1 for a policy
     without memory and reach the number of cues with perfect memory (App. D of the paper, where the
-    cue is the first action). error: standard error of that sum over this seed's episodes.
+    cue is the first action).
     """
 
     variant: str
     task: str
     x: float | None
+    """Position of the task on the axis."""
     seed: int
     means: Mapping[str, float]
+    """Frequency of the correct answer by cue."""
     error: float
+    """Standard error of the sum of `means` over this seed's episodes."""
 
     @property
     def total(self) -> float:
@@ -74,11 +82,9 @@ class Conditional:
 
 
 def mean_standard_error(values: ArrayLike) -> tuple[float, float]:
-    """Mean and standard error of the mean (sample deviation / sqrt(n)); the error of a single value
-    is 0."""
+    """Mean and standard error of the mean; the error of a single value is 0."""
     array = _finite(values)
-    error = array.std(ddof=1) / math.sqrt(array.size) if array.size > 1 else 0.0
-    return float(array.mean()), float(error)
+    return float(array.mean()), float(sem(array)) if array.size > 1 else 0.0
 
 
 def interquartile_mean(values: ArrayLike, axis: int = -1) -> Any:
@@ -99,16 +105,21 @@ def bootstrap_interval(
     Every resample draws seeds with replacement, then episodes with replacement within each; with
     one seed only episodes are drawn. The statistic is taken over the resampled seeds' means, so
     that scores of 0 and 1 are not trimmed to all or nothing.
+
+    Args:
+        scores_by_seed: Scores of the episodes, one array for each seed.
+        statistic: What the interval is of.
+        level: Coverage, between 0 and 1.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, but {level} was given")
-    means = bootstrap_means(scores_by_seed, resamples, seed)
-    return _percentiles(statistic(means, axis=-1), level)
+    return _interval(statistic(bootstrap_means(scores_by_seed, resamples, seed), axis=-1), level)
 
 
 def latest(rows: Iterable[Row]) -> list[Row]:
-    """The rows that count: of repeated ones the last, and of each variant only those of its last
-    row's recipe.
+    """The rows that count: the last of repeated ones, and of each variant those of its last recipe.
 
     Seeds of an older recipe are dropped, not averaged with the new ones; they then show as missing.
     A row with `trained_for` is of a policy for that task alone, whose recipe is compared with those
@@ -135,16 +146,25 @@ def summarise(
     seeds: Sequence[int] = (),
     first_seed_only: Collection[str] = (),
 ) -> list[Summary]:
-    """One summary per variant, task and checkpoint; tasks in order of their position x, variants in
-    the order given.
+    """One summary per variant, task and checkpoint.
 
-    variants, seeds: those that are expected, the first seed alone of the tasks in first_seed_only.
-    What is expected and has no row gives a summary that says so. Scores that are not finite, or
-    that do not agree with their row's value, are a ValueError.
+    What is expected and has no row gives a summary that says so.
+
+    Args:
+        rows: Result rows.
+        variants: Variants that are expected, in this order.
+        seeds: Seeds that are expected of each.
+        first_seed_only: Tasks for which the first of these seeds alone is expected.
+
+    Returns:
+        Summaries in the order of checkpoints, variants and positions of tasks.
+
+    Raises:
+        ValueError: scores are not finite, or do not agree with their row's value.
     """
     rows = latest(rows)
     names = list(dict.fromkeys([*variants, *(row["variant"] for row in rows)]))
-    found = []
+    summaries = []
     for checkpoint in dict.fromkeys(row["checkpoint"] for row in rows):
         here = [row for row in rows if row["checkpoint"] == checkpoint]
         examples = {row["task"]: row for row in here}
@@ -154,30 +174,23 @@ def summarise(
                 group = [row for row in here if row["variant"] == name and row["task"] == task]
                 if group or name in variants:
                     expected = seeds[:1] if task in first_seed_only else seeds
-                    found.append(_summary(name, examples[task], group, expected))
-    return found
+                    summaries.append(_summary(name, examples[task], group, expected))
+    return summaries
 
 
 def returned(rows: Iterable[Row]) -> list[Row]:
-    """The rows with returns in place of scores, which are the returns where a row names no
-    others."""
-    return [
-        {
-            **row,
-            "metric": "return",
-            "scores": row["returns"],
-            "value": float(np.mean(row["returns"])),
-        }
-        if "returns" in row
-        else {**row, "metric": "return"}
-        for row in rows
-    ]
+    """The rows with returns in place of scores, which are the returns where a row has no others."""
+    changed: list[Row] = []
+    for row in rows:
+        returns = row.get("returns", row.get("scores"))
+        value = float(np.mean(returns)) if "returns" in row else row.get("value")
+        changed.append({**row, "metric": "return", "scores": returns, "value": value})
+    return changed
 
 
 def conditionals(rows: Iterable[Row]) -> list[Conditional]:
-    """Mean score per cue, for the rows that name the cue of every episode; ordered by position
-    x."""
-    found = []
+    """Mean score per cue, for the rows that name the cue of every episode, ordered by position."""
+    points = []
     for row in sorted((row for row in latest(rows) if row.get("cues")), key=_place):
         cues, scores = np.array([str(cue) for cue in row["cues"]]), np.asarray(row["scores"], float)
         if len(cues) != len(scores):
@@ -188,10 +201,10 @@ def conditionals(rows: Iterable[Row]) -> list[Conditional]:
         by_cue = {str(cue): mean_standard_error(scores[cues == cue]) for cue in np.unique(cues)}
         error = math.hypot(*(error for _, error in by_cue.values()))
         means = {cue: mean for cue, (mean, _) in by_cue.items()}
-        found.append(
+        points.append(
             Conditional(row["variant"], row["task"], row.get("x"), row["seed"], means, error)
         )
-    return found
+    return points
 
 
 def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequence[int]) -> Summary:
@@ -205,8 +218,8 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
         mean, error = mean_standard_error(seed_means if len(scores) > 1 else scores[0])
         middle = float(interquartile_mean(seed_means))
         resampled = bootstrap_means(scores, 2000, 0)
-        interval = _percentiles(resampled.mean(-1), 0.95)
-        middle_interval = _percentiles(interquartile_mean(resampled), 0.95)
+        interval = _interval(resampled.mean(-1))
+        middle_interval = _interval(interquartile_mean(resampled))
     return Summary(
         variant=variant,
         task=example["task"],
@@ -221,9 +234,7 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
         seeds=seeds,
         missing=tuple(seed for seed in expected if seed not in seeds),
         episodes=sum(len(values) for values in scores),
-        seconds=float(np.mean([row.get("seconds", math.nan) for row in group]))
-        if group
-        else math.nan,
+        seconds=float(np.mean([row.get("seconds", math.nan) for row in group or [{}]])),
     )
 
 
@@ -243,7 +254,7 @@ def bootstrap_means(scores_by_seed: Sequence[ArrayLike], resamples: int, seed: i
     return means
 
 
-def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
+def _interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from matplotlib import rc_context
@@ -59,19 +59,29 @@ def dashes(index: int) -> Literal["-", "--", ":"]:
     return styles[index // len(COLOURS) % len(styles)]
 
 
+def ordered(order: Sequence[str], present: Iterable[str]) -> list[str]:
+    """The variants that are present, those of `order` first."""
+    present = dict.fromkeys(present)
+    return [name for name in dict.fromkeys([*order, *present]) if name in present]
+
+
 def position_label(x: float) -> str:
     """A position on the axis in full digits: 9600, not 9.6e+03."""
     return str(int(x)) if float(x).is_integer() else f"{x:g}"
 
 
 def short(text: str, width: int = 28) -> str:
-    """Text cut to what a figure has room for."""
+    """Text cut to `width` characters."""
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
-    """The figure that `draw` fills, as PNG; size in inches, where 8 inches are meant to be seen 800
-    pixels wide."""
+    """A figure as PNG.
+
+    Args:
+        draw: Fills the figure.
+        size: Width and height in inches; 8 inches are meant to be seen 800 pixels wide.
+    """
     with rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
@@ -84,8 +94,8 @@ def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
 
 
 def log_positions(axes: Axes, positions: Sequence[float], marked: float | None = None) -> None:
-    """A logarithmic x axis whose ticks are the positions, labelled where there is room; `marked` is
-    in view."""
+    """A logarithmic x axis whose ticks are the positions, labelled where labels fit; `marked` is
+    within its limits."""
     if not positions:
         return
     seen = [*positions, marked] if marked else positions
@@ -125,12 +135,12 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, int]]) -> None:
     overlap."""
     side = axes.get_xlim()[1]
     to_fraction = axes.transData + axes.transAxes.inverted()
-    wanted = sorted(
+    places = sorted(
         (float(to_fraction.transform((side, y))[1]), text, index) for y, text, index in ends
     )
-    gap = min(0.06, 1.04 / max(1, len(wanted) - 1))
-    heights = within(spread([height for height, _, _ in wanted], gap), gap, -0.02, 1.02)
-    for y, (_, text, index) in zip(heights, wanted, strict=True):
+    gap = min(0.06, 1.04 / max(1, len(places) - 1))
+    heights = within(spread([height for height, _, _ in places], gap), gap, -0.02, 1.02)
+    for y, (_, text, index) in zip(heights, places, strict=True):
         for key in (
             Line2D(
                 (1.015, 1.05), (y, y), color=colour(index), linestyle=dashes(index), linewidth=2
@@ -172,14 +182,13 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
 
 
 def within(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Ascending heights that stand at least `gap` apart, moved into [low, high] as far as there is
-    room for all."""
-    found = list(heights)
-    for order, limit, sign in ((range(len(found))[::-1], high, 1), (range(len(found)), low, -1)):
+    """Ascending heights that are at least `gap` apart, moved into [low, high] as far as all fit."""
+    moved = list(heights)
+    for order, limit, sign in ((range(len(moved))[::-1], high, 1), (range(len(moved)), low, -1)):
         for index in order:
-            found[index] = sign * min(sign * found[index], sign * limit)
-            limit = found[index] - sign * gap
-    return found
+            moved[index] = sign * min(sign * moved[index], sign * limit)
+            limit = moved[index] - sign * gap
+    return moved
 
 
 def legend_columns(names: Sequence[str]) -> int:

@@ -1,39 +1,51 @@
 """The front page of a suite: its experiments, what each claims, and how long each took."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from rate.files import atomic_write, read_jsonl
+from rate.files import atomic_write
 from rate.reporting import html as page
-from rate.reporting.load import read_facts, read_rows
+from rate.reporting.load import FACTS, ROWS, read_facts, read_rows
 from rate.reporting.tables import Table, markdown_text
-from rate.runs.metrics import METRICS, spent
+from rate.runs.folder import Run
+from rate.runs.metrics import spent
 
 SUITE = "suite.json"
 
 
-def overview(folder: Path, name: str, title: str, command: str, members: list[str]) -> Path:
-    """Write report.html and report.md of a suite, whose members' own reports lie in folders of
-    their names."""
+def overview(folder: Path, name: str, title: str, command: str, members: Sequence[str]) -> Path:
+    """Write report.html and report.md of a suite.
+
+    Args:
+        folder: Folder of the suite, with one folder for each member.
+        name: Name of the suite.
+        title: Heading of the page.
+        command: Command that runs it.
+        members: Names of its experiments.
+
+    Returns:
+        The path of report.html.
+    """
     rows = []
     runs: set[Path] = set()
     for member in members:
-        facts = read_facts(folder / member / "experiment.json")
-        places = {(folder / member / place).resolve() for _, place in facts.runs}
+        facts = read_facts(folder / member / FACTS)
+        places = {(folder / member / place.folder).resolve() for place in facts.runs}
         runs |= places
-        scored = read_rows(folder / member / "rows.jsonl")
-        hours = (
-            sum(_training(place) for place in places) + sum(row["seconds"] for row in scored)
-        ) / 3600
-        rows.append(
-            (member, facts.title, facts.claim, str(len(places)), str(len(scored)), f"{hours:.2f}")
-        )
-    total = sum(_training(run) + sum(row["seconds"] for row in _scores(run)) for run in runs)
+        scores = read_rows(folder / member / ROWS)
+        seconds = sum(spent(Run(place).metrics()).seconds for place in places)
+        hours = (seconds + sum(row["seconds"] for row in scores)) / 3600
+        counts = (str(len(places)), str(len(scores)), f"{hours:.2f}")
+        rows.append((member, facts.title, facts.claim, *counts))
+    total = sum(
+        spent(run.metrics()).seconds + sum(row["seconds"] for row in run.scores())
+        for run in map(Run, runs)
+    )
     table = Table(("experiment", "title", "claim", "runs", "scores", "processor hours"), rows)
     text = (
         f"Training and scoring took {total / 3600:.1f} processor hours in all, one thread "
-        "each; runs that experiments share are "
-        "counted with each of them above, and once here."
+        "each; runs that experiments share are counted with each of them above, and once here."
     )
     body = [
         page.heading(title, 1),
@@ -41,20 +53,12 @@ def overview(folder: Path, name: str, title: str, command: str, members: list[st
         table.html(),
         page.heading("Command"),
         page.code(command),
+        *(page.link(f"{member}/report.html", f"Report of {member}") for member in members),
     ]
-    body += [page.link(f"{member}/report.html", f"Report of {member}") for member in members]
     blocks = [f"# {markdown_text(title)}", text, table.markdown().rstrip(), "    " + command]
     blocks += [f"* [{member}]({member}/report.md)" for member in members]
     atomic_write(folder / "report.md", "\n\n".join(blocks) + "\n")
     atomic_write(folder / "report.html", page.page(title, body))
-    atomic_write(folder / SUITE, json.dumps({"name": name, "members": members}, indent=2) + "\n")
+    about = {"name": name, "members": list(members)}
+    atomic_write(folder / SUITE, json.dumps(about, indent=2) + "\n")
     return folder / "report.html"
-
-
-def _training(run: Path) -> float:
-    """Seconds that a run has trained for."""
-    return spent(read_jsonl(run / METRICS) if (run / METRICS).exists() else []).seconds
-
-
-def _scores(run: Path) -> list[dict[str, float]]:
-    return read_jsonl(run / "scores.jsonl") if (run / "scores.jsonl").exists() else []

@@ -14,21 +14,16 @@ _NUMBER = re.compile(
     r"—|missing|[-−+]?\d[\d.]*( (±|to) [-−]?[\d.]+)?( \(without .*\))?|\d+, missing .*"
 )
 METHOD = (
-    "Each seed's score is its mean over episodes. Values are the mean over seeds ± the "
-    "standard error over seeds; with "
-    "a single seed, the error is over its episodes. IQM is the interquartile mean over seeds "
-    "(the lowest and highest "
-    "quarter left out). Intervals are 95 % percentile intervals of a two-level bootstrap: "
-    "2000 resamples of seeds, "
-    "then of episodes within each seed. An interval of width zero means that no episode "
-    "differed, not that there is "
-    "no uncertainty. A seed that was planned and has no result is shown as missing; it is "
+    "Each seed's score is its mean over episodes. Values are the mean over seeds ± the standard "
+    "error over seeds; with a single seed, the error is over its episodes. IQM is the "
+    "interquartile mean over seeds (the lowest and highest quarter left out). Intervals are 95 % "
+    "percentile intervals of a two-level bootstrap: 2000 resamples of seeds, then of episodes "
+    "within each seed. An interval of width zero means that no episode differed, not that there "
+    "is no uncertainty. A seed that was planned and has no result is shown as missing; it is "
     "never averaged away."
 )
-
-
 WIDEST = 6
-"""Variants that have room beside one another in a table."""
+"""Most variants that a table has as columns."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class Table:
     rows: Sequence[tuple[str, ...]]
 
     def markdown(self) -> str:
-        """The table in GitHub's Markdown; numbers stand to the right."""
+        """The table in GitHub's Markdown; numbers are aligned to the right."""
         lines = [
             "| " + " | ".join(markdown_text(cell) for cell in row) + " |"
             for row in (self.columns, *self.rows)
@@ -52,20 +47,18 @@ class Table:
     def html(self) -> str:
         """The table as an HTML element."""
         kinds = ["number" if numeric else "text" for numeric in self._numeric()]
-        head = "".join(
-            f'<th class="{kind}">{html.escape(cell)}</th>'
-            for kind, cell in zip(kinds, self.columns, strict=True)
-        )
-        body = "".join(
-            "<tr>"
-            + "".join(
-                f'<td class="{kind}">{html.escape(cell)}</td>'
+
+        def line(tag: str, row: Sequence[str]) -> str:
+            cells = (
+                f'<{tag} class="{kind}">{html.escape(cell)}</{tag}>'
                 for kind, cell in zip(kinds, row, strict=True)
             )
-            + "</tr>\n"
-            for row in self.rows
-        )
-        return f'<div class="table"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n'
+            return f"<tr>{''.join(cells)}</tr>"
+
+        head = line("th", self.columns)
+        body = "".join(line("td", row) + "\n" for row in self.rows)
+        table = f"<table><thead>{head}</thead>\n<tbody>{body}</tbody></table>"
+        return f'<div class="table">{table}</div>\n'
 
     def _numeric(self) -> list[bool]:
         columns = [[row[index] for row in self.rows] for index in range(len(self.columns))]
@@ -78,13 +71,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper says: where, in words per variant, in numbers (mean, standard error) per variant
-    and position."""
+    """What a paper says."""
 
     source: str = ""
+    """Where it says so."""
     note: str = ""
+    """What is to be known of it."""
     statements: Mapping[str, str] = field(default_factory=dict)
+    """In words, by variant."""
     values: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    """Mean and standard error by variant and position."""
 
     def in_words(self) -> dict[str, str]:
         """Statements by variant; where there is none, the printed values."""
@@ -98,7 +94,7 @@ class Published:
 
 
 def markdown_text(text: str) -> str:
-    """Text made harmless in Markdown: no HTML, no table borders, no links, no line ends."""
+    """Text escaped for Markdown: no HTML, no table borders, no links, no line ends."""
     escaped = html.escape(" ".join(text.split()), quote=False)
     for character in "\\|`*[]_":
         escaped = escaped.replace(character, "\\" + character)
@@ -117,26 +113,22 @@ def labels(summaries: Sequence[Summary]) -> dict[str, str]:
 
 
 def means(summaries: Sequence[Summary]) -> dict[str, dict[str, float | None]]:
-    """Means by variant and label, for machines; None where a seed is missing."""
+    """Means by variant and label; None where a seed is missing."""
     names = labels(summaries)
-    found: dict[str, dict[str, float | None]] = {}
+    by_variant: dict[str, dict[str, float | None]] = {}
     for summary in summaries:
-        found.setdefault(summary.variant, {})[names[summary.task]] = (
-            round(summary.mean, 6) if summary.complete else None
-        )
-    return found
-
-
-def table_markdown(summaries: Sequence[Summary], axis: str = "") -> str:
-    """Mean ± standard error in Markdown: a row per task, a column per variant."""
-    return score_table(summaries, axis).markdown()
+        mean = round(summary.mean, 6) if summary.complete else None
+        by_variant.setdefault(summary.variant, {})[names[summary.task]] = mean
+    return by_variant
 
 
 def score_table(summaries: Sequence[Summary], axis: str = "") -> Table:
-    """Mean ± standard error: a row per task, a column per variant, or the other way round where
+    """Mean ± standard error: a row per task and a column per variant, or the other way round where
     variants are many.
 
-    The summaries are of one checkpoint.
+    Args:
+        summaries: Scores of one checkpoint.
+        axis: Name of the position of tasks.
     """
     names = labels(summaries)
     cells = {(summary.task, summary.variant): score(summary) for summary in summaries}
@@ -160,10 +152,14 @@ def paper_table(
     training_length: float | None = None,
     printed: Mapping[str, Iterable[str]] | None = None,
 ) -> Table:
-    """Beside what the paper says of a variant: the first, the last trained and the longest measured
-    positions.
+    """Measured values beside what the paper says of a variant, at the first, the last trained and
+    the last positions.
 
-    printed: positions that the paper prints values of, by variant; they are shown, too.
+    Args:
+        summaries: Measured scores.
+        paper: What the paper says, by variant.
+        training_length: Position up to which policies are trained.
+        printed: Further positions by variant, of which the paper prints values.
     """
     names, rows = labels(summaries), []
     for variant in dict.fromkeys(summary.variant for summary in summaries):
@@ -181,19 +177,13 @@ def paper_table(
             for summary in own
             if summary.task in shown
         )
-        rows.append(
-            (
-                variant,
-                here + max((_without(summary) for summary in own), key=len),
-                paper.get(variant, "—"),
-            )
-        )
+        incomplete = max((_without(summary) for summary in own), key=len)
+        rows.append((variant, here + incomplete, paper.get(variant, "—")))
     return Table(("variant", "measured", "the paper"), rows)
 
 
 def detail_table(summaries: Sequence[Summary], published: Published | None = None) -> Table:
-    """Everything about every summary, a row each; with published numbers, also these and the
-    difference.
+    """Everything about every summary, a row each, and published values with the difference.
 
     Metric and checkpoint are columns only where they differ between rows.
     """
@@ -231,49 +221,40 @@ def detail_table(summaries: Sequence[Summary], published: Published | None = Non
 def memory_table(
     points: Sequence[Conditional], summaries: Sequence[Summary], axis: str = ""
 ) -> Table:
-    """Sum over cues of the frequency of the right answer: mean ± standard error over seeds.
+    """Sum over cues of the frequency of the correct answer: mean ± standard error over seeds.
 
     With a single seed the error is over its episodes. The summaries say which seeds are missing.
     """
     names, cells = labels(summaries), {}
     for summary in summaries:
-        own = [
-            point
-            for point in points
-            if (point.task, point.variant) == (summary.task, summary.variant)
-        ]
-        mean, error = (
-            mean_standard_error([point.total for point in own]) if own else (math.nan, math.nan)
-        )
-        text = (
-            f"{mean:.2f} ± {own[0].error if len(own) == 1 else error:.2f}{_without(summary)}"
-            if own
-            else MISSING
-        )
-        cells[summary.task, summary.variant] = text
+        place = (summary.task, summary.variant)
+        own = [point for point in points if (point.task, point.variant) == place]
+        if own:
+            mean, error = mean_standard_error([point.total for point in own])
+            error = own[0].error if len(own) == 1 else error
+            cells[place] = f"{mean:.2f} ± {error:.2f}{_without(summary)}"
     variants = tuple(dict.fromkeys(summary.variant for summary in summaries))
-    tasks = [task for task in names if any(point.task == task for point in points)]
-    return Table(
-        (axis or "task", *variants),
-        [
-            (names[task], *(cells.get((task, variant), MISSING) for variant in variants))
-            for task in tasks
-        ],
-    )
+    scored = {point.task for point in points}
+    rows = [
+        (name, *(cells.get((task, variant), MISSING) for variant in variants))
+        for task, name in names.items()
+        if task in scored
+    ]
+    return Table((axis or "task", *variants), rows)
 
 
 def gaps(summaries: Sequence[Summary]) -> list[str]:
     """What was planned and has no result, in words: one line per variant."""
-    found: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    absent: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     names = labels(summaries)
     for summary in summaries:
         if not summary.complete:
-            found.setdefault((summary.variant, summary.missing), []).append(names[summary.task])
+            absent.setdefault((summary.variant, summary.missing), []).append(names[summary.task])
     return [
         f"{variant} has no result for {_plural('seed', missing)} at {', '.join(where)}"
         if missing
         else f"{variant} has no result at {', '.join(where)}"
-        for (variant, missing), where in found.items()
+        for (variant, missing), where in absent.items()
     ]
 
 

@@ -11,25 +11,28 @@ from rate.reporting.tables import Published, Table
 
 @dataclass(frozen=True)
 class Sum:
-    """Sum over tasks of one variant's mean scores.
-
-    standard_error: over the seeds' sums, for the seeds that every task has; of episodes where there
-    is one. interval: 95 %, by a two-level bootstrap within each task. tasks: those that are summed.
-    missing: tasks of the group without a score.
-    """
+    """Sum over tasks of one variant's mean scores."""
 
     group: str
     variant: str
     total: float
     standard_error: float
+    """Over the seeds' sums, for the seeds that every task has; of episodes where there is one."""
     interval: tuple[float, float]
+    """Two-level bootstrap within each task, 95 %."""
     tasks: tuple[str, ...]
+    """Tasks that are summed."""
     missing: tuple[str, ...]
+    """Tasks of the group without a score."""
 
 
 def sums(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> list[Sum]:
-    """One sum per group and variant, where there is something to sum; rows of one checkpoint,
-    groups of tasks by name."""
+    """One sum per group and variant, where there is something to sum.
+
+    Args:
+        rows: Result rows of one checkpoint.
+        groups: Groups of tasks by name.
+    """
     scores: dict[tuple[str, str], dict[int, np.ndarray]] = {}
     for row in latest(rows):
         scores.setdefault((row["variant"], row["task"]), {})[row["seed"]] = np.asarray(
@@ -54,28 +57,21 @@ def left_out(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> str:
     return f"{text} Not run: {', '.join(missing)}." if missing else text
 
 
-def sum_table(found: Sequence[Sum], published: Published | None = None) -> Table:
+def sum_table(totals: Sequence[Sum], published: Published | None = None) -> Table:
     """Sum ± standard error and interval, a row per group and variant; with published values also
     their sum over the same tasks."""
-    columns: tuple[str, ...] = ("tasks", "variant", "sum ± s.e.", "95 % interval", "tasks summed")
-    rows = []
-    for entry in found:
-        rows.append(
-            (
-                entry.group,
-                entry.variant,
-                f"{entry.total:.2f} ± {entry.standard_error:.2f}",
-                f"{entry.interval[0]:.2f} to {entry.interval[1]:.2f}",
-                f"{len(entry.tasks)} of {len(entry.tasks) + len(entry.missing)}",
-            )
-        )
-    if published is None or not published.values:
-        return Table(columns, rows)
-    printed = [_printed(entry, published) for entry in found]
-    return Table(
-        (*columns, "paper, same tasks"),
-        [(*row, text) for row, text in zip(rows, printed, strict=True)],
-    )
+    columns = {
+        "tasks": [total.group for total in totals],
+        "variant": [total.variant for total in totals],
+        "sum ± s.e.": [f"{total.total:.2f} ± {total.standard_error:.2f}" for total in totals],
+        "95 % interval": ["{:.2f} to {:.2f}".format(*total.interval) for total in totals],
+        "tasks summed": [
+            f"{len(total.tasks)} of {len(total.tasks) + len(total.missing)}" for total in totals
+        ],
+    }
+    if published and published.values:
+        columns["paper, same tasks"] = [_printed(total, published) for total in totals]
+    return Table(tuple(columns), list(zip(*columns.values(), strict=True)))
 
 
 def _sum(
@@ -109,8 +105,8 @@ def _sum(
     return Sum(group, variant, total, error, (float(low), float(high)), present, missing)
 
 
-def _printed(entry: Sum, published: Published) -> str:
-    values = published.values.get(entry.variant, {})
-    if any(task not in values for task in entry.tasks):
+def _printed(total: Sum, published: Published) -> str:
+    values = published.values.get(total.variant, {})
+    if any(task not in values for task in total.tasks):
         return "—"
-    return f"{sum(values[task][0] for task in entry.tasks):.2f}"
+    return f"{sum(values[task][0] for task in total.tasks):.2f}"

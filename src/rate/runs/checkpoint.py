@@ -1,5 +1,8 @@
-"""Checkpoints: safetensors with a JSON header that says all it takes to act or to train on, and a
-hash over everything."""
+"""Checkpoints: safetensors with a JSON header and a hash of the content.
+
+A checkpoint holds all that is needed to act, or to go on with training. No code is stored in it;
+that of an outside model is imported from the address which the checkpoint names.
+"""
 
 import hashlib
 import json
@@ -15,8 +18,11 @@ from rate import spaces
 from rate.files import atomic_write
 from rate.models import model_from_json, model_to_json
 from rate.models.policy import Policy
+from rate.runs.folder import Run
 
 FORMAT = 1
+_WRONG = (ValueError, TypeError, RuntimeError)
+"""What damaged or unsuitable content raises."""
 
 
 class CheckpointError(ValueError):
@@ -32,8 +38,11 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and JSON header of a file that `write_tensors` wrote; any damage is a
-    CheckpointError. No code is run."""
+    """Tensors and JSON header of a file that `write_tensors` wrote; no code is run.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or of another format.
+    """
     if not path.is_file():
         raise CheckpointError(
             f"there is no checkpoint {path}: give a run folder, or a .safetensors file "
@@ -42,21 +51,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
         header = json.loads(metadata["rate"])
         intact = metadata["sha256"] == _digest(tensors, metadata["rate"])
-    except (
-        safetensors.SafetensorError,
-        OSError,
-        KeyError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-    ) as error:
+    except (safetensors.SafetensorError, OSError, LookupError, *_WRONG) as error:
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({type(error).__name__}: {error}): it is "
-            "truncated, damaged, or of another "
-            "format. Use another checkpoint of the run, or train again."
+            "truncated, damaged, or of another format. Use another checkpoint of the run, or "
+            "train again."
         ) from error
     if not intact:
         raise CheckpointError(
@@ -80,8 +83,7 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
 
 
 def describe(policy: Policy, target_return: float) -> dict[str, Any]:
-    """The header from which `load_policy` rebuilds a policy: model, spaces, and the return to ask
-    for."""
+    """The header from which `load_policy` makes a policy: model, spaces, and target return."""
     return {
         "model": model_to_json(policy.config),
         "observation_space": spaces.to_json(policy.observation_space),
@@ -91,14 +93,20 @@ def describe(policy: Policy, target_return: float) -> dict[str, Any]:
 
 
 def save_policy(path: Path, policy: Policy, target_return: float, **header: Any) -> None:
-    """Write a policy with everything that acting needs; normalisation and return scale are among
-    its tensors."""
+    """Write a policy with everything that acting needs.
+
+    Args:
+        path: The file.
+        policy: The policy; normalisation and return scale are among its tensors.
+        target_return: Return to ask for when acting.
+        header: Further entries of the header.
+    """
     write_tensors(path, policy.state_dict(), {**describe(policy, target_return), **header})
 
 
 def save_state(path: Path, learner: nn.Module, optimiser: Any, **header: Any) -> None:
-    """Write weights, optimiser state and header, which is all that a resumed run needs, in one
-    atomic step."""
+    """Write all that a resumed run needs, weights, optimiser state and header, in one atomic
+    step."""
     tensors = dict(learner.state_dict())
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
@@ -106,8 +114,11 @@ def save_state(path: Path, learner: nn.Module, optimiser: Any, **header: Any) ->
 
 
 def load_state(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Restore what `save_state` wrote and return its header; weights of other shapes are a
-    CheckpointError."""
+    """Restore what `save_state` wrote, and return its header.
+
+    Raises:
+        CheckpointError: the file is damaged, or its tensors do not fit.
+    """
     tensors, header = read_tensors(path)
     weights = {
         name: tensor for name, tensor in tensors.items() if not name.startswith("optimiser.")
@@ -126,14 +137,17 @@ def load_state(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer)
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The file meant by `path`: a checkpoint itself, or a run folder, whose last checkpoint is
-    taken."""
+    """A checkpoint's file, given by its path or by its run folder, whose last one is taken."""
     path = Path(path)
-    return path / "last.safetensors" if path.is_dir() else path
+    return Run(path).checkpoint() if path.is_dir() else path
 
 
 def load_policy(path: str | Path) -> tuple[Policy, dict[str, Any]]:
-    """The policy of a checkpoint or run folder, in evaluation mode, and the checkpoint's header."""
+    """The policy of a checkpoint or run folder, in evaluation mode, and the checkpoint's header.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or its content makes no policy.
+    """
     path = find_checkpoint(path)
     tensors, header = read_tensors(path)
     try:
@@ -143,6 +157,6 @@ def load_policy(path: str | Path) -> tuple[Policy, dict[str, Any]]:
             model_from_json(header["model"]),
         )
         policy.load_state_dict(tensors)
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (KeyError, *_WRONG) as error:
         raise CheckpointError(f"the content of {path} does not make a policy: {error}") from error
     return policy.eval(), header

@@ -1,51 +1,192 @@
-"""A run: a folder with recipe, provenance, metrics and checkpoints; and what to do when it is asked
-to stop."""
+"""A run: the folder of one trained policy, and the only place that knows the names of its files."""
 
 import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from rate import recipe as recipes
-from rate.files import atomic_write, storage_errors
+from rate.files import atomic_write, read_jsonl, storage_errors
 from rate.provenance import provenance
-from rate.recipe import Recipe
 
-RECIPE, PROVENANCE = "recipe.json", "provenance.json"
+if TYPE_CHECKING:
+    from rate.recipe import Recipe
 
 
 class RunError(ValueError):
     """A run folder that cannot be started, resumed or read."""
 
 
-def create(run: Path, recipe: Recipe, seed: int, **facts: Any) -> None:
-    """Begin a run folder; an existing run is never overwritten."""
-    if (run / RECIPE).exists():
-        raise RunError(
-            f"{run} holds a run already: choose another folder, remove it, or continue it "
-            f"with `rate train --resume {run}`"
-        )
-    with storage_errors(run):
-        run.mkdir(parents=True, exist_ok=True)
-    atomic_write(run / PROVENANCE, json.dumps({"seed": seed, **provenance(), **facts}, indent=2))
-    # The recipe is written last: a folder with a recipe is a complete beginning.
-    atomic_write(run / RECIPE, json.dumps({**recipe.to_json(), "hash": recipe.hash}, indent=2))
+@dataclass(frozen=True, init=False)
+class Run:
+    """A policy trained by one recipe with one seed: its recipe, checkpoints, metrics and scores.
 
+    A run is read and written through this type, without PyTorch:
 
-def read(run: Path) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe and provenance of a run folder."""
-    if not (run / RECIPE).is_file():
-        raise RunError(
-            f"{run} is not a run: it has no {RECIPE}. Run folders are made by `rate train`"
-        )
-    try:
-        data = json.loads((run / RECIPE).read_text())
+        run = Run.create("runs/one", recipe, seed=0, task="tmaze/90")
+        run.recipe(), run.provenance()          # what was trained, where and how
+        run.metrics(), run.scores()             # rows of metrics.jsonl and scores.jsonl
+        run.checkpoint("best"), run.state_file  # paths of files
+        Run("runs/one").exists                  # whether there is a run in the folder
+
+    It is a path, too: `Path(run)` and `Run(run)` work.
+    """
+
+    path: Path
+    """The folder of the run."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        object.__setattr__(self, "path", Path(path))
+
+    @classmethod
+    def create(
+        cls, path: str | os.PathLike[str], recipe: "Recipe", seed: int, **facts: Any
+    ) -> Self:
+        """Begin a run in a folder; an existing run is never overwritten.
+
+        Args:
+            path: The folder, new or without a run.
+            recipe: What is trained.
+            seed: The seed of the run.
+            facts: Further entries of provenance.json.
+
+        Raises:
+            RunError: there is a run in the folder already.
+        """
+        run = cls(path)
+        if run.exists:
+            raise RunError(
+                f"{run} holds a run already: choose another folder, remove it, or continue it "
+                f"with `rate train --resume {run}`"
+            )
+        with storage_errors(run.path):
+            run.path.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"seed": seed, **provenance(), **facts}, indent=2)
+        atomic_write(run.provenance_file, text)
+        # The recipe is written last: a folder with a recipe is a complete beginning.
+        text = json.dumps({**recipe.to_json(), "hash": recipe.hash}, indent=2)
+        atomic_write(run.recipe_file, text)
+        return run
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder holds a run."""
+        return self.recipe_file.is_file()
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.path.resolve().name
+
+    @property
+    def recipe_file(self) -> Path:
+        """JSON: the recipe and its hash."""
+        return self.path / "recipe.json"
+
+    @property
+    def provenance_file(self) -> Path:
+        """JSON: seed, machine, versions, data and commit of the training."""
+        return self.path / "provenance.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """JSON lines: one row for each update."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def scores_file(self) -> Path:
+        """JSON lines: one row for each evaluation."""
+        return self.path / "scores.jsonl"
+
+    @property
+    def state_file(self) -> Path:
+        """Weights and optimiser state, from which training goes on."""
+        return self.path / "training.safetensors"
+
+    @property
+    def inspection_file(self) -> Path:
+        """JSON: captions, table and notes of `rate inspect`; its figures lie beside it."""
+        return self.path / "inspection.json"
+
+    @property
+    def wandb_id_file(self) -> Path:
+        """Text: the identity of the run at Weights & Biases."""
+        return self.path / "wandb_id.txt"
+
+    def checkpoint(self, name: str = "last") -> Path:
+        """The file of a checkpoint.
+
+        Args:
+            name: "last" or "best".
+        """
+        return self.path / f"{name}.safetensors"
+
+    def recipe(self) -> "Recipe":
+        """The recipe; a folder without a run, or a damaged file, is a RunError."""
+        from rate import recipe as recipes
+
+        data = self._read(self.recipe_file)
         data.pop("hash", None)
-        return recipes.from_json(data), json.loads((run / PROVENANCE).read_text())
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise RunError(f"{run} has an unreadable {RECIPE} or {PROVENANCE}: {error}") from error
+        try:
+            return recipes.from_json(data)
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._unreadable(self.recipe_file, error) from error
+
+    def provenance(self) -> dict[str, Any]:
+        """The seed, machine, versions, data and commit; a damaged file is a RunError."""
+        return self._read(self.provenance_file)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Rows of the metrics file, none before the first update."""
+        return read_jsonl(self.metrics_file) if self.metrics_file.exists() else []
+
+    def scores(self) -> list[dict[str, Any]]:
+        """Rows of the scores file, none before the first evaluation."""
+        return read_jsonl(self.scores_file) if self.scores_file.exists() else []
+
+    def remove_partial_files(self) -> None:
+        """Remove what a killed process was just writing; whole files never bear such a name."""
+        for partial in self.path.glob(".*.partial"):
+            partial.unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        if not self.exists:
+            raise RunError(
+                f"{self} is not a run: it has no {self.recipe_file.name}. Run folders are made "
+                "by `rate train`"
+            )
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, OSError, RecursionError) as error:
+            raise self._unreadable(path, error) from error
+        if not isinstance(data, dict):
+            raise self._unreadable(path, f"it holds no JSON object, but {str(data)[:60]!r}")
+        return data
+
+    def _unreadable(self, path: Path, reason: object) -> RunError:
+        return RunError(f"{self} has an unreadable {path.name}: {reason}")
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+# Until every module uses `Run`.
+RECIPE, PROVENANCE = "recipe.json", "provenance.json"
+
+
+def create(run: Path, recipe: "Recipe", seed: int, **facts: Any) -> None:
+    """`Run.create`."""
+    Run.create(run, recipe, seed, **facts)
+
+
+def read(run: Path) -> "tuple[Recipe, dict[str, Any]]":
+    """`Run.recipe` and `Run.provenance`."""
+    return Run(run).recipe(), Run(run).provenance()
 
 
 def remove_partial_files(run: Path) -> None:
-    """Remove what a killed process was just writing; whole files never bear such a name."""
-    for partial in run.glob(".*.partial"):
-        partial.unlink(missing_ok=True)
+    """`Run.remove_partial_files`."""
+    Run(run).remove_partial_files()

@@ -1,4 +1,4 @@
-"""Loggers that can be asked for beside metrics.jsonl: TensorBoard and Weights & Biases."""
+"""Loggers beside the metrics file of a run: TensorBoard and Weights & Biases."""
 
 import os
 import secrets
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rate.files import atomic_write
+from rate.runs.folder import Run
 
 LOGGERS = ("tensorboard", "wandb")
-"""Loggers that can be asked for; each needs the package, and the extra, of its own name."""
-
+"""Names of loggers; each needs the package, and the extra, of its own name."""
 
 WANDB_TIMEOUT = 30.0
 """Seconds to wait for the Weights & Biases service before logging offline."""
@@ -30,17 +30,30 @@ def require_loggers(names: Sequence[str]) -> None:
 
 
 class Sink(Protocol):
-    """Somewhere else that metrics go."""
+    """What metrics are written to, beside the metrics file."""
 
     def write(self, row: dict[str, float]) -> None: ...
     def close(self) -> None: ...
 
 
+def start_loggers(names: Sequence[str], run: Run, after: int) -> list[Sink]:
+    """The loggers of these names.
+
+    Args:
+        names: Names of loggers.
+        run: The run.
+        after: Last update that has been saved; 0 for a new run.
+    """
+    kinds: dict[str, type[_TensorBoard | _WeightsAndBiases]]
+    kinds = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases}
+    return [kinds[name](run, after) for name in names]
+
+
 class _TensorBoard:
-    def __init__(self, run: Path, after: int) -> None:
+    def __init__(self, run: Run, after: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # Points that an earlier attempt drew after its last checkpoint are hidden.
+        # Points after the last checkpoint, from an attempt that was interrupted, are hidden.
         self.writer = SummaryWriter(str(run), purge_step=after + 1 if after else None)
 
     def write(self, row: dict[str, float]) -> None:
@@ -53,10 +66,9 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    """Online with a key, else offline; trouble with the service is a warning, never the end of a
-    run."""
+    """Weights & Biases: online with a key, else offline; failures of the service are warnings."""
 
-    def __init__(self, run: Path, after: int) -> None:
+    def __init__(self, run: Run, after: int) -> None:
         import wandb
 
         key = wandb_key()
@@ -66,7 +78,7 @@ class _WeightsAndBiases:
         options: dict[str, Any] = {
             "project": "rate",
             "name": run.name,
-            "id": _identity(run),
+            "id": _wandb_id(run),
             "dir": str(run),
         }
         options["settings"] = settings
@@ -100,18 +112,24 @@ class _WeightsAndBiases:
                 warnings.warn(f"Weights & Biases failed to finish: {error}", stacklevel=2)
 
 
-def _identity(run: Path) -> str:
-    """The name of the run at Weights & Biases: its own, for two runs of one name must not overwrite
-    each other."""
-    path = run / "wandb_id.txt"
+def _wandb_id(run: Run) -> str:
+    """The run's own name at Weights & Biases: two folders of one name do not overwrite each
+    other."""
+    path = run.wandb_id_file
     if not path.exists():
         atomic_write(path, secrets.token_hex(8))
     return path.read_text(encoding="utf-8").strip()
 
 
 def wandb_key(folder: Path | None = None) -> str:
-    """The W&B key from WANDB_API_KEY or from `wandb_api: <key>` in wandb_config.yaml (working
-    folder); empty without one."""
+    """The key of Weights & Biases, empty without one.
+
+    It comes from the variable WANDB_API_KEY, or from a line `wandb_api: <key>` in
+    wandb_config.yaml.
+
+    Args:
+        folder: Folder of that file, by default the current one.
+    """
     if key := os.environ.get("WANDB_API_KEY"):
         return key
     path = (folder or Path.cwd()) / "wandb_config.yaml"

@@ -1,4 +1,4 @@
-"""Metrics of a run: JSONL in its folder always; TensorBoard and Weights & Biases when asked for."""
+"""Metrics of a run: JSON lines in its folder, and loggers that are asked for."""
 
 import json
 import os
@@ -7,22 +7,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from rate.files import atomic_write, read_jsonl, storage_errors
-from rate.runs.loggers import Sink, _TensorBoard, _WeightsAndBiases, require_loggers
+from rate.files import atomic_write, storage_errors
+from rate.runs.folder import Run
+from rate.runs.loggers import require_loggers, start_loggers
 
-METRICS = "metrics.jsonl"
+METRICS = "metrics.jsonl"  # until every module uses `Run`
 
 
 class Spent(NamedTuple):
-    """Seconds that a run has taken in all, and those of them that went into choosing its best
-    checkpoint."""
+    """Seconds that a run has taken."""
 
     seconds: float
+    """All of them."""
     selection: float
+    """Those that went into choosing the best checkpoint."""
 
 
 def spent(rows: Iterable[Mapping[str, Any]]) -> Spent:
-    """What a run with these metrics has taken up to now, all its resumptions together."""
+    """Time that a run with these metrics has taken, all its resumptions together."""
     seconds = selection = last = 0.0
     for row in rows:
         now = float(row.get("seconds", last))
@@ -33,28 +35,29 @@ def spent(rows: Iterable[Mapping[str, Any]]) -> Spent:
 
 
 class RunLog:
-    """Appends rows to metrics.jsonl and to the loggers named; rows behind update `after` of an
-    earlier attempt are dropped."""
+    """Appends rows to the metrics file of a run, and to loggers."""
 
     def __init__(
-        self, run: Path, loggers: Sequence[str], *, after: int, writes: bool = True
+        self, run: Run | Path, loggers: Sequence[str], *, after: int, writes: bool = True
     ) -> None:
+        """Open the metrics file and start the loggers.
+
+        Args:
+            run: The run.
+            loggers: Names of loggers.
+            after: Last update that has been saved; rows of later ones, from an attempt that was
+                interrupted, are dropped.
+            writes: Whether this process writes the file.
+        """
         require_loggers(loggers)
+        run = Run(run)
         self.file = None
-        self.path = run / METRICS
+        self.path = run.metrics_file
         if writes:
-            rows = [
-                row
-                for row in (read_jsonl(self.path) if self.path.exists() else [])
-                if row["update"] <= after
-            ]
+            rows = [row for row in run.metrics() if row["update"] <= after]
             atomic_write(self.path, "".join(json.dumps(row) + "\n" for row in rows))
             self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
-        kinds: dict[str, type[_TensorBoard | _WeightsAndBiases]] = {
-            "tensorboard": _TensorBoard,
-            "wandb": _WeightsAndBiases,
-        }
-        self.sinks: list[Sink] = [kinds[name](run, after) for name in loggers]
+        self.sinks = start_loggers(loggers, run, after)
 
     def write(self, row: dict[str, Any]) -> None:
         """Record one update's metrics."""

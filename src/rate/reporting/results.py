@@ -1,0 +1,75 @@
+"""Statistics and figures of what a folder holds."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rate.reporting import cue_figure, figures
+from rate.reporting.load import Evidence, ReportError
+from rate.reporting.statistics import Conditional, Summary, conditionals, returned, summarise
+from rate.reporting.tables import means
+
+
+@dataclass(frozen=True)
+class Results:
+    """Statistics of the rows of an experiment or run."""
+
+    summaries: Sequence[Summary]
+    """Scores of the checkpoint that the experiment is about."""
+    others: Sequence[Summary]
+    """Scores of other checkpoints."""
+    points: Sequence[Conditional]
+    """Scores per cue."""
+    returns: Sequence[Summary] = ()
+    """Returns, where these are not the scores."""
+
+    def to_json(self) -> str:
+        """Means by variant and position; null where a seed is missing."""
+        return json.dumps(means(self.summaries), indent=2) + "\n"
+
+
+def measure(evidence: Evidence, origin: Path) -> Results:
+    """Statistics of the evidence; rows that cannot be averaged are a ReportError that names their
+    origin."""
+    facts, rows = evidence.facts, evidence.rows
+    named = [row for row in rows if row.get("checkpoint") == facts.checkpoint]
+    chosen = named or rows
+    rest = [row for row in rows if row.get("checkpoint") != facts.checkpoint] if named else []
+    expected = (facts.order, facts.seeds, facts.first_seed_only) if rows else ()
+    has_returns = any("returns" in row for row in chosen)
+    try:
+        returns = summarise(returned(chosen), facts.order) if has_returns else ()
+        return Results(summarise(chosen, *expected), summarise(rest), conditionals(chosen), returns)
+    except ValueError as error:
+        raise ReportError(f"the results in {origin} cannot be reported: {error}") from error
+
+
+def draw(evidence: Evidence, results: Results) -> dict[str, bytes]:
+    """The figures that there is something to show for, as PNG by file name."""
+    facts, summaries, points = evidence.facts, results.summaries, results.points
+    pictures, axis, length = {}, facts.axis or "task size", facts.training_length
+    if any(summary.x and summary.seeds for summary in summaries):
+        chance = 0.5 if all(summary.metric == "success" for summary in summaries) else None
+        pictures["success.png"] = figures.success(
+            summaries, axis=axis, training_length=length, chance=chance
+        )
+    elif len({summary.task for summary in summaries if summary.seeds}) > 1:
+        pictures["tasks.png"] = figures.tasks(summaries)
+    if any(summary.x and summary.seeds for summary in results.returns):
+        pictures["return.png"] = figures.success(
+            results.returns, axis=axis, training_length=length, chance=None
+        )
+    if any(summary.variant in facts.grid and summary.seeds for summary in summaries):
+        pictures["heat-map.png"] = figures.heat_map(
+            summaries, facts.grid, axis=axis, grid_axis=facts.grid_axis
+        )
+    if points and all(len(point.means) == 2 for point in points):
+        order = [summary.variant for summary in summaries]
+        pictures["conditional.png"] = cue_figure.conditional(
+            points, order=order, axis=axis, training_length=length
+        )
+    curves = [run.curve for run in evidence.runs if run.curve]
+    if curves:
+        pictures["training.png"] = figures.training(curves, facts.order)
+    return pictures

@@ -1,0 +1,279 @@
+"""The sections of a report: text, figures and tables in their order."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rate.reporting.load import Evidence, Facts, ReportError, read_object
+from rate.reporting.results import Results
+from rate.reporting.statistics import Summary
+from rate.reporting.tables import (
+    METHOD,
+    Published,
+    Table,
+    detail_table,
+    gaps,
+    labels,
+    memory_table,
+    paper_table,
+    score_table,
+)
+from rate.reporting.totals import left_out, sum_table, sums
+from rate.runs.folder import Run
+
+INSPECTED = ("measure", "value", "95 % interval", "episodes")
+"""Columns of an inspection's table."""
+BANDS = "Bands: 95 % bootstrap intervals of the mean."
+
+
+@dataclass(frozen=True)
+class Part:
+    """One section, from which both HTML and Markdown are written."""
+
+    title: str
+    """Heading."""
+    text: str = ""
+    """Paragraph below the heading."""
+    warnings: Sequence[str] = ()
+    """What is incomplete."""
+    figure: str = ""
+    """File of the figure."""
+    caption: str = ""
+    """Caption of the figure."""
+    table: Table | None = None
+    """Table below the figure."""
+    code: str = ""
+    """Command or JSON at the end."""
+    folded: bool = False
+    """Whether HTML hides the section until asked for."""
+    further: Sequence[tuple[str, str]] = ()
+    """Files of more figures with their captions, below the table."""
+
+
+def sections(
+    evidence: Evidence,
+    results: Results,
+    pictures: Collection[str],
+    published: Published | None = None,
+    inspected: Sequence[Part] = (),
+) -> list[Part]:
+    """The sections of a report in their order.
+
+    Args:
+        evidence: What the report is made from.
+        results: Statistics of the evidence.
+        pictures: Files of the figures that there are.
+        published: Published values, set beside the measured ones.
+        inspected: Sections of inspections.
+    """
+    facts, summaries = evidence.facts, results.summaries
+    parts = [_result(facts, summaries, pictures)]
+    if results.returns:
+        parts.append(_returns(facts, results.returns, pictures))
+    if facts.sums and summaries:
+        own = [row for row in evidence.rows if row["checkpoint"] == summaries[0].checkpoint]
+        text, table = left_out(own, facts.sums), sum_table(sums(own, facts.sums), published)
+        parts.append(Part("Sums over tasks", text, table=table))
+    if evidence.remarks:
+        parts.append(Part("What it shows", evidence.remarks))
+    parts += _beside_the_paper(facts, summaries, published or Published())
+    if "heat-map.png" in pictures:
+        parts.append(_heat_map(facts, summaries))
+    if "conditional.png" in pictures:
+        parts.append(_memory(facts, results))
+    parts += inspected
+    if "training.png" in pictures:
+        parts.append(_training(evidence))
+    if summaries:
+        numbers = detail_table([*summaries, *results.others], published)
+        parts.append(Part("How the statistics were made", METHOD))
+        parts.append(Part("All numbers", table=numbers, folded=True))
+    parts.append(Part("Provenance", table=_provenance(evidence)))
+    if facts.command:
+        cost = f"Cost: {facts.cost}." if facts.cost else ""
+        parts.append(Part("Command", cost, code=facts.command))
+    return parts
+
+
+def _beside_the_paper(
+    facts: Facts, summaries: Sequence[Summary], published: Published
+) -> list[Part]:
+    paper = {**published.in_words(), **facts.paper}
+    # What the paper says of a model is said of each of its rows in a heat map.
+    by_row = {variant: paper[panel] for variant, (panel, _) in facts.grid.items() if panel in paper}
+    paper = by_row | paper
+    if not summaries or not (paper or published.note):
+        return []
+    # Positions of printed values, where these are what the paper is quoted with.
+    in_words = {*facts.paper, *published.statements}
+    printed = {name: own for name, own in published.values.items() if name not in in_words}
+    table = paper_table(summaries, paper, facts.training_length, printed) if paper else None
+    return [Part("Beside the paper", published.note, table=table)]
+
+
+def _heat_map(facts: Facts, summaries: Sequence[Summary]) -> Part:
+    rows = f"Rows: {facts.grid_axis}" if facts.grid_axis else "Rows: variants"
+    caption = f"Mean over seeds. {rows}; columns: {facts.axis or 'task size'}."
+    positions = {f"{summary.x:g}" for summary in summaries if summary.x}
+    if {row for _, row in facts.grid.values()} & positions:
+        caption += " Frames: where both are the same."
+    return Part("Heat map", figure="heat-map.png", caption=caption)
+
+
+def _training(evidence: Evidence) -> Part:
+    caption = (
+        "Means of at most 100 groups of consecutive updates. Thin lines are seeds, the thick "
+        "one is their mean."
+    )
+    seconds = sum(run.spent.seconds for run in evidence.runs)
+    selection = sum(run.spent.selection for run in evidence.runs)
+    if selection:
+        share = f"{selection / seconds:.1%}"
+        caption += f" Choosing the best checkpoint took {share} of the time of training."
+    return Part("Training", figure="training.png", caption=caption)
+
+
+def _result(facts: Facts, summaries: Sequence[Summary], pictures: Collection[str]) -> Part:
+    if not summaries:
+        return Part(
+            "Result",
+            "No scores yet: rate evaluate adds them to a run, rate reproduce to an experiment.",
+        )
+    metric = " / ".join(dict.fromkeys(summary.metric for summary in summaries)).capitalize()
+    checkpoint = " / ".join(dict.fromkeys(summary.checkpoint for summary in summaries))
+    text = f"{metric} of the {checkpoint} checkpoint, mean ± standard error; {extent(summaries)}."
+    alone = [name for task, name in labels(summaries).items() if task in facts.first_seed_only]
+    if alone:
+        text += f" At {', '.join(alone)} one seed is scored, and the error is over its episodes."
+    missing = gaps(summaries)
+    table = score_table(summaries, facts.axis)
+    if "tasks.png" in pictures:
+        caption = f"{metric} by task. Lines: 95 % bootstrap intervals of the mean."
+        return Part("Result", text, missing, "tasks.png", caption, table)
+    caption = f"{metric} against {facts.axis or 'task size'}. {BANDS}"
+    caption += " Hollow markers lack a seed." if missing else ""
+    figure = "success.png" if "success.png" in pictures else ""
+    return Part("Result", text, missing, figure, caption, table)
+
+
+def _returns(facts: Facts, summaries: Sequence[Summary], pictures: Collection[str]) -> Part:
+    caption = f"Return against {facts.axis or 'task size'}. {BANDS}"
+    figure = "return.png" if "return.png" in pictures else ""
+    text = f"Mean return of the same episodes ± standard error; {extent(summaries)}."
+    return Part("Return", text, (), figure, caption, score_table(summaries, facts.axis))
+
+
+def inspected_runs(folder: Path, facts: Facts) -> dict[str, Path]:
+    """Folders in which inspections are looked for, by the name that tells their figures apart:
+    empty for `folder` itself."""
+    folders = {"": folder}
+    for place in facts.runs:
+        if place.variant in facts.inspected:
+            folders.setdefault(place.variant, folder / place.folder)
+    return folders
+
+
+def inspections(folders: Mapping[str, Path]) -> tuple[list[Part], dict[str, bytes]]:
+    """The sections that `rate inspect` has prepared, with their pictures.
+
+    Args:
+        folders: Run folders, or folders of copies, by a name that is put before titles and files.
+    """
+    parts: list[Part] = []
+    pictures: dict[str, bytes] = {}
+    for name, folder in folders.items():
+        if not Run(folder).inspection_file.is_file():
+            continue
+        part, own = _inspection(folder)
+        if name:
+            further = [(f"{name}-{file}", caption) for file, caption in part.further]
+            part = replace(part, title=f"{part.title}: {name}", further=further)
+            own = {f"{name}-{file}": png for file, png in own.items()}
+        parts.append(part)
+        pictures |= own
+    return parts, pictures
+
+
+def _inspection(folder: Path) -> tuple[Part, dict[str, bytes]]:
+    path = Run(folder).inspection_file
+    data, pictures = read_object(path), {}
+    try:
+        figures = [(str(figure["file"]), str(figure["caption"])) for figure in data["figures"]]
+        rows = [tuple(map(str, row)) for row in data["table"]]
+        text = (
+            f"{data['task']}, {data['checkpoint']} checkpoint, {data['episodes']} episodes, "
+            "greedy actions."
+        )
+        text = " ".join([text, *map(str, data["notes"])])
+        if any(len(row) != len(INSPECTED) for row in rows):
+            raise ValueError(f"a row of the table has not {len(INSPECTED)} entries")
+        for name, _ in figures:
+            if Path(name).name != name:
+                raise ValueError(f"{name!r} is not the name of a file beside it")
+            pictures[name] = (folder / name).read_bytes()
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise ReportError(
+            f"{path} cannot be shown ({error}): remove it, or run rate inspect again"
+        ) from error
+    table = Table(INSPECTED, rows)
+    return Part("What the memory does", text, table=table, further=figures), pictures
+
+
+def _memory(facts: Facts, results: Results) -> Part:
+    text = (
+        "How often the answer is right, given each of two cues. A policy without memory may "
+        "prefer one answer, but its two frequencies are expected to add up to at most 1; more "
+        "than chance above 1 there is memory, 2 is perfect."
+    )
+    caption = "Left: one point per seed and position"
+    caption += ", hollow beyond the training length. " if facts.training_length else ". "
+    caption += "Right: mean over seeds, with a line from the lowest to the highest seed."
+    table = memory_table(results.points, results.summaries, facts.axis)
+    return Part("Does the answer depend on the cue?", text, (), "conditional.png", caption, table)
+
+
+def _provenance(evidence: Evidence) -> Table:
+    """Every fact with its distinct values over runs and rows; recipes are listed per variant."""
+    rows: list[tuple[str, ...]] = []
+
+    def add(name: str, values: Iterable[Any]) -> None:
+        texts = sorted({str(value) for value in values if value not in (None, "")})
+        if texts:
+            rows.append((name, ", ".join(texts)))
+
+    runs, scored = evidence.runs, evidence.rows
+    origins = [run.provenance for run in runs]
+    hashes = [(run.variant, run.recipe.get("hash")) for run in runs]
+    hashes += [(row["variant"], row.get("recipe")) for row in scored]
+    for variant in dict.fromkeys(variant for variant, _ in hashes):
+        add(f"recipe of {variant}", (value for name, value in hashes if name == variant))
+    add("dataset hash", (facts.get("dataset") for facts in origins))
+    seeds = {*(run.seed for run in runs), *(row["seed"] for row in scored)}
+    add("seeds", [", ".join(map(str, sorted(seeds)))])
+    add("commit of training", (facts.get("commit") for facts in origins))
+    add("commit of evaluation", (row.get("commit") for row in scored))
+    for name in ("machine", "python", "accelerator", "devices", "threads", "thread_count"):
+        add(name.replace("_", " "), (facts.get(name) for facts in origins))
+    packages = [facts["packages"] for facts in origins if isinstance(facts.get("packages"), dict)]
+    for package in sorted({name for versions in packages for name in versions}):
+        add(package, (versions.get(package) for versions in packages))
+    add("device of evaluation", (row.get("device") for row in scored))
+    add("selection", (row.get("selection") for row in scored))
+    dates = sorted(str(entry["date"]) for entry in [*origins, *scored] if entry.get("date"))
+    add("date", [" to ".join(dict.fromkeys([dates[0], dates[-1]]))] if dates else [])
+    return Table(("fact", "value"), rows)
+
+
+def extent(summaries: Sequence[Summary]) -> str:
+    """How many seeds and episodes there are, in words; a range where it differs."""
+    seeds = sorted({len(summary.seeds) for summary in summaries})
+    episodes = sorted(
+        {round(summary.episodes / len(summary.seeds)) for summary in summaries if summary.seeds}
+    )
+    noun = "seed" if seeds == [1] else "seeds"
+    return f"{_range(seeds)} {noun}, {_range(episodes)} episodes each"
+
+
+def _range(numbers: Sequence[int]) -> str:
+    return "–".join(map(str, dict.fromkeys([numbers[0], numbers[-1]]))) if numbers else "no"

@@ -1,0 +1,114 @@
+import json
+
+import pytest
+
+import rate
+from rate import reproduction
+from rate.compute import Compute
+from rate.files import read_jsonl
+from rate.reproduction import Subset
+
+OWN = '''
+from dataclasses import dataclass
+from rate.experiments import Collection, Experiment, Page
+from rate.models import gru, mlp, rate
+from rate.recipe import OptimiserConfig, Recipe
+
+@dataclass(frozen=True)
+class Config(gru.Config):
+    """A model of one's own, in the file of the experiment."""
+
+def recipe(model):
+    return Recipe(
+        dataset="recall", model=model, updates=2, batch_size=4, checkpoint_every=2,
+        optimiser=OptimiserConfig(warmup=1),
+    )
+
+EXPERIMENT = Experiment(
+    data={"recall": Collection("recall/6", 24)},
+    variants={"own": recipe(Config(4, 2, 16)), "mlp": recipe(mlp.Config(4, 2, 16))},
+    evaluations=("recall/6",),
+    seeds=(0, 1),
+    episodes=4,
+)
+PAGE = Page(title="An experiment of one's own", axis="delay")
+'''
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """An experiment in a file, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_experiment.py").write_text(OWN)
+    return tmp_path
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_experiment_and_its_model_may_live_in_a_file(own, jobs):
+    folder = rate.reproduce("own_experiment.py", jobs=jobs)
+    assert folder.as_posix() == "runs/own-experiment"
+    rows = read_jsonl(folder / "rows.jsonl")
+    assert {row["experiment"] for row in rows} == {"own-experiment"}
+    assert [(row["variant"], row["seed"]) for row in rows] == [
+        (variant, seed) for seed in (0, 1) for variant in ("own", "mlp")
+    ]
+    recipe = json.loads((folder / "runs" / "own-0" / "recipe.json").read_text())
+    assert recipe["model"]["name"] == "own_experiment.py:Config"
+    text = (folder / "report.md").read_text()
+    assert "# An experiment of one's own" in text
+    assert "    rate reproduce own_experiment.py\n" in text
+    assert "What it shows" not in text
+
+
+def test_several_experiments_share_what_they_have_in_common(own):
+    (own / "other.py").write_text(OWN.replace("one's own", "another"))
+    folder = rate.reproduce(["own_experiment.py", "other.py"], "both", seeds=[0], variants=["mlp"])
+    (run,) = (folder / "runs").iterdir()
+    assert run.name.startswith("mlp-")
+    for name in ("own-experiment", "other"):
+        assert len(read_jsonl(folder / name / "rows.jsonl")) == 1
+        assert f'href="{name}/report.html"' in (folder / "report.html").read_text()
+
+
+def test_remarks_are_taken_from_the_results_at_hand_unless_it_is_a_smoke_test(own):
+    (own / "results").mkdir()
+    (own / "results" / "own-experiment.md").write_text("It was seen.\n")
+    path = str(own / "own_experiment.py")
+    subset = Subset(seeds=(0,), variants=("mlp",))
+    folder = rate.reproduce(path, "plain", subset=subset)
+    assert "It was seen." in (folder / "report.md").read_text()
+    smoke = rate.reproduce(path, "smoke", subset=subset, smoke=True)
+    text = (smoke / "report.md").read_text()
+    assert text.startswith("# Smoke test, no result: An experiment of one's own")
+    assert "It was seen." not in text
+
+
+def test_options_by_name_and_threads_of_several_jobs(own, monkeypatch):
+    computes = []
+
+    def run_all(pending, jobs, compute, *_):
+        computes.append((len(pending), jobs, compute))
+        yield from ()
+
+    monkeypatch.setattr(reproduction, "_run_all", run_all)
+    rate.reproduce("own_experiment.py", jobs=2, tasks=["recall/6"], accelerator="cpu")
+    rate.reproduce("own_experiment.py", jobs=2, threads=3)
+    rate.reproduce("own_experiment.py", compute=Compute(devices=2), seeds=[4])
+    assert computes == [
+        (4, 2, Compute("cpu", threads=1)),
+        (4, 2, Compute(threads=3)),
+        (2, 1, Compute(devices=2)),
+    ]
+    with pytest.raises(TypeError, match=r"there is no option 'seed'; options are .*seeds"):
+        rate.reproduce("own_experiment.py", seed=1)
+
+
+def test_what_is_there_is_kept_and_rows_of_another_recipe_are_refused(own):
+    command = {"name": "own_experiment.py", "output": "out", "seeds": [0], "variants": ["mlp"]}
+    folder = rate.reproduce(**command)
+    run = folder / "runs" / "mlp-0"
+    before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
+    rate.reproduce(**command)
+    assert {path.name: path.stat().st_mtime_ns for path in run.iterdir()} == before
+    with pytest.raises(ValueError, match="made with another recipe"):
+        rate.reproduce(**command, smoke=True)
