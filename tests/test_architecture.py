@@ -17,7 +17,17 @@ SOURCE = Path(models.__file__).parents[1]
 FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
 
 LAYERS = [
-    {"episode", "segment", "spaces", "files", "progress", "provenance", "threads", "compute"},
+    {
+        "episode",
+        "segment",
+        "spaces",
+        "files",
+        "progress",
+        "provenance",
+        "threads",
+        "compute",
+        "processes",
+    },
     {"dataset", "models", "tasks"},
     {"recipe"},
     {"objectives", "runs"},

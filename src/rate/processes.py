@@ -1,0 +1,247 @@
+"""Worker processes, for collection, evaluation, selection and experiments alike.
+
+    with Processes(4) as processes:
+        for result in processes.results(function, items):
+            ...
+
+`function(item)` runs in a worker and returns an iterable; each of its results is sent as soon as it
+is there. Functions, items and results are pickled: a function is one of a module, or a
+`functools.partial` of one. With one process everything is computed in the calling one.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_Message = tuple[Literal["result", "done", "failed"], Any]
+_SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit locks of computing threads
+_index = 0
+
+
+def worker_index() -> int:
+    """Number of this process among the workers of its pool, from 0; 0 in any other process."""
+    return _index
+
+
+class Processes:
+    """A pool of worker processes, started when they are first needed.
+
+    Workers are spawned, ignore Ctrl-C (unless what they run handles it) and end with this process
+    even if it is killed. Use the pool as a context: at its end idle workers end, and busy ones are
+    sent SIGTERM and waited for.
+    """
+
+    def __init__(self, count: int, threads: int = 1) -> None:
+        """Prepare a pool.
+
+        Args:
+            count: Number of processes; 1 stands for the calling process and starts none.
+            threads: CPU threads of each worker; 0 leaves the number to the libraries.
+
+        Raises:
+            ValueError: `count` is less than 1.
+        """
+        if count < 1:
+            raise ValueError(f"workers must be at least 1, but {count} was given")
+        self.count = count
+        self._threads = threads
+        self._workers: dict[int, _Worker] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end(list(self._workers.values()))
+
+    def results(
+        self,
+        function: Callable[[Item], Iterable[Result]],
+        items: Iterable[Item],
+        *,
+        ordered: bool = True,
+    ) -> Iterator[Result]:
+        """Apply a function to items in the workers and yield its results one by one.
+
+        At most `2 * count` items are under way or have results that wait to be yielded, and `items`
+        is read as needed. A caller that stops early, or fails, ends the workers that are busy.
+
+        Args:
+            function: Called with one item; returns an iterable, such as a generator.
+            items: What it is called with.
+            ordered: Yield results in the order of the items; otherwise as they arrive.
+
+        Raises:
+            ValueError: A worker died.
+            Exception: What `function` raised, with the worker's traceback as a note.
+        """
+        if self.count == 1:
+            for item in items:
+                yield from function(item)
+            return
+        numbered = enumerate(items)
+        queues: dict[int, deque[_Message]] = {}  # by number of the item
+        busy: dict[Connection, tuple[_Worker, int]] = {}
+        try:
+            while True:
+                yield from _ready(queues, ordered)
+                for index in self._idle(busy)[: 2 * self.count - len(queues)]:
+                    task = next(numbered, None)
+                    if task is None:
+                        break
+                    number, item = task
+                    worker = self._started(index)
+                    worker.send((function, item))
+                    queues[number], busy[worker.pipe] = deque(), (worker, number)
+                if not queues:
+                    return
+                for pipe in wait(list(busy)):
+                    worker, number = busy[pipe]  # type: ignore[index]
+                    queues[number].append(message := worker.receive())
+                    if message[0] != "result":
+                        del busy[worker.pipe]
+        finally:
+            self._end([worker for worker, _ in busy.values()])
+
+    def _idle(self, busy: Mapping[Connection, object]) -> list[int]:
+        return [
+            index
+            for index in range(self.count)
+            if index not in self._workers or self._workers[index].pipe not in busy
+        ]
+
+    def _started(self, index: int) -> "_Worker":
+        if index not in self._workers:
+            self._workers[index] = _Worker(index, self._threads)
+        return self._workers[index]
+
+    def _end(self, workers: list["_Worker"]) -> None:
+        for worker in workers:
+            del self._workers[worker.index]
+            worker.pipe.close()
+            worker.process.terminate()
+        for worker in workers:
+            worker.process.join()
+
+
+def _ready(queues: dict[int, deque[_Message]], ordered: bool) -> Iterator[Any]:
+    """Yield results that have arrived, and remove items whose last result was yielded."""
+    for number in list(queues):
+        queue = queues[number]
+        while queue:
+            kind, value = queue.popleft()
+            if kind == "failed":
+                raise value
+            if kind == "done":
+                del queues[number]
+            else:
+                yield value
+        if ordered and number in queues:
+            return
+
+
+class _Worker:
+    """A worker process and the pipe to it."""
+
+    def __init__(self, index: int, threads: int) -> None:
+        self.index = index
+        self.pipe, theirs = _SPAWN.Pipe()
+        self.process = _SPAWN.Process(target=_work, args=(theirs, index, threads))
+        self.process.start()
+        theirs.close()
+
+    def send(self, task: tuple[Callable[[Any], Any], Any]) -> None:
+        """Give the worker something to do.
+
+        Raises:
+            ValueError: The worker died.
+        """
+        try:
+            self.pipe.send(task)
+        except OSError as error:
+            raise self._died() from error
+
+    def receive(self) -> _Message:
+        """Wait for the next message.
+
+        Raises:
+            ValueError: The worker died.
+        """
+        try:
+            message: _Message = self.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise self._died() from error
+        return message
+
+    def _died(self) -> ValueError:
+        self.process.join(10)
+        return ValueError(
+            f"a worker process died (exit code {self.process.exitcode}): if memory ran out, use "
+            "fewer workers or step fewer environments together. A script that asks for workers "
+            "must do so below `if __name__ == '__main__':`, because each worker imports it"
+        )
+
+
+def _work(pipe: Connection, index: int, threads: int) -> None:
+    """What a worker does: tasks, until the pool ends."""
+    global _index
+    _index = index
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the calling process's business
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if threads:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ[name] = str(threads)
+        if "torch" in sys.modules:  # otherwise it reads the variables when it is imported
+            sys.modules["torch"].set_num_threads(threads)
+    try:
+        while True:
+            for message in _messages(pipe.recv_bytes()):
+                pipe.send_bytes(message)
+    except (EOFError, OSError):
+        return
+
+
+def _messages(task: bytes) -> Iterator[memoryview]:
+    """The pickled messages that answer a pickled task."""
+    try:
+        function, item = ForkingPickler.loads(task)
+        for result in function(item):
+            yield ForkingPickler.dumps(("result", result))
+    except Exception as error:
+        error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+        yield ForkingPickler.dumps(("failed", _portable(error)))
+    else:
+        yield ForkingPickler.dumps(("done", None))
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or one that says the same if it cannot be sent to another process."""
+    try:
+        ForkingPickler.loads(ForkingPickler.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone; a parent that is killed cannot end its workers."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
