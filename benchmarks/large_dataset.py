@@ -126,7 +126,7 @@ def train(folder: Path, gigabytes: float) -> None:
         segments=3,
     )
     recipe = Recipe(str(folder / "data"), model, updates=5, batch_size=16, micro_batch=4)
-    train(recipe, folder / "run", accelerator="cpu", thread_count=1)
+    train(recipe, folder / "run", accelerator="cpu", threads=1)
 
 
 STAGES: dict[str, Callable[[Path, float], None]] = {

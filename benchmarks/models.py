@@ -2,25 +2,22 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import lightning_fabric
 import numpy as np
 import torch
 
 from benchmarks.acting import fresh_policy, pool, timed
 from benchmarks.configurations import DEMO
 from benchmarks.rows import Measurement
+from benchmarks.training import learner_of
 from rate.acting.actor import Actor
 from rate.dataset import BatchReader, Dataset, Sampler
 from rate.models import config_class, names
 from rate.models.backbone import ModelConfig
-from rate.recipe import OptimiserConfig
-from rate.training import _update, adamw
-from rate.training.window_loss import Learner
+from rate.training.update import Learner
 
 SIZES = "defaults, T-Maze, batch 64"
 
@@ -53,13 +50,10 @@ def throughput(models: dict[str, ModelConfig], dataset: Dataset, turns: int) -> 
     updates = {}
     for name, config in models.items():
         policy = fresh_policy(config).train()
-        fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
-        learner, optimiser = fabric.setup(Learner(policy), adamw(policy, OptimiserConfig()))
         sampler = Sampler(dataset.lengths, DEMO.batch_size, config.window, "first", seed=0)
         reader = BatchReader(dataset, [sampler], 1 + turns, 16)
         own = type(recipe)(dataset=recipe.dataset, model=config, batch_size=DEMO.batch_size)
-        update = partial(_update, fabric, learner, policy, optimiser, own)
-        updates[name] = partial(_updated, update, reader)
+        updates[name] = partial(_updated, learner_of(policy, own), reader)
     speeds: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(1 + turns):
         for name, update in updates.items():
@@ -69,9 +63,11 @@ def throughput(models: dict[str, ModelConfig], dataset: Dataset, turns: int) -> 
     return {name: float(np.median(values[1:])) for name, values in speeds.items()}
 
 
-def _updated(update: Callable[..., tuple[Any, ...]], reader: BatchReader, turn: int) -> int:
+def _updated(learner: Learner, reader: BatchReader, turn: int) -> int:
     """Read and train on a batch; returns its real steps."""
-    return int(update(reader[turn], 0)[3])
+    batch = reader[turn]
+    learner.update(batch)
+    return int(batch.lengths.sum())
 
 
 def acting(config: ModelConfig, batch: int, segments: int) -> float:

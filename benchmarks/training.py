@@ -19,8 +19,8 @@ from benchmarks.configurations import CONFIGURATIONS, DEMO, RELEASED, Configurat
 from benchmarks.rows import Measurement
 from rate.dataset import BatchReader, Dataset, Sampler, read_windows
 from rate.models.policy import Policy
-from rate.training import _update, adamw
-from rate.training.window_loss import Learner
+from rate.recipe import Recipe
+from rate.training.update import Learner, WindowLoss, adamw
 
 Update = Callable[[int], int]
 """Train on the batch with the given index and return its real steps; padding never counts."""
@@ -111,10 +111,23 @@ def ours(configuration: Configuration, dataset: Dataset, per_segment: bool = Fal
     recipe = configuration.recipe(dataset)
     if per_segment:
         recipe = replace(recipe, bptt_segments=1, update_per_segment=True)
-    fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
-    learner, optimiser = fabric.setup(Learner(policy), adamw(policy, recipe.optimiser))
+    learner = learner_of(policy, recipe)
     reader = BatchReader(dataset, [sampler_of(configuration, dataset)], recipe.updates, 16)
-    return lambda index: _update(fabric, learner, policy, optimiser, recipe, reader[index], 0)[3]
+
+    def update(index: int) -> int:
+        batch = reader[index]
+        learner.update(batch)
+        return int(batch.lengths.sum())
+
+    return update
+
+
+def learner_of(policy: Policy, recipe: Recipe) -> Learner:
+    """What takes the library's updates of a policy, on the CPU."""
+    fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
+    module = WindowLoss(policy)
+    loss, optimiser = fabric.setup(module, adamw(module, recipe.optimiser))
+    return Learner(fabric, loss, policy, module.objective, optimiser, recipe, seed=0)
 
 
 def ours_per_segment(configuration: Configuration, dataset: Dataset) -> Update:

@@ -71,5 +71,5 @@ def tiny(recall: Path) -> MakeRecipe:
 def trained(tiny: MakeRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run; a test that changes anything in it works on a copy."""
     return rate.train(
-        tiny(), tmp_path_factory.mktemp("runs") / "tiny", thread_count=1, accelerator="cpu"
+        tiny(), tmp_path_factory.mktemp("runs") / "tiny", threads=1, accelerator="cpu"
     )

@@ -5,7 +5,7 @@ import pytest
 
 import rate
 from rate.addresses import address_of, import_address, import_module
-from rate.models import config_class, model_from_json, model_name, model_to_json
+from rate.models import MODELS, config_class, model_name
 from rate.models.backbone import ModelConfig
 
 OWN_MODEL = '''
@@ -42,7 +42,7 @@ def test_a_model_in_a_file_is_named_by_its_path(folder, where, monkeypatch):
     config = config_class(f"{path}:Config")(width=16)
     assert isinstance(config, ModelConfig)
     assert model_name(config) == f"{path}:Config"
-    assert model_from_json(model_to_json(config)) == config
+    assert MODELS.from_json(MODELS.to_json(config)) == config
     absolute = config_class(f"{folder / 'own' / 'mine.py'}:Config")
     assert absolute is type(config)
 

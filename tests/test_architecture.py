@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from rate import experiments, models
-from rate.models.nn.transformer_layer import LayerKind
+from rate.models.nn.transformer import LayerKind
 from rate.models.nn.valve import ValveKind
 from rate.tasks import lookup
 

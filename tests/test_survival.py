@@ -21,7 +21,7 @@ import rate
 from rate.cli import main
 from rate.files import read_jsonl
 from rate.runs.checkpoint import read_tensors
-from rate.runs.folder import RunError
+from rate.runs.folder import Run, RunError
 
 UPDATES = 200
 # Processes are forked from a server that has imported everything, so that starting one costs almost
@@ -242,7 +242,7 @@ def test_a_changed_dataset_is_not_resumed_on(half_way, tmp_path):
     recipe = (half_way / "recipe.json").read_text()
     other = tmp_path / "other"
     rate.collect("recall/12", other, episodes=8)
-    old = rate.open_dataset(rate.training.rundir.read(half_way)[0].dataset).path
+    old = rate.open_dataset(Run(half_way).recipe().dataset).path
     (half_way / "recipe.json").write_text(recipe.replace(str(old), str(other)))
     with pytest.raises(RunError, match="has changed since"):
         rate.resume(half_way)

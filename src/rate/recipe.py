@@ -6,8 +6,19 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from rate.models import _build, model_from_json, model_to_json
+from rate.configs import build
+from rate.models import MODELS
 from rate.models.backbone import ModelConfig
+from rate.objectives import OBJECTIVES, behaviour_cloning
+from rate.objectives.objective import ObjectiveConfig
+
+_FIRST_OBJECTIVE_OPTIONS = {
+    "discount": 0.99,
+    "conservative_weight": 1.0,
+    "expectile": 0.7,
+    "inverse_temperature": 3.0,
+    "target_rate": 0.005,
+}
 
 
 @dataclass(frozen=True)
@@ -56,46 +67,6 @@ class SelectionConfig:
 
 
 @dataclass(frozen=True)
-class ObjectiveConfig:
-    """What a policy is trained for, and from which episodes; options of the other objectives have
-    no effect."""
-
-    name: Literal["behaviour-cloning", "cql", "iql"] = "behaviour-cloning"
-    """Behaviour cloning, conservative Q-learning or implicit Q-learning; the last two learn from
-    rewards and need a model that sees observations alone (mlp, lstm, gru)."""
-    top_fraction: float = 1.0
-    """Fraction of the episodes to learn from, those with the highest returns (filtered behaviour
-    cloning); 1 takes all."""
-    discount: float = 0.99
-    """Discount of rewards in Q-learning, gamma."""
-    conservative_weight: float = 1.0
-    """Weight of CQL's conservative term, alpha."""
-    expectile: float = 0.7
-    """Expectile that IQL's values estimate, tau."""
-    inverse_temperature: float = 3.0
-    """How strongly IQL prefers advantageous actions, beta."""
-    target_rate: float = 0.005
-    """Rate at which target networks follow the critics."""
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("top_fraction", 0.0, 1.0),
-            ("discount", 0.0, 1.0),
-            ("expectile", 0.0, 1.0),
-            ("target_rate", 0.0, 1.0),
-        ):
-            if not low < getattr(self, name) <= high:
-                raise ValueError(
-                    f"{name} must lie in ({low:g}, {high:g}], but {getattr(self, name)} was given"
-                )
-        for name in ("conservative_weight", "inverse_temperature"):
-            if getattr(self, name) < 0:
-                raise ValueError(
-                    f"{name} must not be negative, but {getattr(self, name)} was given"
-                )
-
-
-@dataclass(frozen=True)
 class Recipe:
     """Everything that determines a training run except the seed and the machine."""
 
@@ -125,7 +96,7 @@ class Recipe:
     what memory must then deliver. 0: always segment_length."""
     curriculum: bool = False
     """Train in N stages of equal length, the n-th on episodes of at most n segments."""
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    objective: ObjectiveConfig = field(default_factory=behaviour_cloning.Config)
     """What the policy is trained for."""
     weighting: Literal["episode", "step"] = "episode"
     """Whether every window counts the same in the loss, or every real step."""
@@ -195,14 +166,19 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON data; `from_json` reads it back."""
-        return {**asdict(self), "model": model_to_json(self.model)}
+        return {
+            **asdict(self),
+            "model": MODELS.to_json(self.model),
+            "objective": OBJECTIVES.to_json(self.objective),
+        }
 
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name the recipe, wherever its dataset lies."""
         data = {**self.to_json(), "dataset": ""}
-        # An option that came later counts where it is used, so recipes from before keep their
-        # names.
+        # Published recipes keep their names: an option that came later counts where it is used, and
+        # every objective counts with the options that all of them had together at first.
+        data["objective"] = {**_FIRST_OBJECTIVE_OPTIONS, **data["objective"]}
         for name, unused in (("shorter_segments", 0), ("growing_segments", 0), ("stack_frames", 1)):
             if data[name] == unused:
                 del data[name]
@@ -213,8 +189,8 @@ def from_json(data: dict[str, Any]) -> Recipe:
     """The recipe that `Recipe.to_json` wrote; unknown or missing fields are a ValueError that names
     them."""
     data = dict(data)
-    data["model"] = model_from_json(data["model"])
-    data["objective"] = _build(ObjectiveConfig, data["objective"])
-    data["optimiser"] = _build(OptimiserConfig, data["optimiser"])
-    data["selection"] = _build(SelectionConfig, data["selection"])
-    return _build(Recipe, data)
+    data["model"] = MODELS.from_json(data["model"])
+    data["objective"] = OBJECTIVES.from_json(data["objective"])
+    data["optimiser"] = build(OptimiserConfig, data["optimiser"])
+    data["selection"] = build(SelectionConfig, data["selection"])
+    return build(Recipe, data)

@@ -320,7 +320,7 @@ def _run_one(compute: Compute, show_progress: bool, item: _Item) -> list[str]:
             seed=seed,
             accelerator=compute.accelerator,
             devices=compute.devices,
-            thread_count=compute.threads,
+            threads=compute.threads,
             show_progress=show_progress,
         )
     for score in scores:
@@ -330,7 +330,7 @@ def _run_one(compute: Compute, show_progress: bool, item: _Item) -> list[str]:
             checkpoint=score.checkpoint,
             episodes=score.episodes,
             corruption=score.corruption,
-            thread_count=compute.threads,
+            threads=compute.threads,
             show_progress=show_progress,
         )
     return [path]

@@ -131,7 +131,6 @@ def test_noise_is_white_of_unit_variance_and_is_mixed_in():
 
 def test_parts_are_corrupted_one_by_one():
     policy = policy_of(**CACHED)
-    memory = policy.initial_memory(2)
     assert policy.backbone.memory_parts() == {"memory": (0,), "cache": (1,)}
     assert Corruption("memory").entries(policy) == (0,)
     assert Corruption("cache").entries(policy) == (1,)

@@ -20,7 +20,7 @@ from rate.inspection.attention_maps import attention_maps
 from rate.inspection.probe import decode, estimate, principal_components, wilson_interval
 from rate.inspection.recorder import Traced, as_segment
 from rate.models import config_class, names
-from rate.models.nn.transformer_layer import Layer
+from rate.models.nn.transformer import Layer
 from rate.models.policy import Policy
 from rate.models.rate import MemoryTransformer
 from rate.models.released import ReleasedConfig

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rate.models.nn.attention import Positions, RelativeAttention, View
-from rate.models.nn.blockwise import BlockwiseAttention
+from rate.models.nn.cpu import BlockwiseAttention
+from rate.models.nn.transformer import Positions, RelativeAttention, View
 
 WIDTH, HEADS, HEAD_WIDTH = 12, 2, 5
 

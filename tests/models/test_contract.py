@@ -17,7 +17,7 @@ from rate.models.policy import Policy
 from rate.runs.checkpoint import load_policy, save_policy
 from rate.segment import Segment
 from rate.spaces import flatten
-from rate.training.window_loss import Learner, step_weights
+from rate.training.update import WindowLoss, step_weights
 
 STEPS = 5
 SMALL: dict[str, object] = {
@@ -203,13 +203,11 @@ def test_rows_do_not_influence_one_another(config: ModelConfig) -> None:
         )
 
 
-def window_loss(policy: Policy, window: Segment, lengths: np.ndarray) -> torch.Tensor:
-    weights = step_weights(lengths, window.steps, "episode", lengths)
+def window_loss(policy: Policy, window: Segment) -> torch.Tensor:
+    weights = step_weights(window, "episode", np.array(window.lengths))
     length = policy.config.training_segment_length
     segments, weight = window.split(length), list(weights.split(length, 1))
-    loss, *_ = Learner(policy)(
-        segments, weight, policy.initial_memory(len(window)), torch.arange(len(window)), False
-    )
+    loss, *_ = WindowLoss(policy)(segments, weight, policy.initial_memory(len(window)), False)
     return loss
 
 
@@ -236,7 +234,7 @@ def test_padding_changes_no_loss_and_no_gradient(config: ModelConfig, data: st.D
     results = []
     for filling in (0.0, 2.0):
         policy.zero_grad()
-        loss = window_loss(policy, padded(window, lengths, filling), lengths)
+        loss = window_loss(policy, padded(window, lengths, filling))
         loss.backward()
         results.append(
             (loss.detach(), [p.grad.clone() for p in policy.parameters() if p.grad is not None])
@@ -244,9 +242,7 @@ def test_padding_changes_no_loss_and_no_gradient(config: ModelConfig, data: st.D
     torch.testing.assert_close(results[0], results[1], atol=1e-6, rtol=1e-5)
     # ... and the padded batch equals its rows by themselves, without any padding.
     rows = [
-        window_loss(
-            policy, window.rows(slice(row, row + 1)).window(0, length), lengths[row : row + 1]
-        )
+        window_loss(policy, window.rows(slice(row, row + 1)).window(0, length))
         for row, length in enumerate(lengths)
     ]
     torch.testing.assert_close(
@@ -282,7 +278,7 @@ def right_aligned(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def test_every_parameter_gets_a_gradient(config: ModelConfig) -> None:
     policy = policy_of(config).train()
     window = episode(policy.config.window, 3)
-    window_loss(policy, window, np.full(3, window.steps)).backward()
+    window_loss(policy, window).backward()
     without = [
         name
         for name, parameter in policy.named_parameters()

@@ -14,7 +14,7 @@ from rate.models.nn import selective_scan as module
 from rate.models.nn.selective_scan import selective_scan
 from rate.models.policy import Policy
 from rate.recipe import OptimiserConfig
-from rate.training import adamw
+from rate.training.update import adamw
 
 
 def arguments(

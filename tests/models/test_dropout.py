@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rate.models.nn.dropout import Dropout
+from rate.models.nn.cpu import Dropout
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rate.models.backbone import Memory, detach
-from rate.models.nn.attention import RelativeAttention
-from rate.models.nn.transformer_layer import Layer
+from rate.models.nn.transformer import Layer, RelativeAttention
 from rate.models.policy import Policy
 from rate.models.released import (
     ReleasedAttention,

@@ -9,18 +9,21 @@ import pytest
 import torch
 
 import rate
-from rate import objectives
 from rate.acting.actor import Actor
+from rate.compute import Compute
 from rate.dataset import Windows, open_dataset, read_windows, write_dataset
 from rate.episode import Episode
 from rate.models import config_class, gru, lstm, mlp
 from rate.models.policy import Policy
-from rate.objectives import bellman, expectile_loss
+from rate.objectives import behaviour_cloning, bellman, cql, expectile_loss, iql
 from rate.objectives.critics import extended
-from rate.recipe import ObjectiveConfig, OptimiserConfig, Recipe, SelectionConfig
+from rate.objectives.objective import ObjectiveConfig
+from rate.processes import Processes
+from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
 from rate.runs.checkpoint import load_policy, read_tensors
+from rate.runs.folder import Run
 from rate.training.selection import Selection
-from rate.training.window_loss import Learner, step_weights
+from rate.training.update import WindowLoss, step_weights
 
 STATES = 4
 OBSERVATIONS = gymnasium.spaces.Box(0, 1, (STATES,), np.float32)
@@ -100,8 +103,8 @@ def choices(run) -> list[int]:
 
 
 OBJECTIVES = {
-    "cql": ObjectiveConfig("cql", conservative_weight=0.05, target_rate=0.05),
-    "iql": ObjectiveConfig("iql", expectile=0.9, inverse_temperature=10.0, target_rate=0.05),
+    "cql": cql.Config(conservative_weight=0.05, target_rate=0.05),
+    "iql": iql.Config(expectile=0.9, inverse_temperature=10.0, target_rate=0.05),
 }
 
 
@@ -111,18 +114,18 @@ def test_q_learning_finds_what_the_data_seldom_do(name, kind, chains, tmp_path):
     run = rate.train(
         recipe_for(chains / kind, OBJECTIVES[name]),
         tmp_path / "run",
-        thread_count=1,
+        threads=1,
         accelerator="cpu",
     )
     assert choices(run) == [GO_ON] * 3
 
 
 def test_imitation_repeats_the_majority_and_the_best_fraction_does_not(chains, tmp_path):
-    cloning = recipe_for(chains / "discrete", ObjectiveConfig())
-    run = rate.train(cloning, tmp_path / "all", thread_count=1, accelerator="cpu")
+    cloning = recipe_for(chains / "discrete", behaviour_cloning.Config())
+    run = rate.train(cloning, tmp_path / "all", threads=1, accelerator="cpu")
     assert choices(run)[:2] == [LEAVE, LEAVE]
-    filtered = replace(cloning, objective=ObjectiveConfig(top_fraction=0.02))
-    run = rate.train(filtered, tmp_path / "best", thread_count=1, accelerator="cpu")
+    filtered = replace(cloning, objective=behaviour_cloning.Config(top_fraction=0.02))
+    run = rate.train(filtered, tmp_path / "best", threads=1, accelerator="cpu")
     assert choices(run) == [GO_ON] * 3
 
 
@@ -131,7 +134,7 @@ def test_imitation_repeats_the_majority_and_the_best_fraction_does_not(chains, t
 def test_recurrent_backbones_learn_values_too(name, model, chains, tmp_path):
     config = model.Config(segment_length=3, segments=1, width=16, hidden=32, dropout=0.0)
     recipe = recipe_for(chains / "discrete", OBJECTIVES[name], config)
-    run = rate.train(recipe, tmp_path / "run", thread_count=1, accelerator="cpu")
+    run = rate.train(recipe, tmp_path / "run", threads=1, accelerator="cpu")
     assert choices(run) == [GO_ON] * 3
 
 
@@ -177,7 +180,7 @@ def test_the_expectile_of_one_half_is_the_mean_and_a_high_one_is_near_the_maximu
         assert grid[losses.argmin()] == pytest.approx(expected, abs=2e-3)
 
 
-def learner_of(name: str, space: gymnasium.Space) -> Learner:
+def learner_of(name: str, space: gymnasium.Space) -> WindowLoss:
     torch.manual_seed(0)
     config = mlp.Config(segment_length=3, segments=1, width=16, hidden=8, dropout=0.0)
 
@@ -185,7 +188,7 @@ def learner_of(name: str, space: gymnasium.Space) -> Learner:
         return Policy(OBSERVATIONS, space, config)
 
     policy = make()
-    return Learner(policy, objectives.build(ObjectiveConfig(name), policy, make, 1.0))
+    return WindowLoss(policy, type(OBJECTIVES[name])().build(policy, make, 1.0))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -202,10 +205,8 @@ def test_every_network_learns_targets_only_follow_and_padding_counts_nothing(nam
 
     def loss(segment) -> torch.Tensor:
         torch.manual_seed(1)
-        weights = [step_weights(lengths, 3, "episode", lengths)]
-        return learner(
-            [segment], weights, learner.policy.initial_memory(3), torch.arange(3), False
-        )[0]
+        weights = [step_weights(segment, "episode", lengths)]
+        return learner([segment], weights, learner.policy.initial_memory(3), False)[0]
 
     value = loss(window)
     value.backward()
@@ -224,7 +225,7 @@ def test_every_network_learns_targets_only_follow_and_padding_counts_nothing(nam
         for path, parameter in learner.named_parameters():
             if ".copies." not in path:
                 parameter += 1.0
-    learner.objective.follow(learner.policy)
+    learner.objective.update_targets(learner.policy)
     for path, parameter in learner.named_parameters():
         if ".copies." in path:
             torch.testing.assert_close(parameter, before[path] + 0.005)
@@ -241,8 +242,10 @@ def test_validation_drops_nothing_out_of_the_critics(name, chains):
         return Policy(OBSERVATIONS, DISCRETE, recipe.model)
 
     policy = make()
-    objective = objectives.build(recipe.objective, policy, make, 1.0)
-    selection = Selection(recipe, dataset, np.arange(20), 1.0, objective)
+    objective = recipe.objective.build(policy, make, 1.0)
+    selection = Selection(
+        recipe, dataset, np.arange(20), objective, Processes(1), Run(""), Compute()
+    )
     first, second = (selection.validate(policy)["validation_loss"] for _ in range(2))
     assert first == second
     assert objective.training
@@ -256,7 +259,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(name, chains, tmp_path):
     )
     runs = [tmp_path / "whole", tmp_path / "half"]
     for run, updates in zip(runs, (8, 4), strict=True):
-        rate.train(replace(recipe, updates=updates), run, thread_count=1, accelerator="cpu")
+        rate.train(replace(recipe, updates=updates), run, threads=1, accelerator="cpu")
     (runs[1] / "recipe.json").write_text(
         (runs[0] / "recipe.json").read_text()
     )  # as if stopped half-way
@@ -281,22 +284,29 @@ def test_what_does_not_go_together_is_refused_before_a_run_is_made(
 ):
     model = options.pop("model")
     recipe = recipe_for(
-        chains / "discrete", ObjectiveConfig("iql"), model and config_class(model)(), **options
+        chains / "discrete", iql.Config(), model and config_class(model)(), **options
     )
     with pytest.raises(ValueError, match=message):
-        rate.train(recipe, tmp_path / "run", thread_count=1, accelerator="cpu")
+        rate.train(recipe, tmp_path / "run", threads=1, accelerator="cpu")
     assert not (tmp_path / "run").exists()
 
 
 def test_cql_needs_a_bounded_space():
-    recipe = recipe_for("", ObjectiveConfig("cql"))
+    recipe, space = recipe_for("", cql.Config()), gymnasium.spaces.Box(-np.inf, np.inf, (1,))
     with pytest.raises(ValueError, match="unbounded: use iql"):
-        objectives.check(recipe, gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32))
+        recipe.objective.check(recipe.model, space, whole_windows=True)
 
 
 @pytest.mark.parametrize(
-    "values", [{"expectile": 0.0}, {"top_fraction": 1.5}, {"conservative_weight": -1.0}]
+    ("objective", "option", "value"),
+    [
+        (iql, "expectile", 0.0),
+        (iql, "inverse_temperature", -1.0),
+        (behaviour_cloning, "top_fraction", 1.5),
+        (cql, "conservative_weight", -1.0),
+        (cql, "discount", 0.0),
+    ],
 )
-def test_impossible_options_are_refused(values):
-    with pytest.raises(ValueError, match=next(iter(values))):
-        ObjectiveConfig(**values)
+def test_impossible_options_are_refused(objective, option, value):
+    with pytest.raises(ValueError, match=option):
+        objective.Config(**{option: value})

@@ -20,8 +20,7 @@ from rate.runs.checkpoint import (
     write_tensors,
 )
 from rate.tasks.lookup import find
-from rate.training import adamw
-from rate.training.window_loss import Learner
+from rate.training.update import WindowLoss, adamw
 
 
 class Trap:
@@ -168,13 +167,13 @@ def test_a_header_of_another_model_or_space_is_refused(change, tiny, tmp_path):
 def test_a_state_of_another_model_is_not_resumed(run, tiny):
     wide = policy_for(tiny(width=32))
     with pytest.raises(CheckpointError, match="does not fit the run's recipe"):
-        load_state(run / "training.safetensors", Learner(wide), adamw(wide, tiny().optimiser))
+        load_state(run / "training.safetensors", WindowLoss(wide), adamw(wide, tiny().optimiser))
 
 
 def test_a_state_of_other_spaces_is_not_resumed(run, tiny):
     other = policy_for(tiny(), "tmaze/9")
     with pytest.raises(CheckpointError, match="does not fit the run's recipe"):
-        load_state(run / "training.safetensors", Learner(other), adamw(other, tiny().optimiser))
+        load_state(run / "training.safetensors", WindowLoss(other), adamw(other, tiny().optimiser))
 
 
 def test_a_loaded_agent_acts_like_the_policy_that_was_saved(trained):

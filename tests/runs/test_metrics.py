@@ -24,7 +24,7 @@ def no_service(tmp_path, monkeypatch):
 
 
 def train(recipe, run, **options):
-    return rate.train(recipe, run, thread_count=1, accelerator="cpu", **options)
+    return rate.train(recipe, run, threads=1, accelerator="cpu", **options)
 
 
 def test_every_update_is_a_row_with_all_that_was_measured(trained):

@@ -39,7 +39,7 @@ def recipe_for(model: str, dataset, **options) -> Recipe:
 
 
 def train(recipe, run):
-    return rate.train(recipe, run, seed=1, thread_count=1, accelerator="cpu")
+    return rate.train(recipe, run, seed=1, threads=1, accelerator="cpu")
 
 
 def score(run, task=TASK, episodes=100) -> float:

@@ -13,7 +13,7 @@ from rate.episode import Episode
 from rate.files import read_jsonl
 from rate.images import FrameStack, stacked_space
 from rate.models import config_class
-from rate.recipe import ObjectiveConfig
+from rate.objectives import OBJECTIVES
 
 SHAPE, COUNT = (12, 16, 2), 3
 SPACE = spaces.Box(0, 255, SHAPE, np.uint8)
@@ -61,13 +61,13 @@ def test_the_losses_are_those_of_stacked_data(
 
     def losses(dataset: Dataset, count: int) -> list[list[float]]:
         options = {"dataset": str(dataset.path), "stack_frames": count, "updates": 3}
-        options["objective"] = ObjectiveConfig(objective)
+        options["objective"] = OBJECTIVES.find(objective)()
         if objective != "behaviour-cloning":
             options["model"] = config_class("lstm")(
                 segment_length=4, segments=3, width=16, hidden=8
             )
         run = tmp_path / f"run-{count}"
-        rate.train(tiny(**options), run, thread_count=1, accelerator="cpu")
+        rate.train(tiny(**options), run, threads=1, accelerator="cpu")
         names = ("loss", "validation_loss")
         return [
             [row[name] for row in read_jsonl(run / "metrics.jsonl") if name in row]

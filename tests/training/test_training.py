@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import rate
-from rate import training
 from rate.dataset import BatchReader, Sampler, open_dataset
 from rate.files import read_jsonl
 from rate.models import config_class
@@ -18,13 +17,13 @@ from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
 from rate.runs.checkpoint import read_tensors
 from rate.runs.folder import RunError
 from rate.training import selection
-from rate.training.window_loss import Learner
+from rate.training.update import Learner, WindowLoss, segment_length
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden_losses.json"
 
 
 def train(recipe, run, **options):
-    return rate.train(recipe, run, **{"thread_count": 1, "accelerator": "cpu", **options})
+    return rate.train(recipe, run, **{"threads": 1, "accelerator": "cpu", **options})
 
 
 def column(run, name="loss"):
@@ -42,10 +41,12 @@ def gradients(recipe, **options):
     )
     before = {name: parameter.detach().clone() for name, parameter in policy.named_parameters()}
     fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
-    learner, optimiser = fabric.setup(Learner(policy), torch.optim.SGD(policy.parameters(), lr=1.0))
+    module = WindowLoss(policy)
+    window_loss, optimiser = fabric.setup(module, torch.optim.SGD(policy.parameters(), lr=1.0))
+    learner = Learner(fabric, window_loss, policy, module.objective, optimiser, recipe, seed=0)
     sampler = Sampler(dataset.lengths, recipe.batch_size, recipe.model.window, recipe.sampling, 0)
     batch = BatchReader(dataset, [sampler], 1, recipe.micro_batch)[0]
-    loss, *_ = training._update(fabric, learner, policy, optimiser, recipe, batch, 0)
+    loss = learner.update(batch).loss
     return {
         name: before[name] - parameter.detach() for name, parameter in policy.named_parameters()
     }, loss
@@ -124,12 +125,12 @@ def test_every_truncation_of_backpropagation_trains(bptt_segments, together, tin
 
 def test_segments_are_shorter_in_the_asked_share_of_updates(tiny, tmp_path):
     recipe = tiny(shorter_segments=0.5, segment_length=6)
-    lengths = [training._segment_length(recipe, 3, update) for update in range(400)]
-    assert lengths == [training._segment_length(recipe, 3, update) for update in range(400)]
+    lengths = [segment_length(recipe, 3, update) for update in range(400)]
+    assert lengths == [segment_length(recipe, 3, update) for update in range(400)]
     assert {length: lengths.count(length) for length in (2, 3, 6)} == pytest.approx(
         {2: 100, 3: 100, 6: 200}, abs=40
     )
-    assert training._segment_length(tiny(), 3, 0) == tiny().model.segment_length
+    assert segment_length(tiny(), 3, 0) == tiny().model.segment_length
     run = train(tiny(shorter_segments=0.5), tmp_path / "run")
     assert np.isfinite(column(run)).all()
     assert recipe.hash != replace(recipe, shorter_segments=0.0).hash
@@ -141,7 +142,7 @@ def test_segments_are_shorter_in_the_asked_share_of_updates(tiny, tmp_path):
 
 def test_windows_are_cut_into_ever_more_segments(tiny, tmp_path):
     recipe = tiny(growing_segments=4, updates=400, segment_length=8)
-    lengths = [training._segment_length(recipe, 3, update) for update in range(400)]
+    lengths = [segment_length(recipe, 3, update) for update in range(400)]
     assert recipe.model.window == 24
     assert set(lengths[:100]) == {24}
     assert [set(lengths[start : start + 100]) for start in (100, 200)] == [{24, 12}, {24, 12, 8}]

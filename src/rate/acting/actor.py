@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rate.images import FrameStack
 from rate.models.backbone import Memory, Stream
 from rate.models.policy import Policy
 from rate.runs.checkpoint import load_policy
@@ -49,6 +50,7 @@ class Actor:
             self.steps = np.zeros(batch, dtype=np.int64)
             self.stream = self._start(self.policy.initial_memory(batch), rows, self.steps)
             self.returns_to_go = np.full(batch, self.target_return, dtype=np.float64)
+            self.frames = FrameStack(self.policy.observation_space, self.policy.stack_frames)
             space = self.policy.action_space
             self.actions = np.zeros((batch, *(space.shape or ())), space.dtype)
             self.generators = [np.random.default_rng()] * batch
@@ -91,10 +93,10 @@ class Actor:
     def outputs(self, observations: object, rewards: np.ndarray) -> Tensor:
         """Action outputs [n, outputs] of the policy's head; `act` turns them into actions and
         remembers these. See `act` for the arguments."""
-        leaves = {
-            path: self._tensor(leaf)
-            for path, leaf in flatten(self.policy.observation_space, observations).items()
-        }
+        values = flatten(self.policy.observation_space, observations)
+        if self.policy.stack_frames > 1:
+            values = self.frames.push(values, self.steps == 0)
+        leaves = {path: self._tensor(leaf) for path, leaf in values.items()}
         going = self.steps > 0
         self.returns_to_go -= np.where(going, rewards, 0.0)
         returns_to_go = self._tensor(self.returns_to_go.astype(np.float32))

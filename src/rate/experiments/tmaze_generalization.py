@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from rate.experiments import Collection, Experiment, Page
 from rate.models import dgru, dlstm, dmamba, dt, dt_xl, elmur, gru, lsdt, lstm, mlp, rate, rmt, trxl
-from rate.recipe import ObjectiveConfig, Recipe
+from rate.objectives import cql, iql
+from rate.recipe import Recipe
 
 WHOLE = Recipe(dataset="tmaze-90", model=rate.Config(), updates=600)
 """Whole segments alone, and all windows for models without segments."""
@@ -36,11 +37,11 @@ VARIANTS = {
     "dgru": replace(WHOLE, model=dgru.Config()),
     "bc-lstm": replace(WHOLE, model=lstm.Config()),
     "bc-gru": replace(WHOLE, model=gru.Config()),
-    "cql-lstm": replace(WHOLE, model=lstm.Config(), objective=ObjectiveConfig("cql")),
-    "iql-lstm": replace(WHOLE, model=lstm.Config(), objective=ObjectiveConfig("iql")),
+    "cql-lstm": replace(WHOLE, model=lstm.Config(), objective=cql.Config()),
+    "iql-lstm": replace(WHOLE, model=lstm.Config(), objective=iql.Config()),
     "bc-mlp": replace(WHOLE, model=mlp.Config()),
-    "cql-mlp": replace(WHOLE, model=mlp.Config(), objective=ObjectiveConfig("cql")),
-    "iql-mlp": replace(WHOLE, model=mlp.Config(), objective=ObjectiveConfig("iql")),
+    "cql-mlp": replace(WHOLE, model=mlp.Config(), objective=cql.Config()),
+    "iql-mlp": replace(WHOLE, model=mlp.Config(), objective=iql.Config()),
 }
 
 # 4800 steps are left out: for models with a window they cost as much as all shorter lengths

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows
-from rate.models.nn.dropout import Dropout
+from rate.models.nn.cpu import Dropout
 from rate.models.nn.selective_scan import selective_scan
 
 SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1

@@ -21,10 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows, xavier
-from rate.models.nn.attention import Positions, RelativeAttention, View, visible
-from rate.models.nn.blockwise import QUERY_BLOCK
+from rate.models.nn.cpu import QUERY_BLOCK, Dropout
 from rate.models.nn.cross_attention import CrossAttention, DistanceBias
-from rate.models.nn.dropout import Dropout
+from rate.models.nn.transformer import Positions, RelativeAttention, View, visible
 
 SPREAD = 0.02
 """Standard deviation that attention biases and the slots' first vectors are drawn with."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows, xavier
-from rate.models.nn.dropout import Dropout
+from rate.models.nn.cpu import Dropout
 from rate.models.nn.dynamic_convolution import GROUP, DynamicConvolution
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows
-from rate.models.nn.dropout import Dropout
+from rate.models.nn.cpu import Dropout
 
 Cell = type[nn.LSTM] | type[nn.GRU]
 

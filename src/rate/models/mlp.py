@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
-from rate.models.nn.dropout import Dropout
+from rate.models.nn.cpu import Dropout
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import gymnasium
 import torch
 from torch import Tensor, nn
 
+from rate.images import stacked_space
 from rate.models.backbone import Memory, ModelConfig, Stream
 from rate.models.encoders import Normalisation, ObservationEncoder, ReturnEncoder, encoder
 from rate.models.heads import head
@@ -22,8 +23,20 @@ class Policy(nn.Module):
         config: ModelConfig,
         normalisation: Normalisation | None = None,
         return_scale: float = 1.0,
+        stack_frames: int = 1,
     ) -> None:
+        """Make a policy with fresh weights.
+
+        Args:
+            observation_space: One observation as the environment gives it.
+            action_space: One action.
+            config: The model.
+            normalisation: Mean and standard deviation of observation leaves, by path.
+            return_scale: What returns-to-go are divided by.
+            stack_frames: Frames of an image that are stacked, see `rate.images`.
+        """
         super().__init__()
+        self.stack_frames = stack_frames
         self.observation_space, self.action_space, self.config = (
             observation_space,
             action_space,
@@ -33,8 +46,9 @@ class Policy(nn.Module):
         self.head = head(action_space, config.width)
         self.tokens = config.tokens
         self.target = self.tokens.index("observation")
+        seen = stacked_space(observation_space, stack_frames)
         encoders: dict[str, nn.Module] = {
-            "observation": ObservationEncoder(observation_space, config.width, normalisation or {})
+            "observation": ObservationEncoder(seen, config.width, normalisation or {})
         }
         if "return_to_go" in self.tokens:
             encoders["return_to_go"] = ReturnEncoder(config.width, return_scale)

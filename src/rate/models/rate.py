@@ -11,10 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows
-from rate.models.nn.attention import Positions, View, visible
-from rate.models.nn.blockwise import QUERY_BLOCK
-from rate.models.nn.dropout import Dropout
-from rate.models.nn.transformer_layer import Layer, LayerKind
+from rate.models.nn.cpu import QUERY_BLOCK, Dropout
+from rate.models.nn.transformer import Layer, LayerKind, Positions, View, visible
 from rate.models.nn.valve import Activation, Valve, ValveKind, build_valve
 
 

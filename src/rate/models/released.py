@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from rate.models import rate
 from rate.models.backbone import Stream
 from rate.models.encoders import CategoryEncoder
-from rate.models.nn.attention import RelativeAttention, View
-from rate.models.nn.transformer_layer import Layer, LayerKind
+from rate.models.nn.transformer import Layer, LayerKind, RelativeAttention, View
 from rate.models.nn.valve import Activation
 from rate.models.policy import Policy
 

@@ -3,14 +3,48 @@ that follows it."""
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import torch
 from torch import Tensor, nn
 
+from rate.models.backbone import ModelConfig
 from rate.models.heads import CategoricalHead, ContinuousHead
 from rate.models.policy import Policy
+from rate.objectives.objective import Objective, ObjectiveConfig
 from rate.segment import Segment
+
+
+@dataclass(frozen=True)
+class QConfig(ObjectiveConfig):
+    """Fields of objectives that learn values of actions from rewards."""
+
+    discount: float = 0.99
+    """Discount of rewards, gamma."""
+    target_rate: float = 0.005
+    """Rate at which target networks move towards the critics."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_fractions("discount", "target_rate")
+
+    def check(
+        self, model: ModelConfig, action_space: gymnasium.Space, *, whole_windows: bool
+    ) -> None:
+        name = type(self).__module__.rpartition(".")[2]
+        if model.tokens != ("observation",) or model.training_segment_length < model.window:
+            raise ValueError(
+                f"objective {name} learns values of observations over whole windows, but this "
+                f"model sees {', '.join(model.tokens)} in segments of "
+                f"{model.training_segment_length} of {model.window} steps: use mlp, lstm or gru"
+            )
+        if not whole_windows:
+            raise ValueError(
+                f"objective {name} takes whole windows: leave bptt_segments and "
+                "update_per_segment at 0"
+            )
 
 
 def extended(segment: Segment) -> dict[str, Tensor]:
@@ -99,7 +133,7 @@ class StateValue(nn.Module):
 
 
 class Targets(nn.Module):
-    """Copies of networks that follow them slowly; nothing is ever learned through them."""
+    """Copies of networks that move towards them slowly; nothing is ever learned through them."""
 
     def __init__(self, networks: nn.ModuleList, rate: float) -> None:
         super().__init__()
@@ -107,7 +141,7 @@ class Targets(nn.Module):
         self.rate = rate
 
     @torch.no_grad()
-    def follow(self, networks: nn.ModuleList) -> None:
+    def update(self, networks: nn.ModuleList) -> None:
         """Move every copy a little towards its network."""
         for copy, network in zip(self.copies.parameters(), networks.parameters(), strict=True):
             copy.lerp_(network, self.rate)
@@ -120,3 +154,29 @@ class Targets(nn.Module):
 
 def _perceptron(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, 1))
+
+
+class ActionValues(Objective):
+    """What CQL for continuous actions and IQL share: two critics with their targets."""
+
+    next_observation = True
+
+    def __init__(self, config: QConfig, make: Callable[[], Policy], scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.first, self.second = ActionValue(make()), ActionValue(make())
+        self.targets = Targets(nn.ModuleList(self.critics), config.target_rate)
+
+    @property
+    def critics(self) -> tuple[ActionValue, ActionValue]:
+        """Both critics."""
+        return self.first, self.second
+
+    def update_targets(self, policy: Policy) -> None:
+        self.targets.update(nn.ModuleList(self.critics))
+
+
+def td_targets(segment: Segment, next_values: Tensor, discount: float, scale: float) -> Tensor:
+    """What the values of recorded actions should be, [B, K]: r / scale + gamma (1 - d) V(o'), with
+    V(o') in `next_values` [B, K]."""
+    return segment.rewards / scale + discount * (~segment.terminations) * next_values

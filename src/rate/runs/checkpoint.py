@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rate import spaces
 from rate.files import atomic_write
-from rate.models import model_from_json, model_to_json
+from rate.models import MODELS
 from rate.models.policy import Policy
 from rate.runs.folder import Run
 
@@ -85,9 +85,10 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
 def describe(policy: Policy, target_return: float) -> dict[str, Any]:
     """The header from which `load_policy` makes a policy: model, spaces, and target return."""
     return {
-        "model": model_to_json(policy.config),
+        "model": MODELS.to_json(policy.config),
         "observation_space": spaces.to_json(policy.observation_space),
         "action_space": spaces.to_json(policy.action_space),
+        "stack_frames": policy.stack_frames,
         "target_return": target_return,
     }
 
@@ -154,7 +155,8 @@ def load_policy(path: str | Path) -> tuple[Policy, dict[str, Any]]:
         policy = Policy(
             spaces.from_json(header["observation_space"]),
             spaces.from_json(header["action_space"]),
-            model_from_json(header["model"]),
+            MODELS.from_json(header["model"]),
+            stack_frames=header["stack_frames"],
         )
         policy.load_state_dict(tensors)
     except (KeyError, *_WRONG) as error:

@@ -3,25 +3,24 @@ episodes."""
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from rate.acting.actor import Actor
 from rate.acting.rollout import Outcome, outcomes
-from rate.acting.workers import Acting, Workers
+from rate.acting.workers import Acting, play
+from rate.compute import Compute
 from rate.dataset import Dataset, first_windows, read_windows
 from rate.models.policy import Policy
-from rate.objectives import Objective
+from rate.objectives.objective import Objective
+from rate.processes import Processes
 from rate.recipe import Recipe
 from rate.runs.checkpoint import save_policy
+from rate.runs.folder import Run
 from rate.tasks.lookup import find
-from rate.training.window_loss import Learner, step_weights
-
-SELECTED = ".selection.partial"
-"""File of a policy on its way to other processes; its name is one that a resumed run removes."""
+from rate.training.update import WindowLoss, step_weights
 
 SELECTION_SEEDS = 1_000_000
 """First seed for selecting checkpoints; scoring seeds start at 0 and never reach this."""
@@ -32,41 +31,40 @@ def require_task(name: str, dataset: Dataset) -> None:
     select a policy."""
     task = find(name)
     for space in ("observation_space", "action_space"):
-        wanted, given = getattr(dataset, space), getattr(task, space)
-        if wanted != given:
+        of_data, of_task = getattr(dataset, space), getattr(task, space)
+        if of_data != of_task:
             raise ValueError(
-                f"selection.task {name!r} has the {space.replace('_', ' ')} {given}, but the "
-                f"dataset has {wanted}: choose a "
-                "task with the spaces of the dataset"
+                f"selection.task {name!r} has the {space.replace('_', ' ')} {of_task}, but the "
+                f"dataset has {of_data}: choose a task with the spaces of the dataset"
             )
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Validates a policy; a higher score is better.
-
-    workers: the processes that play the episodes. run: the folder through which the policy goes to
-    them.
-    """
+    """Validates a policy; a higher score is better."""
 
     recipe: Recipe
+    """What is trained."""
     dataset: Dataset
+    """Its data."""
     held_out: np.ndarray
-    target_return: float
-    objective: Objective | None = None
-    workers: Workers = field(default_factory=lambda: Workers(1))
-    run: Path = Path()
+    """Indices of the episodes that are not trained on."""
+    objective: Objective
+    """The objective that is trained."""
+    processes: Processes
+    """Who plays the episodes of the selection task."""
+    run: Run
+    """The run, in whose folder the policy waits for other processes."""
+    compute: Compute
+    """Where those compute."""
 
     def validate(self, policy: Policy) -> dict[str, float]:
-        """Metrics of the policy, `selection_score` among them if there is something to select by.
-
-        `selection_seconds` is what it took.
-        """
+        """Metrics of the policy: `selection_score` among them if there is something to select by,
+        and `selection_seconds`, what it took."""
         started = time.perf_counter()
         metrics = {}
         policy.eval()
-        if self.objective is not None:
-            self.objective.eval()
+        self.objective.eval()
         with torch.no_grad():
             if len(self.held_out):
                 metrics["validation_loss"], metrics["validation_accuracy"] = self._held_out(policy)
@@ -74,61 +72,58 @@ class Selection:
             if self.recipe.selection.task:
                 metrics["selection_score"] = self._score(policy)
         policy.train()
-        if self.objective is not None:
-            self.objective.train()
+        self.objective.train()
         return {**metrics, "selection_seconds": time.perf_counter() - started}
 
     def _score(self, policy: Policy) -> float:
         task = find(self.recipe.selection.task)
         seeds = range(SELECTION_SEEDS, SELECTION_SEEDS + self.recipe.selection.episodes)
-        results = list(self._outcomes(policy, seeds))
-        scores = [task.score(result.total_return, result.length) for result in results]
-        policy.train()
+        scores = [
+            task.score(outcome.total_return, outcome.length)
+            for outcome in self._outcomes(policy, seeds)
+        ]
         return float(np.mean(scores))
 
     def _outcomes(self, policy: Policy, seeds: range) -> Iterator[Outcome]:
-        if self.workers.count == 1:
-            task = find(self.recipe.selection.task)
-            yield from outcomes(Actor(policy, self.target_return), task, seeds, parallel=len(seeds))
+        name, target_return = self.recipe.selection.task, self.recipe.target_return
+        assert target_return is not None
+        if self.processes.count == 1:
+            actor = Actor(policy, target_return)
+            yield from outcomes(actor, find(name), seeds, num_envs=len(seeds))
             return
-        path = self.run / SELECTED
+        path = self.run.path / ".selection.partial"  # a resumed run removes such a file
         try:
-            save_policy(path, policy, self.target_return)
-            device = str(next(policy.parameters()).device)
+            save_policy(path, policy, target_return)
             # The time tells policies apart that were written to the same file.
-            acting = Acting(
-                path,
-                self.recipe.selection.task,
-                self.target_return,
-                False,
-                device,
-                stamp=time.time_ns(),
-            )
-            yield from self.workers.outcomes(acting, seeds, parallel=len(seeds))
+            stamp = time.time_ns()
+            acting = Acting(path, name, target_return, compute=self.compute, stamp=stamp)
+            yield from play(self.processes, acting, seeds, num_envs=len(seeds))
         finally:
             path.unlink(missing_ok=True)
 
     def _held_out(self, policy: Policy, limit: int = 256) -> tuple[float, float]:
-        window = self.recipe.model.window
-        windows = first_windows(self.dataset.lengths, self.held_out[:limit], window)
-        following = self.objective is not None and self.objective.following
-        loss = right = 0.0
-        learner = Learner(policy, self.objective)
-        device = next(policy.parameters()).device
-        for rows in np.array_split(np.arange(len(windows)), max(1, len(windows) // 32)):
-            segment = read_windows(
-                self.dataset, windows[rows], following, self.recipe.stack_frames
-            ).to(device)
-            weights = step_weights(
-                windows[rows].lengths, segment.steps, self.recipe.weighting, windows.lengths
-            ).to(device)
-            length = self.recipe.model.training_segment_length
-            part, correct, _, _ = learner(
-                segment.split(length),
+        """Loss and action accuracy on held-out episodes."""
+        recipe, device = self.recipe, next(policy.parameters()).device
+        all_windows = first_windows(
+            self.dataset.lengths, self.held_out[:limit], recipe.model.window
+        )
+        window_loss = WindowLoss(policy, self.objective)
+        length = recipe.model.training_segment_length
+        totals = torch.zeros(2, dtype=torch.float64, device=device)
+        for rows in np.array_split(np.arange(len(all_windows)), max(1, len(all_windows) // 32)):
+            window = read_windows(
+                self.dataset,
+                all_windows[rows],
+                self.objective.next_observation,
+                recipe.stack_frames,
+            )
+            weights = step_weights(window, recipe.weighting, all_windows.lengths).to(device)
+            loss, correct, _ = window_loss(
+                window.to(device).split(length),
                 list(weights.split(length, 1)),
                 policy.initial_memory(len(rows)),
-                torch.arange(len(rows), device=device),
                 False,
             )
-            loss, right = loss + float(part), right + float(correct)
-        return loss, right
+            totals += torch.stack([loss, correct])
+        loss, accuracy = totals.tolist()
+        return loss, accuracy

@@ -52,7 +52,7 @@ def test_every_space_is_collected_trained_on_and_evaluated(observations, actions
     run = rate.train(
         tiny(dataset=str(tmp_path / "data"), updates=2),
         tmp_path / "run",
-        thread_count=1,
+        threads=1,
         accelerator="cpu",
     )
     [row] = rate.evaluate(run, [name], episodes=5)
@@ -69,7 +69,7 @@ def test_a_registered_id_is_collected_trained_on_and_evaluated(tiny, tmp_path):
     assert data.lengths.max() <= 20
     assert set(data.returns) <= {0.0, -1.0}
     recipe = tiny(dataset=str(tmp_path / "data"), updates=2)
-    run = rate.train(recipe, tmp_path / "run", thread_count=1, accelerator="cpu")
+    run = rate.train(recipe, tmp_path / "run", threads=1, accelerator="cpu")
     shorter = f"{name},metric=success".replace("20", "10") + ",environment.render_mode=null"
     rows = rate.evaluate(run, [f"{name},metric=success", shorter], episodes=5)
     assert [(row["metric"], row["value"], row["x"]) for row in rows] == [("success", 0.0, None)] * 2
@@ -79,7 +79,7 @@ def test_a_registered_id_is_collected_trained_on_and_evaluated(tiny, tmp_path):
 def test_an_argument_of_the_environment_is_the_axis_of_the_figure(tiny, tmp_path):
     rate.collect(f"{HERE}make,expert=random", tmp_path / "data", episodes=12)
     recipe = tiny(dataset=str(tmp_path / "data"), updates=2)
-    run = rate.train(recipe, tmp_path / "run", thread_count=1, accelerator="cpu")
+    run = rate.train(recipe, tmp_path / "run", threads=1, accelerator="cpu")
     rows = rate.evaluate(
         run, [f"{HERE}make,environment.longest={longest}" for longest in (4, 8)], episodes=5
     )

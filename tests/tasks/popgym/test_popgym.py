@@ -64,7 +64,7 @@ def test_every_task_trains_one_step_and_its_policy_acts(name: str, tmp_path: Pat
     recipe: Recipe = replace(
         RECIPE, dataset=str(tmp_path / "data"), model=MODEL, updates=1, batch_size=2
     )
-    run = train(recipe, tmp_path / "run", accelerator="cpu", thread_count=1)
+    run = train(recipe, tmp_path / "run", accelerator="cpu", threads=1)
     policy, _ = load_policy(run / "last.safetensors")
     episode = next(rollout(Actor(policy, 1.0), task, [0]))
     assert task.action_space.contains(episode.actions[0])

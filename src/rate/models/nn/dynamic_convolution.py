@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rate.models.nn.dropout import Dropout
+from rate.models.nn.cpu import Dropout
 
 GROUP = 4
 """Channels that share a kernel."""

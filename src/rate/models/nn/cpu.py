@@ -1,22 +1,40 @@
-"""Attention in causal blocks of queries with a backward pass of its own, for CPUs.
+"""What is faster on a CPU than PyTorch's own: dropout, and attention in blocks.
 
-Plain autograd would keep scores, weights and dropped weights of each block, and copy keys once more
-for their gradient. This keeps the weights alone, drops by 16 random bits an element, and adds up
-gradients in place. Under autocast it computes in float32.
+Dropout masks are made of 16 random bits an element, four to six times as fast as Bernoulli draws.
+
+Attention goes by causal blocks of queries and has a backward pass of its own. Plain autograd would
+keep scores, weights and dropped weights of each block, and copy keys once more for their gradient.
+This keeps the weights alone and adds up gradients in place. Under autocast it computes in float32.
 """
 
 from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-
-from rate.models.nn.dropout import kept
 
 QUERY_BLOCK = 64
 """Query rows scored at once: later keys of a causal block are never computed, and scores stay in the
 processor's cache."""
+
+
+class Dropout(nn.Dropout):
+    """Zeroes elements at a rate that is exact to 2^-16, and scales the others up; elsewhere than on
+    a CPU, PyTorch's own."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not self.training or not self.p:
+            return inputs
+        if inputs.device.type != "cpu" or torch.compiler.is_compiling():
+            return super().forward(inputs)
+        return inputs * (kept(inputs, self.p) * (1 / (1 - self.p)))
+
+
+def kept(like: Tensor, rate: float) -> Tensor:
+    """True with probability 1 - rate, in the shape of `like`."""
+    bits = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    return bits.view(torch.int16)[: like.numel()].view(like.shape) >= round(rate * 65536) - 32768
 
 
 class BlockwiseAttention(torch.autograd.Function):

@@ -1,0 +1,103 @@
+"""Kinds of models and objectives: a file of a package defines one by its class `Config`."""
+
+import ast
+import importlib
+import importlib.util
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rate.addresses import address_of, import_address
+
+
+@dataclass(frozen=True)
+class Configs:
+    """The configuration classes of a package, found by file name without a registry.
+
+    A kind outside the package is named by the address of its class, such as `my_module:Config` or
+    `path/to/file.py:Config`; using it runs its code.
+    """
+
+    kind: str
+    """What errors call a member, such as "model"."""
+    package: str
+    """The package whose files are searched, such as "rate.models"."""
+    base: str
+    """Address of the class that configurations derive from."""
+
+    def names(self) -> dict[str, str]:
+        """Every kind in the package with the first sentence about it; none is imported."""
+        return _names(self.package)
+
+    def find(self, name: str) -> type[Any]:
+        """The configuration class of a kind.
+
+        Args:
+            name: Its name, or an address.
+
+        Raises:
+            ValueError: there is no such kind; the message says what is allowed.
+        """
+        if ":" in name:
+            return self._outside(name)
+        if name not in self.names():
+            close = get_close_matches(name, self.names(), 1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise ValueError(
+                f"unknown {self.kind} {name!r}{hint} {self.kind.capitalize()}s are: "
+                f"{', '.join(self.names())}, and addresses such as my_module:Config"
+            )
+        module = importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
+        found: type[Any] = module.Config
+        return found
+
+    def name_of(self, config: Any) -> str:
+        """The name of the kind that a configuration belongs to; an address outside the package."""
+        package, _, name = type(config).__module__.rpartition(".")
+        return name.replace("_", "-") if package == self.package else address_of(type(config))
+
+    def to_json(self, config: Any) -> dict[str, Any]:
+        """A kind's name and options as JSON data."""
+        return {"name": self.name_of(config), **asdict(config)}
+
+    def from_json(self, data: dict[str, Any]) -> Any:
+        """The configuration that `to_json` wrote."""
+        options = dict(data)
+        return build(self.find(options.pop("name")), options)
+
+    def _outside(self, address: str) -> type[Any]:
+        base, found = import_address(self.base), import_address(address)
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise ValueError(
+                f"{address} is no {self.kind}: it must name a frozen dataclass derived from "
+                f"{self.base.replace(':', '.')}"
+            )
+        return found
+
+
+def build(cls: type[Any], data: dict[str, Any]) -> Any:
+    """An instance of a dataclass from JSON data; an unknown field is a ValueError that names it."""
+    allowed = {item.name for item in fields(cls)}
+    unknown = set(data) - allowed
+    if unknown:
+        raise ValueError(
+            f"{cls.__name__} has no field {sorted(unknown)}; its fields are {sorted(allowed)}"
+        )
+    return cls(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    )
+
+
+@cache
+def _names(package: str) -> dict[str, str]:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.submodule_search_locations is not None
+    sentences = {}
+    for path in sorted(Path(spec.submodule_search_locations[0]).glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if any(isinstance(node, ast.ClassDef) and node.name == "Config" for node in tree.body):
+            docstring = (ast.get_docstring(tree) or "").split("\n\n")[0]
+            sentences[path.stem.replace("_", "-")] = " ".join(docstring.split())
+    return sentences

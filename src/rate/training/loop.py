@@ -1,0 +1,377 @@
+"""Training a policy: runs begin, go on and end here. `rate train` and `rate.train` are the same."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import lightning_fabric
+import numpy as np
+import torch
+from lightning_fabric.strategies.ddp import DDPStrategy
+
+from rate.compute import Compute, with_changes
+from rate.dataset import BatchReader, Dataset, Loader, Sampler, open_dataset, split
+from rate.images import stacked_space
+from rate.models.policy import Policy
+from rate.objectives.objective import Objective
+from rate.processes import Processes
+from rate.progress import progress_bar
+from rate.recipe import Recipe
+from rate.runs.checkpoint import load_state, save_policy, save_state
+from rate.runs.folder import Run, RunError
+from rate.runs.loggers import require_loggers
+from rate.runs.metrics import RunLog
+from rate.training.interruption import Interrupted, interruption
+from rate.training.selection import Selection, require_task
+from rate.training.update import Learner, Totals, WindowLoss, adamw
+
+
+@dataclass(frozen=True)
+class TrainingCompute(Compute):
+    """Where to train, and the processes that help."""
+
+    loader_workers: int = 0
+    """Processes that read batches ahead; 0 reads them in the training process."""
+    eval_workers: int = 1
+    """Processes that share the episodes of the selection task."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("loader_workers", 0), ("eval_workers", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"{name} must be at least {least}, but {getattr(self, name)} was given"
+                )
+
+
+def train(
+    recipe: Recipe,
+    run: str | Path,
+    *,
+    seed: int = 0,
+    compute: TrainingCompute = TrainingCompute(),  # noqa: B008 (frozen)
+    loggers: Sequence[str] = (),
+    show_progress: bool = False,
+    **changes: Any,
+) -> Path:
+    """Train a policy.
+
+    Ctrl-C and SIGTERM save and end; `resume` goes on to the same weights as a run that was never
+    interrupted.
+
+    Args:
+        recipe: What is trained, on what, and how.
+        run: Folder of the new run.
+        seed: Seed of weights, batches and dropout.
+        compute: Where to train, and the processes that help.
+        loggers: Where metrics go besides metrics.jsonl: tensorboard, wandb. W&B takes its key from
+            wandb_config.yaml or WANDB_API_KEY.
+        show_progress: Show how far the training is.
+        changes: Fields of `compute` by name, such as `threads=1`.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ValueError: the recipe does not go with the data, or an option is out of range.
+        RunError: the folder holds a run already.
+        FloatingPointError: the loss is no longer a number.
+        Interrupted: the run was asked to stop, and has saved.
+    """
+    [compute] = with_changes(changes, compute)
+    dataset = open_dataset(recipe.dataset)
+    if recipe.target_return is None:
+        recipe = replace(recipe, target_return=float(dataset.returns.max()))
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, but {seed} was given")
+    require_loggers(loggers)
+    _check(recipe, dataset, seed, compute.devices)
+    fabric = _fabric(recipe, compute)
+    created = Run.create(
+        run,
+        recipe,
+        seed,
+        dataset=dataset.content_hash,
+        task=dataset.card["task"],
+        loggers=list(loggers),
+        **asdict(compute),
+    )
+    _launch(fabric, created, show_progress)
+    return created.path
+
+
+def resume(run: str | Path, *, show_progress: bool = False) -> Path:
+    """Continue an interrupted or killed run to bit-identical losses and weights.
+
+    Args:
+        run: The run folder.
+        show_progress: Show how far the training is.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        RunError: there is no run, or its dataset has changed.
+        Interrupted: the run was asked to stop again, and has saved.
+    """
+    known = Run(run)
+    recipe, facts = known.recipe(), known.provenance()
+    if (now := open_dataset(recipe.dataset).content_hash) != facts["dataset"]:
+        raise RunError(
+            f"the dataset {recipe.dataset} has changed since {known} began: its content is "
+            f"{now[:12]}, not {facts['dataset'][:12]}. Put the old data back, or train a new run "
+            "on the new data"
+        )
+    known.remove_partial_files()
+    _launch(_fabric(recipe, _compute(facts)), known, show_progress)
+    return known.path
+
+
+def _compute(facts: dict[str, Any]) -> TrainingCompute:
+    """Where a run computes, as its provenance says."""
+    names = [item.name for item in fields(TrainingCompute)]
+    return TrainingCompute(**{name: facts[name] for name in names})
+
+
+def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int) -> None:
+    """Refuse what cannot be trained before a run folder is made."""
+    if devices > 1 and recipe.update_per_segment:
+        raise ValueError("update_per_segment is the released single-process rule: use one device")
+    if recipe.batch_size % devices:
+        raise ValueError(
+            f"batch_size {recipe.batch_size} cannot be shared by {devices} devices: give a multiple"
+        )
+    if recipe.selection.task:
+        require_task(recipe.selection.task, dataset)
+    whole = not (recipe.bptt_segments or recipe.update_per_segment)
+    recipe.objective.check(recipe.model, dataset.action_space, whole_windows=whole)
+    stacked_space(dataset.observation_space, recipe.stack_frames)
+    training, _ = split(dataset, recipe.selection.fraction, seed)
+    _stages(recipe, dataset, seed, training)
+
+
+def _stages(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) -> list[Sampler]:
+    """Samplers of every stage of training: one, or with a curriculum one for each number of
+    segments."""
+    model = recipe.model
+    if recipe.objective.top_fraction < 1:
+        count = max(1, round(len(episodes) * recipe.objective.top_fraction))
+        episodes = np.sort(episodes[np.argsort(-dataset.returns[episodes], kind="stable")[:count]])
+    choices = [episodes]
+    if recipe.curriculum:
+        lengths = dataset.lengths[episodes]
+        choices = [
+            episodes[lengths <= model.segment_length * stage] for stage in range(1, model.segments)
+        ] + choices
+        if not len(choices[0]):
+            raise ValueError(
+                f"a curriculum begins with episodes of one segment ({model.segment_length} "
+                f"steps), but the shortest of {recipe.dataset} has {lengths.min()}: use longer "
+                "segments, data with shorter episodes, or no curriculum"
+            )
+    return [
+        Sampler(dataset.lengths, recipe.batch_size, model.window, recipe.sampling, seed, chosen)
+        for chosen in choices
+    ]
+
+
+def _fabric(recipe: Recipe, compute: Compute) -> lightning_fabric.Fabric:
+    strategy: Any = "auto"
+    if compute.devices > 1:
+        strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
+    try:
+        return lightning_fabric.Fabric(
+            accelerator=compute.accelerator,
+            devices=compute.devices,
+            strategy=strategy,
+            precision=recipe.precision,
+        )
+    except (RuntimeError, ImportError, ValueError) as error:
+        raise ValueError(
+            f"this machine cannot train on {compute.devices} x {compute.accelerator!r}: {error}"
+        ) from error
+
+
+def _launch(fabric: lightning_fabric.Fabric, run: Run, show_progress: bool) -> None:
+    if fabric.world_size > 1:
+        with interruption(forward=True):
+            launch: Any = fabric.launch  # its type knows only functions of the fabric alone
+            stopped = launch(_train_together, run, show_progress)
+    else:
+        fabric.launch()
+        stopped = _Training(fabric, run).run_to_end(show_progress)
+    if stopped:
+        raise Interrupted(f"stopped by {stopped}", f"continue with `rate train --resume {run}`")
+
+
+def _train_together(fabric: lightning_fabric.Fabric, run: Run, show_progress: bool) -> str:
+    """Train as one of several processes."""
+    stopped = _Training(fabric, run).run_to_end(show_progress)
+    fabric.barrier()
+    # Its threads, still alive at exit, could abort the process.
+    torch.distributed.destroy_process_group()
+    return stopped
+
+
+class _Training:
+    """A run under way in this process, from its last checkpoint on."""
+
+    def __init__(self, fabric: lightning_fabric.Fabric, run: Run) -> None:
+        self.fabric, self.run = fabric, run
+        self.recipe, self.facts = run.recipe(), run.provenance()
+        self.seed = self.facts["seed"]
+        self.compute = _compute(self.facts)
+        self.compute.use_threads()
+        self.dataset = open_dataset(self.recipe.dataset, verify=False)
+        self.training, self.held_out = split(
+            self.dataset, self.recipe.selection.fraction, self.seed
+        )
+        self.learner = self._learner()
+
+    def _learner(self) -> Learner:
+        """Make policy, objective and optimiser, or restore what the last checkpoint holds."""
+        recipe, dataset = self.recipe, self.dataset
+        torch.manual_seed(self.seed)
+        make = partial(
+            Policy,
+            dataset.observation_space,
+            dataset.action_space,
+            recipe.model,
+            dataset.normalisation,
+            dataset.return_scale,
+            recipe.stack_frames,
+        )
+        policy = make()
+        objective = recipe.objective.build(policy, make, dataset.return_scale)
+        self.module = WindowLoss(policy, objective)
+        optimiser = adamw(self.module, recipe.optimiser)
+        self.done, self.best = 0, None
+        if self.run.state_file.exists():
+            header = load_state(self.run.state_file, self.module, optimiser)
+            self.done, self.best = header["update"], header["best"]
+        compiled = cast(Any, torch.compile(self.module)) if recipe.compile else self.module
+        module, self.optimiser = self.fabric.setup(compiled, optimiser)
+        return Learner(self.fabric, module, policy, objective, self.optimiser, recipe, self.seed)
+
+    def _loader(self, objective: Objective) -> Loader:
+        """The batches of the updates that are left."""
+        recipe, fabric = self.recipe, self.fabric
+        size = 16 if fabric.device.type == "cpu" else recipe.batch_size
+        reader = BatchReader(
+            self.dataset,
+            _stages(recipe, self.dataset, self.seed, self.training),
+            recipe.updates,
+            recipe.micro_batch or size,
+            fabric.global_rank,
+            fabric.world_size,
+            objective.next_observation,
+            recipe.stack_frames,
+        )
+        workers = self.compute.loader_workers
+        pin = fabric.device.type == "cuda"
+        return Loader(reader, self.done, workers=workers, pin_memory=pin)
+
+    def run_to_end(self, show_progress: bool) -> str:
+        """Train to the last update, or until asked to stop.
+
+        Returns:
+            What asked to stop, and when; empty at the end.
+        """
+        recipe, learner, fabric, run = self.recipe, self.learner, self.fabric, self.run
+        first = fabric.is_global_zero
+        log = RunLog(run, self.facts["loggers"] if first else (), after=self.done, writes=first)
+        started = time.perf_counter()
+        with (
+            log,
+            Processes(self.compute.eval_workers) as processes,
+            interruption() as stop,
+            progress_bar(
+                f"train {run.name}", recipe.updates, self.done, show_progress and first
+            ) as bar,
+        ):
+            selection = Selection(
+                recipe,
+                self.dataset,
+                self.held_out,
+                learner.objective,
+                processes,
+                run,
+                self.compute,
+            )
+            for batch in self._loader(learner.objective):
+                count = batch.update + 1
+                # Dropout depends on seed, update and process alone, so a resumed run repeats it.
+                torch.manual_seed(hash((self.seed, batch.update, fabric.global_rank)))
+                rate = self._set_learning_rate(batch.update)
+                totals = learner.update(batch)
+                self._require_finite(totals, count)
+                row = {"update": count, **totals._asdict(), "learning_rate": rate}
+                last = count == recipe.updates
+                if last or count % recipe.selection.every == 0:
+                    row |= self._validate(selection, count)
+                seconds = time.perf_counter() - started
+                log.write({**row, "steps": int(batch.lengths.sum()), "seconds": seconds})
+                bar(1, loss=totals.loss, accuracy=totals.accuracy)
+                stopping = self._anybody(bool(stop.requested))
+                if last or stopping or count % recipe.checkpoint_every == 0:
+                    self._save(log, count)
+                if stopping and not last:
+                    who = stop.requested or "another process"
+                    return f"{who} after update {count} of {recipe.updates}"
+        return ""
+
+    def _set_learning_rate(self, update: int) -> float:
+        config = self.recipe.optimiser
+        rate = config.learning_rate * config.factor(update, self.recipe.updates)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _require_finite(self, totals: Totals, count: int) -> None:
+        # With float16 an overflowing gradient is common: the scaler skips the update.
+        finite = math.isfinite(totals.gradient_norm) or self.recipe.precision == "16-mixed"
+        if not (math.isfinite(totals.loss) and finite):
+            raise FloatingPointError(
+                f"the loss became {totals.loss} with a gradient of norm {totals.gradient_norm} at "
+                f"update {count}: lower optimiser.learning_rate or set optimiser.gradient_clip; "
+                f"{self.run} keeps its last checkpoint"
+            )
+
+    def _validate(self, selection: Selection, count: int) -> dict[str, float]:
+        """Metrics of the policy; if it is the best so far, its checkpoint is written."""
+        if not self.fabric.is_global_zero:
+            return {}
+        metrics = selection.validate(self.learner.policy)
+        score = metrics.get("selection_score")
+        if score is not None and (self.best is None or score >= self.best):
+            self.best = score
+            self._save_policy("best", update=count, score=score)
+        return metrics
+
+    def _save(self, log: RunLog, count: int) -> None:
+        """Make everything up to this update durable."""
+        if self.fabric.is_global_zero:
+            log.flush()
+            # The state comes last: a run killed in between repeats these updates, and writes both
+            # again.
+            self._save_policy("last", update=count)
+            save_state(
+                self.run.state_file, self.module, self.optimiser, update=count, best=self.best
+            )
+        self.fabric.barrier()
+
+    def _save_policy(self, name: str, **header: Any) -> None:
+        assert self.recipe.target_return is not None
+        header |= {"recipe": self.recipe.hash, "seed": self.seed}
+        path, target = self.run.checkpoint(name), self.recipe.target_return
+        save_policy(path, self.learner.policy, target, **header)
+
+    def _anybody(self, value: bool) -> bool:
+        """Whether it is so in any of the processes."""
+        if self.fabric.world_size == 1:
+            return value
+        return bool(self.fabric.all_reduce(torch.tensor(float(value)), reduce_op="sum"))
