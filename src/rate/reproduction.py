@@ -249,7 +249,8 @@ def _one(threads: int, show_progress: bool, work: Work) -> None:
             [score.task],
             checkpoint=score.checkpoint,
             episodes=score.episodes,
-            thread_count=threads,
+            accelerator="cpu",
+            threads=threads,
             show_progress=show_progress,
             corruption=score.corruption,
         )

@@ -15,10 +15,10 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from rate import objectives, threads
-from rate.acting.workers import Workers
 from rate.dataset import Batches, Dataset, open_dataset, split
 from rate.models.backbone import Memory, detach
 from rate.models.policy import Policy
+from rate.processes import Processes
 from rate.progress import progress_bar
 from rate.recipe import OptimiserConfig, Recipe
 from rate.runs import folder as rundir
@@ -210,7 +210,7 @@ def _train(fabric: lightning_fabric.Fabric, run: Path, show_progress: bool) -> s
         cast(Any, torch.compile(module)) if recipe.compile else module, optimiser
     )
     stages = _stages(recipe, dataset, seed, training)
-    workers = Workers(facts.get("workers", 1))
+    workers = Processes(facts.get("workers", 1))
     selection = Selection(recipe, dataset, held_out, target_return, objective, workers, run)
     log = RunLog(
         run,

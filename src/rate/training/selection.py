@@ -11,10 +11,12 @@ import torch
 
 from rate.acting.actor import Actor
 from rate.acting.rollout import Outcome, outcomes
-from rate.acting.workers import Acting, Workers
+from rate.acting.workers import Acting, play
+from rate.compute import Compute
 from rate.dataset import Batches, Dataset
 from rate.models.policy import Policy
 from rate.objectives import Objective
+from rate.processes import Processes
 from rate.recipe import Recipe
 from rate.runs.checkpoint import save_policy
 from rate.tasks.lookup import find
@@ -54,7 +56,7 @@ class Selection:
     held_out: np.ndarray
     target_return: float
     objective: Objective | None = None
-    workers: Workers = field(default_factory=lambda: Workers(1))
+    workers: Processes = field(default_factory=lambda: Processes(1))
     run: Path = Path()
 
     def validate(self, policy: Policy) -> dict[str, float]:
@@ -89,22 +91,21 @@ class Selection:
     def _outcomes(self, policy: Policy, seeds: range) -> Iterator[Outcome]:
         if self.workers.count == 1:
             task = find(self.recipe.selection.task)
-            yield from outcomes(Actor(policy, self.target_return), task, seeds, parallel=len(seeds))
+            yield from outcomes(Actor(policy, self.target_return), task, seeds, num_envs=len(seeds))
             return
         path = self.run / SELECTED
         try:
             save_policy(path, policy, self.target_return)
-            device = str(next(policy.parameters()).device)
+            device = next(policy.parameters()).device
             # The time tells policies apart that were written to the same file.
             acting = Acting(
                 path,
                 self.recipe.selection.task,
                 self.target_return,
-                False,
-                device,
+                compute=Compute(device.type),  # type: ignore[arg-type]
                 stamp=time.time_ns(),
             )
-            yield from self.workers.outcomes(acting, seeds, parallel=len(seeds))
+            yield from play(self.workers, acting, seeds, num_envs=len(seeds))
         finally:
             path.unlink(missing_ok=True)
 
