@@ -33,7 +33,7 @@ def fail(item: int) -> list[int]:
     return [item]
 
 
-class Unsendable(Exception):  # noqa: N818 (the name of a fault)
+class Unsendable(Exception):
     def __init__(self, first: int, second: int) -> None:
         super().__init__("two numbers")
 

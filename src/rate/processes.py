@@ -132,6 +132,8 @@ class Processes:
         return self._workers[index]
 
     def _end(self, workers: list["_Worker"]) -> None:
+        """End workers, apart from those that have been ended already."""
+        workers = [worker for worker in workers if self._workers.get(worker.index) is worker]
         for worker in workers:
             del self._workers[worker.index]
             worker.pipe.close()

@@ -318,10 +318,8 @@ def _run_one(compute: Compute, show_progress: bool, item: _Item) -> list[str]:
             recipes.from_json(recipe),
             path,
             seed=seed,
-            accelerator=compute.accelerator,
-            devices=compute.devices,
-            threads=compute.threads,
             show_progress=show_progress,
+            **asdict(compute),
         )
     for score in scores:
         evaluate(
@@ -330,8 +328,8 @@ def _run_one(compute: Compute, show_progress: bool, item: _Item) -> list[str]:
             checkpoint=score.checkpoint,
             episodes=score.episodes,
             corruption=score.corruption,
-            threads=compute.threads,
             show_progress=show_progress,
+            **asdict(compute),
         )
     return [path]
 

@@ -196,7 +196,7 @@ def test_corrupted_rows_say_so_and_do_not_depend_on_the_number_side_by_side(run)
     )[0]
     noise = rate.Corruption(step=4)
     rows = [
-        rate.evaluate(run, ["recall/12"], episodes=12, parallel=n, corruption=noise)[0]
+        rate.evaluate(run, ["recall/12"], episodes=12, num_envs=n, corruption=noise)[0]
         for n in (1, 5, 100)
     ]
     assert "corruption" not in plain
@@ -208,7 +208,9 @@ def test_corrupted_rows_say_so_and_do_not_depend_on_the_number_side_by_side(run)
         "run, 1 noise in memory from step 4 on",
     )
     assert read_jsonl(run / SCORES) == json.loads(json.dumps([plain, nothing, *rows]))
-    named = rate.evaluate(run, ["recall/12"], episodes=2, corruption=noise, variant="noisy")[0]
+    named = rate.evaluate(
+        run, ["recall/12"], episodes=2, corruption=noise, labels={"variant": "noisy"}
+    )[0]
     assert named["variant"] == "noisy"
 
 

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import rate
 from rate.acting.actor import Actor
-from rate.acting.evaluation import SCORES
+from rate.acting.evaluation import SCORES, Protocol
+from rate.compute import Compute
 from rate.files import read_jsonl
 from rate.runs.checkpoint import CheckpointError, load_policy
 from rate.runs.folder import RunError
@@ -45,10 +47,10 @@ def run(trained, tmp_path) -> Path:
 @pytest.mark.parametrize("sample", [False, True])
 def test_scores_do_not_depend_on_how_many_episodes_run_side_by_side(sample, run):
     scores = {
-        parallel: rate.evaluate(run, ["recall/30"], episodes=20, parallel=parallel, sample=sample)[
+        num_envs: rate.evaluate(run, ["recall/30"], episodes=20, num_envs=num_envs, sample=sample)[
             0
         ]["scores"]
-        for parallel in (1, 3, 8, 100)
+        for num_envs in (1, 3, 8, 100)
     }
     assert scores[1] == scores[3] == scores[8] == scores[100]
     assert 0 < np.mean(scores[1]) < 1
@@ -71,7 +73,9 @@ def test_sampled_actions_are_those_of_their_seeds_and_differ_from_greedy_ones(ru
 
 
 def test_rows_have_the_documented_fields_and_are_appended(run):
-    rows = rate.evaluate(run, ["recall/12", "recall/24"], episodes=8, variant="mine", note="extra")
+    rows = rate.evaluate(
+        run, ["recall/12", "recall/24"], episodes=8, labels={"variant": "mine", "note": "extra"}
+    )
     rows += rate.evaluate(run, ["recall/12"], episodes=1, checkpoint="best", first_seed=5)
     assert read_jsonl(run / SCORES) == json.loads(json.dumps(rows))
     assert [set(row) - {"note"} for row in rows] == [FIELDS] * 3
@@ -100,8 +104,18 @@ def test_rows_have_the_documented_fields_and_are_appended(run):
     )
 
 
-def test_the_threads_of_an_evaluation_can_be_measured(run):
-    assert rate.evaluate(run, ["recall/12"], episodes=2, thread_count=0)[0]["episodes"] == 2
+def test_the_number_of_threads_can_be_chosen_and_no_other_name_is_taken(run):
+    assert rate.evaluate(run, ["recall/12"], episodes=2, threads=2)[0]["episodes"] == 2
+    assert torch.get_num_threads() == 2
+    with pytest.raises(TypeError, match=r"no option 'thread_count'; options are accelerator, .*"):
+        rate.evaluate(run, ["recall/12"], thread_count=2)
+
+
+def test_options_may_be_given_as_a_protocol(run):
+    protocol = Protocol(episodes=3, first_seed=2, labels={"note": "extra"})
+    [row] = rate.evaluate(run, ["recall/12"], protocol, Compute("cpu"), first_seed=4)
+    assert (row["episodes"], row["note"]) == (3, "extra")
+    assert row["scores"] == rate.evaluate(run, ["recall/12"], episodes=7)[0]["scores"][4:]
 
 
 @pytest.mark.parametrize(
@@ -117,8 +131,10 @@ def test_the_threads_of_an_evaluation_can_be_measured(run):
         ({"tasks": ["recal/12"]}, ValueError, "Did you mean 'recall/12'"),
         ({"checkpoint": "first"}, CheckpointError, "there is no checkpoint .*first.safetensors"),
         ({"episodes": 0}, ValueError, "episodes must be at least 1, but 0 was given"),
-        ({"parallel": 0}, ValueError, "parallel must be at least 1, but 0 was given"),
-        ({"device": "abacus"}, ValueError, "cannot compute on the device 'abacus'"),
+        ({"num_envs": 0}, ValueError, "num_envs must be at least 1, but 0 was given"),
+        ({"first_seed": -1}, ValueError, "first_seed must be at least 0, but -1 was given"),
+        ({"workers": 0}, ValueError, "workers must be at least 1, but 0 was given"),
+        ({"accelerator": "abacus"}, ValueError, "1 x abacus was asked for, but this machine has 0"),
     ],
 )
 def test_what_cannot_be_evaluated_is_said_and_writes_nothing(options, error, message, run):

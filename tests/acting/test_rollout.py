@@ -93,11 +93,11 @@ def test_episodes_do_not_depend_on_how_many_are_played_at_once(name: str) -> Non
     task = find(name)
     agent = Wanderer(int(task.action_space.n))  # type: ignore[attr-defined]
     seeds = [5, 3, 100, 0, 8, 9, 10, 11, 12, 5]
-    alone = list(rollout(agent, task, seeds, parallel=1))
+    alone = list(rollout(agent, task, seeds, num_envs=1))
     assert [episode.seed for episode in alone] == seeds
-    for parallel in (3, 8, 100):
+    for num_envs in (3, 8, 100):
         for first, second in zip(
-            alone, rollout(agent, task, seeds, parallel=parallel), strict=True
+            alone, rollout(agent, task, seeds, num_envs=num_envs), strict=True
         ):
             assert_same(first, second)
 
@@ -106,21 +106,21 @@ def test_episodes_do_not_depend_on_how_many_are_played_at_once(name: str) -> Non
 def test_the_batch_form_gives_the_episodes_of_the_environment(name: str) -> None:
     task = find(name)
     assert task.batch is not None
-    agent = Wanderer(int(task.action_space.n))  # type: ignore[attr-defined]
+    actions = int(task.action_space.n)  # type: ignore[attr-defined]
     pairs = zip(
-        rollout(agent, task, range(20)),
-        rollout(agent, replace(task, batch=None), range(20)),
+        rollout(Wanderer(actions), task, range(20)),
+        rollout(Wanderer(actions), replace(task, batch=None), range(20)),
         strict=True,
     )
     for batched, serial in pairs:
         assert_same(batched, serial)
 
 
-@pytest.mark.parametrize("parallel", [1, 4, 100])
-def test_outcomes_are_those_of_the_episodes(parallel: int) -> None:
+@pytest.mark.parametrize("num_envs", [1, 4, 100])
+def test_outcomes_are_those_of_the_episodes(num_envs: int) -> None:
     task = find("tmaze/3")
     episodes = list(rollout(Wanderer(4), task, range(50)))
-    results = list(outcomes(Wanderer(4), task, range(50), parallel=parallel))
+    results = list(outcomes(Wanderer(4), task, range(50), num_envs=num_envs))
     assert [(result.seed, result.total_return, result.length) for result in results] == [
         (episode.seed, episode.total_return, len(episode)) for episode in episodes
     ]
@@ -155,12 +155,12 @@ def test_the_horizon_truncates(countdown: Task) -> None:
 
 
 def test_an_ended_environment_is_not_stepped_and_all_are_closed(countdown: Task) -> None:
-    assert len(list(rollout(Wanderer(3), countdown, [1, 6, 2, 4, 3], parallel=2))) == 5
+    assert len(list(rollout(Wanderer(3), countdown, [1, 6, 2, 4, 3], num_envs=2))) == 5
     assert (Countdown.made, Countdown.closed) == (2, 2)
 
 
 def test_environments_are_closed_when_the_reader_stops_early(countdown: Task) -> None:
-    stream = rollout(Wanderer(3), countdown, [1, 6, 2], parallel=2)
+    stream = rollout(Wanderer(3), countdown, [1, 6, 2], num_envs=2)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert Countdown.closed == Countdown.made == 2
@@ -227,7 +227,7 @@ def test_an_agent_may_use_its_array_again(countdown: Task) -> None:
 
 def test_progress_counts_the_steps_of_waves(countdown: Task) -> None:
     counts: list[int] = []
-    list(outcomes(Wanderer(3), countdown, [2, 5, 3], parallel=2, progress=counts.append))
+    list(outcomes(Wanderer(3), countdown, [2, 5, 3], num_envs=2, progress=counts.append))
     assert sum(counts) == 5 + 3
 
 
@@ -237,8 +237,8 @@ def test_no_seeds_give_no_episodes(countdown: Task) -> None:
 
 
 def test_fewer_than_one_at_a_time_is_refused(countdown: Task) -> None:
-    with pytest.raises(ValueError, match="parallel is 0"):
-        next(rollout(Wanderer(3), countdown, [1], parallel=0))
+    with pytest.raises(ValueError, match="num_envs must be at least 1, but 0 was given"):
+        next(rollout(Wanderer(3), countdown, [1], num_envs=0))
 
 
 def test_serial_follows_gymnasiums_batch_structure(countdown: Task) -> None:

@@ -65,7 +65,7 @@ def test_without_a_verb_the_usage_names_every_verb(arguments, capsys):
     ("verb", "flags"),
     [
         ("list", ["what", "all", "models", "tasks", "experiments"]),
-        ("collect", ["TASK", "--output", "--episodes", "--seed", "--parallel"]),
+        ("collect", ["TASK", "--output", "--episodes", "--seed", "--num-envs"]),
         ("train", ["MODEL", "--dataset", "--run", "[options]", "--resume", "rate", "dt", "mlp"]),
         (
             "evaluate",
@@ -75,7 +75,7 @@ def test_without_a_verb_the_usage_names_every_verb(arguments, capsys):
                 "--checkpoint",
                 "--episodes",
                 "--first-seed",
-                "--parallel",
+                "--num-envs",
                 "--sample",
             ],
         ),

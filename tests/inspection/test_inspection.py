@@ -220,7 +220,7 @@ def test_what_is_traced_is_what_whole_segments_write(name):
     parts = policy.backbone.memory_parts()
     agent = Traced(policy, 1.0, parts, [K, 2 * K])
     task = replace(TASK, horizon=3 * K)
-    episodes = list(rollout(agent, task, [5, 6, 7], parallel=2))
+    episodes = list(rollout(agent, task, [5, 6, 7], num_envs=2))
     assert set(agent.kept) == {
         (part, seed, step) for part in parts for seed in (5, 6, 7) for step in (K, 2 * K)
     }

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from rate.acting.rollout import rollout
 from rate.episode import Episode
 from rate.spaces import check_leaf, flatten, from_json, leaves, to_json
 from rate.tasks.lookup import discover, families, find
-from rate.tasks.task import Task
+from rate.tasks.task import Agent, Task
 
 
 def installed(family: str) -> bool:
@@ -91,7 +91,7 @@ def test_same_seed_is_the_same_episode(task: Task) -> None:
 
 def test_an_episode_does_not_depend_on_the_one_before(task: Task) -> None:
     agent = Replay(random_actions(task, 1))
-    _, second = rollout(agent, task, [3, 7], parallel=1)
+    _, second = rollout(agent, task, [3, 7], num_envs=1)
     assert_equal(second, next(rollout(agent, task, [7])))
 
 
@@ -99,11 +99,11 @@ def test_the_batch_equals_single_environments(task: Task) -> None:
     if task.batch is None:
         pytest.skip("the task has no batch form")
     seeds = [5, 4, 11, 100]
-    agents = [Replay(random_actions(task, 4))] + ([task.expert()] if task.expert else [])
-    for agent in agents:
+    agents: list[Callable[[], Agent]] = [lambda: Replay(random_actions(task, 4))]
+    for make in agents + ([task.expert] if task.expert else []):
         pairs = zip(
-            rollout(agent, task, seeds),
-            rollout(agent, replace(task, batch=None), seeds),
+            rollout(make(), task, seeds),
+            rollout(make(), replace(task, batch=None), seeds),
             strict=True,
         )
         for batched, single in pairs:

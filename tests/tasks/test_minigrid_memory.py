@@ -114,7 +114,7 @@ def test_rows_hold_returns_beside_success() -> None:
     task = find("minigrid-memory/11")
     assert task.expert is not None
     played = list(outcomes(task.expert(), task, range(4)))
-    row = _scored(task, range(4), played)
+    row = _scored(task, played)
     assert (row["value"], row["scores"]) == (1.0, [1.0] * 4)
     assert row["returns"] == pytest.approx(
         [1 - 0.9 * outcome.length / 845 for outcome in played], abs=1e-6
@@ -139,7 +139,7 @@ def test_the_time_limit_allows_the_longest_walk() -> None:
 def test_what_the_page_about_fidelity_says_of_the_expert() -> None:
     def play(name: str, count: int = 100) -> tuple[np.ndarray, np.ndarray]:
         task = find(name)
-        episodes = list(rollout(task.expert(), task, range(count), parallel=count))  # type: ignore[misc]
+        episodes = list(rollout(task.expert(), task, range(count), num_envs=count))  # type: ignore[misc]
         return np.array([e.total_return for e in episodes]), np.array([len(e) for e in episodes])
 
     assert play("minigrid-memory/41x96")[0].mean() == pytest.approx(0.956, abs=5e-4)

@@ -1,16 +1,18 @@
 """Collecting data: an expert acts, its episodes become a dataset."""
 
+import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from rate.acting.rollout import rollout
+from rate.acting.rollout import expert_episodes, rollout, shares
 from rate.dataset import Dataset, write_dataset
 from rate.episode import Episode
-from rate.progress import progress_bar
+from rate.processes import Processes
+from rate.progress import Advance, progress_bar
 from rate.provenance import provenance
 from rate.tasks.gym.make import RandomAgent
 from rate.tasks.gym.options import Options, join
@@ -24,7 +26,7 @@ BLOCK = 10_000_000
 """Episode seeds between the blocks of two collections."""
 
 PATIENCE = 5_000
-"""Episodes after which a search for wanted lengths that has found none is given up."""
+"""Episodes after which a search for certain lengths that has kept none is given up."""
 
 
 def collect(
@@ -33,75 +35,116 @@ def collect(
     *,
     episodes: int = 2000,
     seed: int = 0,
-    parallel: int = 250,
+    num_envs: int | None = None,
+    workers: int = 1,
     lengths: tuple[int, int] | None = None,
     show_progress: bool = False,
 ) -> Dataset:
     """Record episodes of a task's expert into a dataset folder.
 
-    task: such as "tmaze-uniform/90" or "gym:CartPole-v1,expert=random". output: a folder that does
-    not exist yet. seed: which disjoint block of seeds the episodes use. parallel: episodes stepped
-    together, without influence on what is recorded. lengths: least and most steps; only episodes of
-    such lengths and with a positive return are kept, and played until there are enough.
+    Each episode is written as soon as it and those of the seeds before it are over.
+
+    Args:
+        task: Such as "tmaze-uniform/90" or "gym:CartPole-v1,expert=random".
+        output: A folder that does not exist yet.
+        episodes: Number of episodes.
+        seed: Which disjoint block of seeds the episodes use.
+        num_envs: Environments stepped together, all processes counted; by default the task's own
+            number, or fewer where so many episodes take much memory. No influence on the data.
+        workers: Processes that play. No influence on the data.
+        lengths: Least and most steps; only episodes of such lengths and with a positive return are
+            kept, and played until there are enough.
+        show_progress: Show a progress bar.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        ValueError: The task is unknown or has no expert, or an option makes no sense.
     """
-    found = find(task)
-    if found.expert is None:
+    recorded = find(task)
+    _check(recorded, episodes, lengths)
+    first = COLLECTION_SEEDS + seed * BLOCK
+    _warn_if_unrepeatable(recorded, first)
+    seeds = range(first, first + (BLOCK if lengths else episodes))
+    facts = {**provenance(), "seed": seed, "first_episode_seed": first}
+    if lengths:
+        facts["lengths"] = list(lengths)
+    with (
+        Processes(workers) as processes,
+        progress_bar(f"collect {task}", episodes, show=show_progress) as advance,
+    ):
+        played = _play(processes, recorded, seeds, num_envs, advance)
+        return write_dataset(
+            Path(output),
+            _keep(played, task, episodes, lengths, advance),
+            recorded.observation_space,
+            recorded.action_space,
+            task=task,
+            provenance=facts,
+        )
+
+
+def _check(task: Task, episodes: int, lengths: tuple[int, int] | None) -> None:
+    if task.expert is None:
         raise ValueError(
-            f"the task {task!r} has no expert to collect data with: name one, as in "
-            f"{join(task, Options(expert='random'))}, or "
+            f"the task {task.name!r} has no expert to collect data with: name one, as in "
+            f"{join(task.name, Options(expert='random'))}, or "
             "'module:Class' of an agent of yours in place of 'random'"
         )
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, but {episodes} was given")
-    expert = found.expert()
     if lengths is not None and not 1 <= lengths[0] <= lengths[1]:
         raise ValueError(
             f"lengths are {lengths}, but must be least and most steps of an episode, such as "
             "(60, 90)"
         )
-    first = COLLECTION_SEEDS + seed * BLOCK
-    _warn_if_unrepeatable(found, first)
-    with progress_bar(f"collect {task}", episodes, show=show_progress) as advance:
-        step = 0
 
-        def moved(count: int) -> None:
-            """Episodes side by side end together, perhaps after minutes: the steps on the way are
-            shown as well."""
-            nonlocal step
-            step += count
-            advance(0, step=step)
 
-        def counted() -> Iterator[Episode]:
-            seeds = range(first, first + (BLOCK if lengths else episodes))
-            kept = 0
-            for played, episode in enumerate(
-                rollout(expert, found, seeds, parallel=parallel, progress=moved), 1
-            ):
-                if lengths is None or (
-                    lengths[0] <= len(episode) <= lengths[1] and episode.total_return > 0
-                ):
-                    advance(1)
-                    yield episode
-                    kept += 1
-                elif not kept and played == PATIENCE:
-                    raise ValueError(
-                        f"none of {PATIENCE} episodes of {task} has {lengths[0]} to "
-                        f"{lengths[1]} steps and a return"
-                    )
-                if kept == episodes:
-                    return
+def _play(
+    processes: Processes, task: Task, seeds: range, num_envs: int | None, advance: Advance
+) -> Iterator[Episode]:
+    """Episodes of the task's expert in the order of the seeds."""
+    num_envs = task.recording_num_envs() if num_envs is None else num_envs
+    if processes.count > 1:
+        waves = shares(seeds, num_envs, processes.count)
+        yield from processes.results(functools.partial(expert_episodes, task.name), waves)
+        return
+    step = 0
 
-        facts = {**provenance(), "seed": seed, "first_episode_seed": first}
-        if lengths:
-            facts["lengths"] = list(lengths)
-        return write_dataset(
-            Path(output),
-            counted(),
-            found.observation_space,
-            found.action_space,
-            task=task,
-            provenance=facts,
-        )
+    def count_step(count: int) -> None:
+        """Episodes stepped together may end together, after minutes: show the steps as well."""
+        nonlocal step
+        step += count
+        advance(0, step=step)
+
+    assert task.expert is not None
+    yield from rollout(task.expert(), task, seeds, num_envs=num_envs, progress=count_step)
+
+
+def _keep(
+    played: Iterable[Episode],
+    task: str,
+    episodes: int,
+    lengths: tuple[int, int] | None,
+    advance: Advance,
+) -> Iterator[Episode]:
+    """The first `episodes` episodes that are to be written."""
+    kept = 0
+    for number, episode in enumerate(played, 1):
+        if lengths is None or (
+            lengths[0] <= len(episode) <= lengths[1] and episode.total_return > 0
+        ):
+            advance(1)
+            yield episode
+            kept += 1
+        elif not kept and number == PATIENCE:
+            raise ValueError(
+                f"none of {PATIENCE} episodes of {task} has {lengths[0]} to "
+                f"{lengths[1]} steps and a return"
+            )
+        if kept == episodes:
+            return
 
 
 def _warn_if_unrepeatable(task: Task, seed: int, steps: int = 50) -> None:
@@ -109,7 +152,7 @@ def _warn_if_unrepeatable(task: Task, seed: int, steps: int = 50) -> None:
     identifies nothing."""
     short = replace(task, horizon=min(task.horizon, steps))
     first, _, again = rollout(
-        RandomAgent(task.action_space), short, [seed, seed + 1, seed], parallel=1
+        RandomAgent(task.action_space), short, [seed, seed + 1, seed], num_envs=1
     )
     same = len(first.rewards) == len(again.rewards) and np.array_equal(first.rewards, again.rewards)
     if not same or any(

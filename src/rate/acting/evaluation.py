@@ -2,25 +2,24 @@
 
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from rate import threads
 from rate.acting.corruption import Corruption
 from rate.acting.rollout import Outcome
-from rate.acting.workers import Acting, Workers
+from rate.acting.workers import Acting, play, ticks
+from rate.compute import Compute, with_changes
 from rate.files import append_jsonl
+from rate.processes import Processes
 from rate.progress import progress_bar
 from rate.provenance import commit
 from rate.runs import folder as rundir
 from rate.runs.checkpoint import load_policy
-from rate.spaces import flatten, unflatten
 from rate.tasks.gym.options import split
 from rate.tasks.lookup import find
 from rate.tasks.task import Task
@@ -28,105 +27,170 @@ from rate.tasks.task import Task
 SCORES = "scores.jsonl"
 
 
+@dataclass(frozen=True)
+class Protocol:
+    """What is evaluated, and how; all of it has an influence on the scores."""
+
+    checkpoint: str = "last"
+    """Which checkpoint: "last" or "best"."""
+    episodes: int = 100
+    """Episodes per task."""
+    first_seed: int = 0
+    """Seed of the first episode; the k-th has seed `first_seed + k`."""
+    sample: bool = False
+    """Draw actions in place of taking the most likely ones."""
+    target_return: float | None = None
+    """Return that is asked for; by default the task's own, else the checkpoint's. Rewards received
+    are taken off it step by step, and it is not restarted at segment borders."""
+    corruption: Corruption | None = None
+    """Noise mixed into memory. Rows hold it as "corruption" and are a variant of their own, so that
+    they never stand for the policy as it is."""
+    labels: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Further entries for the rows, such as experiment and variant."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ValueError(f"episodes must be at least 1, but {self.episodes} was given")
+        if self.first_seed < 0:
+            raise ValueError(f"first_seed must be at least 0, but {self.first_seed} was given")
+
+
 def evaluate(
     run: str | Path,
     tasks: Sequence[str],
+    protocol: Protocol = Protocol(),
+    compute: Compute = Compute(),
     *,
-    checkpoint: str = "last",
-    episodes: int = 100,
-    first_seed: int = 0,
-    parallel: int = 100,
+    num_envs: int | None = None,
     workers: int = 1,
-    sample: bool = False,
-    target_return: float | None = None,
-    corruption: Corruption | None = None,
-    device: str = "cpu",
-    thread_count: int = 1,
     show_progress: bool = False,
-    **labels: Any,
+    **changes: Any,
 ) -> list[dict[str, Any]]:
-    """Score a run's policy on tasks; rows are returned and appended to scores.jsonl in the run
-    folder.
+    """Score a run's policy on tasks. A row per task is appended to scores.jsonl in the run folder.
 
-    The k-th episode has seed first_seed + k, whatever `parallel` and `workers` are. workers:
-    processes that share the episodes. checkpoint: "last" or "best". The return asked for is
-    target_return, else the task's own, else the checkpoint's; rewards received are taken off it
-    step by step, and it is not restarted at segment borders. sample: draw actions in place of
-    taking the most likely ones. corruption: noise mixed into memory; its rows hold it as
-    "corruption", and are a variant of their own, so that they never stand for the policy as it is.
-    thread_count: 0 measures what is fastest; workers take one thread each. labels: further entries
-    for the rows, such as experiment and variant.
+    Args:
+        run: Run folder.
+        tasks: Names of tasks, as `rate.tasks.find` takes them.
+        protocol: What is evaluated, and how.
+        compute: Where to compute. Several workers have one thread each unless it says otherwise,
+            and take turns on its devices.
+        num_envs: Environments stepped together, all processes counted; by default the task's own
+            number. No influence on the scores.
+        workers: Processes that share the episodes. No influence on the scores.
+        show_progress: Show a progress bar.
+        **changes: Fields of `protocol` and `compute` by name, such as `episodes=20` or `threads=1`.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ValueError: An option makes no sense, there is no such task or checkpoint, or a task has
+            other spaces than the policy.
+        TypeError: A change is no field of `protocol` or `compute`.
     """
-    for name, given in (("episodes", episodes), ("parallel", parallel)):
-        if given < 1:
-            raise ValueError(f"{name} must be at least 1, but {given} was given")
-    run = Path(run)
-    recipe, facts = rundir.read(run)
-    found = [find(name) for name in tasks]
-    policy, header = load_policy(run / f"{checkpoint}.safetensors")
-    for task in found:
-        check_spaces(task, policy)
-    if corruption:
-        corruption.entries(policy)
-    rows = []
-    with Workers(workers) as pool:
-        for task in found:
+    protocol, compute = with_changes(changes, protocol, compute)
+    if num_envs is not None and num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, but {num_envs} was given")
+    run, played, rows = Path(run), [find(name) for name in tasks], []
+    facts = _facts(run, protocol, compute, played)
+    compute.use_threads()
+    with Processes(workers, threads=compute.threads or 1) as processes:
+        for task in played:
             started = time.perf_counter()
-            target = task.target_return if target_return is None else target_return
-            acting = Acting(
-                run / f"{checkpoint}.safetensors", task.name, target, sample, device, corruption
-            )
-            if workers == 1:
-                _choose_threads(acting, task, min(parallel, episodes), thread_count)
-            seeds = range(first_seed, first_seed + episodes)
-            ticks = pool.ticks(episodes, parallel, task.horizon)
-            with progress_bar(
-                f"evaluate {run.name} on {task.name}", ticks, show=show_progress
-            ) as bar:
-                results = list(pool.outcomes(acting, seeds, parallel=parallel, progress=bar))
-            row = {
-                "experiment": "",
-                "variant": f"{run.name}, {corruption}" if corruption else run.name,
-                "checkpoint": checkpoint,
-                "recipe": recipe.hash,
-                "seed": facts["seed"],
-                **_scored(task, seeds, results),
-                "actions": "sampled" if sample else "greedy",
-                "update": header.get("update"),
-                "commit": commit(),
-                "device": device,
-                **({"corruption": asdict(corruption)} if corruption else {}),
-                "seconds": round(time.perf_counter() - started, 3),
-                "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                **labels,
-            }
-            rows.append(row)
-            append_jsonl(run / SCORES, row)
+            results = _play(processes, run, task, protocol, compute, num_envs, show_progress)
+            seconds = round(time.perf_counter() - started, 3)
+            rows.append(_row(run.name, facts, protocol, _scored(task, results), seconds))
+            append_jsonl(run / SCORES, rows[-1])
     return rows
 
 
-def _scored(task: Task, seeds: range, results: Sequence[Outcome]) -> dict[str, Any]:
+def _facts(
+    run: Path, protocol: Protocol, compute: Compute, tasks: Sequence[Task]
+) -> dict[str, Any]:
+    """What rows say of the policy, once it is known that it can be scored on the tasks."""
+    recipe, facts = rundir.read(run)
+    policy, header = load_policy(_checkpoint(run, protocol))
+    for task in tasks:
+        check_spaces(task, policy)
+    if protocol.corruption:
+        protocol.corruption.entries(policy)
+    return {
+        "recipe": recipe.hash,
+        "seed": facts["seed"],
+        "update": header.get("update"),
+        "device": compute.device(),
+    }
+
+
+def _checkpoint(run: Path, protocol: Protocol) -> Path:
+    return run / f"{protocol.checkpoint}.safetensors"
+
+
+def _play(
+    processes: Processes,
+    run: Path,
+    task: Task,
+    protocol: Protocol,
+    compute: Compute,
+    num_envs: int | None,
+    show_progress: bool,
+) -> list[Outcome]:
+    acting = Acting(
+        _checkpoint(run, protocol),
+        task.name,
+        task.target_return if protocol.target_return is None else protocol.target_return,
+        protocol.sample,
+        protocol.corruption,
+        compute,
+    )
+    seeds = range(protocol.first_seed, protocol.first_seed + protocol.episodes)
+    total = ticks(processes, protocol.episodes, task, num_envs)
+    title = f"evaluate {run.name} on {task.name}"
+    with progress_bar(title, total, show=show_progress) as advance:
+        return list(play(processes, acting, seeds, num_envs=num_envs, progress=advance))
+
+
+def _row(
+    name: str, facts: dict[str, Any], protocol: Protocol, scored: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    corruption = protocol.corruption
+    return {
+        "experiment": "",
+        "variant": f"{name}, {corruption}" if corruption else name,
+        "checkpoint": protocol.checkpoint,
+        "recipe": facts["recipe"],
+        "seed": facts["seed"],
+        **scored,
+        "actions": "sampled" if protocol.sample else "greedy",
+        "update": facts["update"],
+        "commit": commit(),
+        "device": facts["device"],
+        **({"corruption": asdict(corruption)} if corruption else {}),
+        "seconds": seconds,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **protocol.labels,
+    }
+
+
+def _scored(task: Task, results: Sequence[Outcome]) -> dict[str, Any]:
     """What a row says of its task and of the episodes played in it."""
     scores = np.array([task.score(result.total_return, result.length) for result in results])
     returns = np.array([result.total_return for result in results])
-    return {
+    error = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else 0.0
+    row = {
         "task": task.name,
         "metric": task.metric,
         "x": _size(task.name),
         "value": float(scores.mean()),
-        "standard_error": float(scores.std(ddof=1) / np.sqrt(len(scores)))
-        if len(scores) > 1
-        else 0.0,
+        "standard_error": float(error),
         "episodes": len(scores),
         "scores": [round(float(score), 6) for score in scores],
-        **(
-            {}
-            if np.array_equal(scores, returns)
-            else {"returns": [round(float(one), 6) for one in returns]}
-        ),
-        **({"cues": [int(task.cue(seed)) for seed in seeds]} if task.cue else {}),
-        "steps": int(sum(result.length for result in results)),
     }
+    if not np.array_equal(scores, returns):
+        row["returns"] = [round(float(one), 6) for one in returns]
+    if task.cue:
+        row["cues"] = [int(task.cue(result.seed)) for result in results]
+    return {**row, "steps": int(sum(result.length for result in results))}
 
 
 def _size(name: str) -> float | None:
@@ -143,25 +207,9 @@ def _size(name: str) -> float | None:
 def check_spaces(task: Task, policy: Any) -> None:
     """Raise a ValueError unless the task has the spaces that the policy was trained for."""
     for name in ("observation_space", "action_space"):
-        wanted, given = getattr(policy, name), getattr(task, name)
-        if wanted != given:
+        trained, offered = getattr(policy, name), getattr(task, name)
+        if trained != offered:
             raise ValueError(
-                f"the policy was trained for the {name.replace('_', ' ')} {wanted}, but "
-                f"{task.name} has {given}"
+                f"the policy was trained for the {name.replace('_', ' ')} {trained}, but "
+                f"{task.name} has {offered}"
             )
-
-
-def _choose_threads(acting: Acting, task: Task, batch: int, thread_count: int) -> None:
-    if thread_count:
-        torch.set_num_threads(thread_count)
-        return
-    space, agent = task.observation_space, acting.agent()
-    sample = flatten(space, space.sample())
-    values = unflatten(space, {path: np.stack([leaf] * batch) for path, leaf in sample.items()})
-
-    def few_steps() -> None:
-        agent.reset(batch)
-        for _ in range(8):
-            agent.act(values, np.zeros(batch))
-
-    torch.set_num_threads(threads.fastest(few_steps))

@@ -1,15 +1,16 @@
 """Rollouts: the only code that steps an environment, as a stream of episodes or of their outcomes.
 
-Episodes are played in waves of one episode per seed and without automatic reset, so the k-th seed
-is the k-th episode however many are played at once, and short episodes are not counted more often
+Episodes are played in waves of `num_envs`, one episode per seed and without automatic reset. So the
+k-th seed is the k-th episode whatever `num_envs` is, and short episodes are not counted more often
 than long ones.
 """
 
 import math
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -18,37 +19,57 @@ import numpy as np
 from rate.episode import Episode
 from rate.spaces import as_leaf, flatten, unflatten
 from rate.tasks.gym.errors import told
+from rate.tasks.lookup import find
 from rate.tasks.task import Agent, Environments, Task
 
-__all__ = ["Agent", "Environments", "Outcome", "Serial", "outcomes", "rollout"]
+__all__ = [
+    "Agent",
+    "Environments",
+    "Outcome",
+    "Serial",
+    "expert_episodes",
+    "outcomes",
+    "rollout",
+    "shares",
+    "waves",
+]
 
 Progress = Callable[[int], None]
+
+FIRST_BLOCK = 128
+"""Steps for which memory is taken when episodes begin that are recorded."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is left of an episode whose steps were not recorded; ``task.score`` takes the last
-    two."""
+    """An episode whose steps were not recorded."""
 
     seed: int
+    """What the environment was reset with."""
     total_return: float
+    """Undiscounted sum of the rewards."""
     length: int
+    """Number of steps."""
 
 
 class Serial:
     """Gymnasium environments stepped one after the other as a batch; the environment of a row is
     used again.
 
-    name: what errors call the environment.
-
     Raises:
-        ValueError: An environment failed, or gave what is no observation or reward; the message
-        names seed and step.
+        ValueError: An environment failed, or returned no valid observation or reward; the message
+            names seed and step.
     """
 
     def __init__(
         self, maker: Callable[[], gymnasium.Env[Any, Any]], name: str = "the environment"
     ) -> None:
+        """Make the first environment.
+
+        Args:
+            maker: Makes one environment.
+            name: What errors call it.
+        """
         self._maker, self._name = maker, name
         self._environments = [maker()]
         self.observation_space = self._environments[0].observation_space
@@ -134,23 +155,32 @@ def rollout(
     task: Task,
     seeds: Iterable[int],
     *,
-    parallel: int = 100,
+    num_envs: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Episode]:
-    """Let the agent play one episode per seed and yield the episodes in the order of the seeds.
+    """Let the agent play one episode per seed, and yield each as soon as it and those of all seeds
+    before it are over.
 
-    ``task.prompt`` is imposed and an episode is truncated at ``task.horizon``. Up to ``parallel``
-    episodes are held in memory. ``progress`` is called with the number of steps that a wave, all
-    its rows together, has taken since the last call: at most ``task.horizon`` for every
-    ``parallel`` seeds.
+    `task.prompt` is imposed and an episode is truncated at `task.horizon`. Memory is taken by the
+    episodes of one wave, as far as they have been played.
+
+    Args:
+        agent: Chooses the actions; it may not act elsewhere before the last episode.
+        task: What is played.
+        seeds: One seed per episode.
+        num_envs: Episodes of a wave; by default `task.recording_num_envs()`. The episodes do not
+            depend on it.
+        progress: Called after each step of a wave, all its rows together, with 1: at most
+            `task.horizon` times per wave.
 
     Raises:
-        ValueError: ``parallel`` is less than 1, or the agent returned other actions than were asked
-        of it.
+        ValueError: `num_envs` is less than 1, or the agent returned other actions than it must.
     """
+    num_envs = task.recording_num_envs() if num_envs is None else num_envs
     with _environments(task) as environments:
-        for wave in _waves(seeds, parallel):
-            yield from _record(_play(agent, task, environments, wave, progress), wave, environments)
+        for wave in waves(seeds, num_envs):
+            steps = _play(agent, task, environments, wave, progress)
+            yield from _record(steps, wave, environments, task.horizon)
 
 
 def outcomes(
@@ -158,13 +188,13 @@ def outcomes(
     task: Task,
     seeds: Iterable[int],
     *,
-    parallel: int = 100,
+    num_envs: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Outcome]:
-    """Let the agent play as ``rollout`` does, but keep returns and lengths only: memory does not
-    grow with length."""
+    """Let the agent play as `rollout` does, but keep returns and lengths only: memory does not grow
+    with the length of an episode, and `num_envs` is `task.num_envs` by default."""
     with _environments(task) as environments:
-        for wave in _waves(seeds, parallel):
+        for wave in waves(seeds, task.num_envs if num_envs is None else num_envs):
             total_returns = np.zeros(len(wave), np.float64)
             lengths = np.zeros(len(wave), np.int64)
             for step in _play(agent, task, environments, wave, progress):
@@ -174,17 +204,51 @@ def outcomes(
                 yield Outcome(seed, float(total_return), int(length))
 
 
-class _Step(NamedTuple):
-    """One step of a wave; rewards and ends are 0 where ``running``, the state before the step, is
-    False."""
+def waves(seeds: Iterable[int], num_envs: int) -> Iterator[list[int]]:
+    """Split seeds into waves of `num_envs`, the last of what is left."""
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, but {num_envs} was given")
+    wave: list[int] = []
+    for seed in seeds:
+        wave.append(int(seed))
+        if len(wave) == num_envs:
+            yield wave
+            wave = []
+    if wave:
+        yield wave
 
-    values: Any
+
+def shares(seeds: Sequence[int], num_envs: int, workers: int) -> Iterator[list[int]]:
+    """Split seeds into waves for several workers, which step `num_envs` environments in all."""
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, but {num_envs} was given")
+    return waves(seeds, max(1, -(-min(len(seeds), num_envs) // workers)))
+
+
+def expert_episodes(name: str, seeds: Sequence[int]) -> Iterator[Episode]:
+    """One wave of episodes of the expert of the task called `name`; what a worker does."""
+    expert, task = _expert(name)
+    return rollout(expert, task, seeds, num_envs=len(seeds))
+
+
+@lru_cache(maxsize=1)
+def _expert(name: str) -> tuple[Agent, Task]:
+    task = find(name)
+    assert task.expert is not None
+    return task.expert(), task
+
+
+class _Step(NamedTuple):
+    """One step of a wave; rewards and ends are 0 in rows whose episode was over before it."""
+
+    observations: Any
     actions: np.ndarray
     rewards: np.ndarray
     terminations: np.ndarray
     truncations: np.ndarray
     running: np.ndarray
-    next_values: Any
+    """Whether the episode of each row was going on before this step."""
+    next_observations: Any
 
 
 @contextmanager
@@ -195,19 +259,6 @@ def _environments(task: Task) -> Iterator[Environments]:
     finally:
         if callable(close := getattr(environments, "close", None)):
             close()
-
-
-def _waves(seeds: Iterable[int], parallel: int) -> Iterator[list[int]]:
-    if parallel < 1:
-        raise ValueError(f"parallel is {parallel}: at least one episode must be played at a time")
-    wave: list[int] = []
-    for seed in seeds:
-        wave.append(int(seed))
-        if len(wave) == parallel:
-            yield wave
-            wave = []
-    if wave:
-        yield wave
 
 
 def _play(
@@ -222,23 +273,24 @@ def _play(
     prompt: Sequence[Any] | np.ndarray = (
         [] if task.prompt is None else np.moveaxis(task.prompt(seeds), 1, 0)
     )
-    values = environments.reset(seeds)
+    observations = environments.reset(seeds)
     rewards = np.zeros(len(seeds), np.float32)
     running = np.ones(len(seeds), bool)
     for time in range(1, task.horizon + 1):
         forced = prompt[time - 1] if time <= len(prompt) else None
-        actions = np.array(
-            agent.act(values, rewards, forced)
-        )  # a copy: the agent may use its array again
+        # A copy, because the agent may use its array again.
+        actions = np.array(agent.act(observations, rewards, forced))
         _check_actions(actions, forced, len(seeds))
-        next_values, rewards, terminations, truncations = environments.step(actions)
+        next_observations, rewards, terminations, truncations = environments.step(actions)
         rewards = np.where(running, rewards, np.float32(0))
         terminations = running & terminations
         truncations = running & (truncations | (time == task.horizon)) & ~terminations
-        yield _Step(values, actions, rewards, terminations, truncations, running, next_values)
+        yield _Step(
+            observations, actions, rewards, terminations, truncations, running, next_observations
+        )
         if progress is not None:
             progress(1)
-        values = next_values
+        observations = next_observations
         running = running & ~(terminations | truncations)
         if not running.any():
             return
@@ -259,36 +311,82 @@ def _check_actions(actions: np.ndarray, forced: np.ndarray | None, rows: int) ->
 
 
 def _record(
-    steps: Iterator[_Step], seeds: Sequence[int], environments: Environments
+    steps: Iterator[_Step], seeds: Sequence[int], environments: Environments, horizon: int
 ) -> Iterator[Episode]:
-    """Yield the episodes of a wave once it is over."""
-    values: list[dict[str, np.ndarray]] = []
-    rest: list[_Step] = []
+    """Yield the episodes of a wave in the order of the seeds, each as soon as it can be."""
+    space = environments.observation_space
+    observations, rest = _Recording(horizon + 1), _Recording(horizon)
+    lengths = np.zeros(len(seeds), np.int64)
+    row = 0  # whose episode comes next
     for step in steps:
-        values.append(flatten(environments.observation_space, step.values))
-        last = step.next_values
-        rest.append(step._replace(values=None, next_values=None))
-    values.append(flatten(environments.observation_space, last))
-    # Leaves are let go one by one while they are stacked, so that a wave of images is not held
-    # twice for long.
-    observations = {
-        path: np.stack([value.pop(path) for value in values]) for path in list(values[0])
-    }
-    # Numbers of another kind stay as they are, so that none is cut to a whole one: who writes them
-    # names them.
-    actions = as_leaf(environments.action_space, np.stack([step.actions for step in rest]))
-    rewards = np.stack([step.rewards for step in rest])
-    terminations = np.stack([step.terminations for step in rest])
-    truncations = np.stack([step.truncations for step in rest])
-    lengths = np.stack([step.running for step in rest]).sum(axis=0)
-    for row, (seed, length) in enumerate(zip(seeds, lengths, strict=True)):
-        yield Episode(
-            observations={
-                path: leaf[: length + 1, row].copy() for path, leaf in observations.items()
-            },
-            actions=actions[:length, row].copy(),
-            rewards=rewards[:length, row].copy(),
-            terminations=terminations[:length, row].copy(),
-            truncations=truncations[:length, row].copy(),
-            seed=seed,
-        )
+        if not lengths.any():
+            observations.append(flatten(space, step.observations), step.running)
+        observations.append(flatten(space, step.next_observations), step.running)
+        fields = ("actions", "rewards", "terminations", "truncations")
+        rest.append({name: getattr(step, name) for name in fields}, step.running)
+        lengths += step.running
+        over = ~step.running | step.terminations | step.truncations
+        while row < len(seeds) and over[row]:
+            arrays = rest.take(row, lengths[row])
+            # Numbers of another kind stay as they are, so that none is cut to a whole one: who
+            # writes them names them.
+            arrays["actions"] = as_leaf(environments.action_space, arrays["actions"])
+            yield Episode(observations.take(row, lengths[row] + 1), seed=seeds[row], **arrays)
+            row += 1
+
+
+class _Recording:
+    """Arrays [n, ...] of a wave that arrive step by step and are taken out row by row.
+
+    They are kept in blocks [steps, rows, ...], with the rows whose episode was going on when the
+    block began; each block is twice as long as the one before. So nothing is copied while episodes
+    grow, and those that have ended take no more memory.
+    """
+
+    def __init__(self, longest: int) -> None:
+        self._blocks: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+        self._left = longest  # steps for which there is no block yet
+        self._filled = self._size = 0  # of the last block
+
+    def append(self, arrays: Mapping[str, np.ndarray], running: np.ndarray) -> None:
+        """Add a step of the rows that are running."""
+        if self._filled == self._size or not self._fits(arrays):
+            self._begin(arrays, np.flatnonzero(running))
+        rows, block = self._blocks[-1]
+        for name, array in arrays.items():
+            block[name][self._filled] = array if len(rows) == len(array) else array[rows]
+        self._filled += 1
+
+    def take(self, row: int, length: int) -> dict[str, np.ndarray]:
+        """Copies of the first `length` steps of a row."""
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in self._blocks[0][1]}
+        for rows, block in self._blocks:
+            column = int(np.searchsorted(rows, row))
+            for name, array in block.items():
+                parts[name].append(array[:length, column])
+            length -= len(array)
+            if length <= 0:
+                break
+        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+    def _fits(self, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Whether the last block can take the arrays without casting or repeating a number."""
+        block = self._blocks[-1][1]
+        for name, array in arrays.items():
+            if array.dtype != block[name].dtype or array.shape[1:] != block[name].shape[2:]:
+                return False
+        return True
+
+    def _begin(self, arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> None:
+        """Begin a block, and end the last one where it has been filled."""
+        if self._blocks:
+            rows_before, block = self._blocks[-1]
+            trimmed = {name: array[: self._filled] for name, array in block.items()}
+            self._blocks[-1] = rows_before, trimmed
+            self._left += self._size - self._filled
+        self._size = min(max(FIRST_BLOCK, 2 * self._size), self._left)
+        self._left -= self._size
+        self._filled = 0
+        shapes = {name: (self._size, len(rows), *array.shape[1:]) for name, array in arrays.items()}
+        empty = {name: np.empty(shape, arrays[name].dtype) for name, shape in shapes.items()}
+        self._blocks.append((rows, empty))

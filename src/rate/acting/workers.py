@@ -2,153 +2,95 @@
 same."""
 
 import functools
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
-
-import torch
 
 from rate.acting.actor import Actor, load_agent
 from rate.acting.corruption import Corrupted, Corruption
-from rate.acting.rollout import Outcome, Progress, outcomes
+from rate.acting.rollout import Outcome, Progress, outcomes, shares
+from rate.compute import Compute
+from rate.processes import Processes, worker_index
 from rate.tasks.lookup import find
 from rate.tasks.task import Task
 
 
 @dataclass(frozen=True)
 class Acting:
-    """Who acts where, in words that another process understands.
-
-    checkpoint: file of the policy. task: as `rate.tasks.find` takes it. target_return: None for the
-    one that the checkpoint names. stamp: tells policies apart that are written to the same file,
-    one after the other.
-    """
+    """Which policy acts where, in a form that can be sent to another process."""
 
     checkpoint: Path
+    """File of the policy."""
     task: str
+    """Name of the task, as `rate.tasks.find` takes it."""
     target_return: float | None = None
+    """Return that is asked for; None for the one that the checkpoint names."""
     sample: bool = False
-    device: str = "cpu"
+    """Whether actions are drawn; otherwise the most likely ones are taken."""
     corruption: Corruption | None = None
+    """Noise that is mixed into memory."""
+    compute: Compute = field(default_factory=Compute)
+    """Where the policy computes; several workers take turns on the devices."""
     stamp: int = 0
+    """Tells policies apart that are written to the same file, one after the other."""
 
     def agent(self) -> Actor:
-        """The policy as an agent."""
+        """The policy as an agent, on the device of this process."""
         agent = load_agent(
             self.checkpoint,
             target_return=self.target_return,
             sample=self.sample,
-            device=self.device,
+            device=self.compute.device(worker_index()),
         )
         if self.corruption:
             return Corrupted(agent.policy, agent.target_return, self.corruption, self.sample)
         return agent
 
 
-class Workers:
-    """Processes that act, each with environments and a copy of the policy of its own; started when
-    first needed.
+def play(
+    processes: Processes,
+    acting: Acting,
+    seeds: Sequence[int],
+    *,
+    num_envs: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Outcome]:
+    """Play one episode per seed and yield the outcomes in the order of the seeds.
 
-    count: number of processes; 1 acts in this one. Use it as a context: they end with it.
+    Args:
+        processes: Who plays; a process keeps its policy until another one is asked for.
+        acting: What is played.
+        seeds: One per episode.
+        num_envs: Environments stepped together, all processes counted; by default the task's own
+            number. Neither it nor the number of processes has an influence on the outcomes.
+        progress: Called with the progress made, which is `ticks` in all, at most.
+
+    Raises:
+        ValueError: The episodes cannot be played, or a worker died.
     """
-
-    def __init__(self, count: int) -> None:
-        if count < 1:
-            raise ValueError(f"workers must be at least 1, but {count} was given")
-        self.count = count
-        self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
-
-    def ticks(self, episodes: int, parallel: int, horizon: int) -> int:
-        """How much progress `outcomes` reports in all, at most."""
-        return (
-            -(-episodes // parallel) * horizon
-            if self.count == 1
-            else -(-episodes // self._share(episodes, parallel))
-        )
-
-    def outcomes(
-        self, acting: Acting, seeds: range, *, parallel: int = 100, progress: Progress | None = None
-    ) -> Iterator[Outcome]:
-        """Play one episode per seed and yield the outcomes in the order of the seeds.
-
-        parallel: episodes stepped together, all processes counted; neither it nor the number of
-        processes has an influence on the outcomes.
-
-        Raises:
-            ValueError: What cannot be played, in the words of the process that tried, or a process
-            that died.
-        """
-        if self.count == 1:
-            yield from outcomes(
-                acting.agent(), find(acting.task), seeds, parallel=parallel, progress=progress
-            )
-            return
-        share = self._share(len(seeds), parallel)
-        waves = [seeds[first : first + share] for first in range(0, len(seeds), share)]
-        try:
-            for wave in self._started().map(functools.partial(_play, acting), waves):
-                yield from wave
-                if progress is not None:
-                    progress(1)
-        except BrokenProcessPool as error:
-            self._pool = None
-            raise ValueError(
-                f"one of {self.count} workers died: use fewer workers or a smaller parallel "
-                "if memory ran out. A script that "
-                "asks for workers must do so below `if __name__ == '__main__':`, because "
-                "each of them imports it"
-            ) from error
-
-    def _share(self, episodes: int, parallel: int) -> int:
-        return max(1, -(-min(episodes, parallel) // self.count))
-
-    def _started(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            # Spawned, because a forked process inherits locks of the threads that compute.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_begin)
-        return self._pool
+    task = find(acting.task)
+    num_envs = task.num_envs if num_envs is None else num_envs
+    if processes.count == 1:
+        yield from outcomes(acting.agent(), task, seeds, num_envs=num_envs, progress=progress)
+        return
+    waves = shares(seeds, num_envs, processes.count)
+    for outcome in processes.results(functools.partial(_play, acting), waves):
+        yield outcome
+        if progress is not None:
+            progress(1)
 
 
-def _begin() -> None:
-    """Ctrl-C is the first process's business, and the processes share the cores."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
+def ticks(processes: Processes, episodes: int, task: Task, num_envs: int | None) -> int:
+    """How much progress `play` reports at most: steps of waves, or episodes with several
+    processes."""
+    if processes.count > 1:
+        return episodes
+    return -(-episodes // (num_envs or task.num_envs)) * task.horizon
 
 
-def _end_with_parent() -> None:
-    """A killed process cannot end its workers, so they watch it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _play(acting: Acting, seeds: Sequence[int]) -> list[Outcome]:
+def _play(acting: Acting, seeds: Sequence[int]) -> Iterator[Outcome]:
     agent, task = _ready(acting)
-    return list(outcomes(agent, task, seeds, parallel=len(seeds)))
+    return outcomes(agent, task, seeds, num_envs=len(seeds))
 
 
 @functools.lru_cache(maxsize=1)

@@ -60,7 +60,8 @@ def collect(
     output: Path,
     episodes: int = 2000,
     seed: int = 0,
-    parallel: int = 250,
+    num_envs: int | None = None,
+    workers: int = 1,
     lengths: tuple[int, int] | None = None,
     expert: str | None = None,
     horizon: int | None = None,
@@ -71,8 +72,9 @@ def collect(
     Args:
         task: Task such as tmaze-uniform/90, gym:CartPole-v1 or my_package.mazes:make; `rate list
         tasks` shows all. output: Folder of the new dataset. episodes: Number of episodes. seed:
-        Block of episode seeds; blocks never overlap with one another or with evaluation. parallel:
-        Episodes stepped together; no influence on the data. lengths: Least and most steps; only
+        Block of episode seeds; blocks never overlap with one another or with evaluation. num_envs:
+        Environments stepped together; by default the task's own number; no influence on the data.
+        workers: Processes that play; no influence on the data. lengths: Least and most steps; only
         such episodes with a positive return are kept, and played until there are enough. expert:
         Who acts: random, or module:Class of an agent; by default the task's own expert. horizon:
         Steps after which an episode is cut off; by default the task's own. environment: Keyword
@@ -87,7 +89,8 @@ def collect(
         output,
         episodes=episodes,
         seed=seed,
-        parallel=parallel,
+        num_envs=num_envs,
+        workers=workers,
         lengths=lengths,
         show_progress=True,
     )
@@ -104,7 +107,7 @@ def evaluate(
     checkpoint: Literal["last", "best"] = "last",
     episodes: int = 100,
     first_seed: int = 0,
-    parallel: int = 100,
+    num_envs: int | None = None,
     workers: int = 1,
     sample: bool = False,
     target_return: float | None = None,
@@ -113,7 +116,8 @@ def evaluate(
     corrupt: Literal["nothing", "memory", "cache", "all"] = "nothing",
     corrupt_strength: float = 1.0,
     corrupt_from: int = 0,
-    device: str = "cpu",
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    devices: int = 1,
     threads: int = 0,
 ) -> None:
     """Score a trained policy by acting step by step; rows are appended to scores.jsonl in the run
@@ -122,15 +126,16 @@ def evaluate(
     Args:
         run: Run folder. tasks: Tasks to score on, such as tmaze/90 tmaze/900. checkpoint: The last
         checkpoint, or the best by validation. episodes: Episodes per task, one per seed.
-        first_seed: Seed of the first episode. parallel: Episodes stepped together; no influence on
-        the scores. workers: Processes that share the episodes; no influence on the scores. sample:
-        Draw actions in place of taking the most likely ones. target_return: Return asked for; by
+        first_seed: Seed of the first episode. num_envs: Environments stepped together; by
+        default the task's own number; no influence on the scores. workers: Processes that share
+        the episodes; no influence on the scores. sample: Draw actions in place of taking the most likely ones. target_return: Return asked for; by
         default the task's own, or else the best one in the data. horizon: Steps after which an
         episode is cut off; by default the task's own. environment: Keyword arguments of the
         environment, such as size=5 noise=0.1. corrupt: What is mixed with white noise when it is
         handed from segment to segment. corrupt_strength: Share of noise, from 0 to 1. corrupt_from:
-        First step of an episode from which on there is noise. device: Where to compute, such as cpu
-        or cuda. threads: CPU threads; 0 measures what is fastest.
+        First step of an episode from which on there is noise. accelerator: Where to compute.
+        devices: Devices that workers take turns on. threads: CPU threads; 0 leaves the number to
+        PyTorch.
     """
     from rate.acting.corruption import Corruption
     from rate.acting.evaluation import evaluate as score
@@ -146,13 +151,14 @@ def evaluate(
         checkpoint=checkpoint,
         episodes=episodes,
         first_seed=first_seed,
-        parallel=parallel,
+        num_envs=num_envs,
         workers=workers,
         sample=sample,
         target_return=target_return,
         corruption=corruption,
-        device=device,
-        thread_count=threads,
+        accelerator=accelerator,
+        devices=devices,
+        threads=threads,
         show_progress=True,
     )
     table = Table(

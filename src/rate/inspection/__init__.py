@@ -184,7 +184,7 @@ class Inspection:
 
     def _score(self, agent: Actor) -> tuple[Estimate, np.ndarray]:
         """Score and lengths [episodes] of an agent's episodes."""
-        results = list(outcomes(agent, self.task, self.seeds, parallel=WAVE, progress=self.bar))
+        results = list(outcomes(agent, self.task, self.seeds, num_envs=WAVE, progress=self.bar))
         scores = np.array(
             [self.task.score(result.total_return, result.length) for result in results]
         )

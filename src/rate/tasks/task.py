@@ -1,5 +1,6 @@
 """A task: everything that is known about it without acting in it, and who may act."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,25 +10,39 @@ from typing import Any, NamedTuple, Protocol
 import gymnasium
 import numpy as np
 
+from rate.spaces import leaves
+
 LONGEST = 10_000_000
 """Most steps that the name of a task can ask for."""
+
+RECORDING_BYTES = 128 * 2**20
+"""Memory for the observations of episodes that are recorded together, unless told otherwise."""
 
 
 class Agent(Protocol):
     """Acts in a batch of episodes that begin together; keeps its own memory of them."""
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
-        """Begin ``batch`` new episodes; row k draws its randomness, if any, from ``seeds[k]``
-        alone."""
+        """Begin new episodes.
+
+        Args:
+            batch: Number of episodes.
+            seeds: One per episode; row k draws its randomness, if any, from `seeds[k]` alone.
+        """
 
     def act(
         self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return the actions [n, ...] that are executed now.
+        """Choose the actions that are executed now.
 
-        ``observations`` is a batch [n, ...] in the structure of the observation space; ``rewards``
-        is float32 [n], the reward of the previous step and 0 at the first. ``forced`` [n, ...]
-        replaces the agent's own choice: the agent records it as what it did and returns it.
+        Args:
+            observations: A batch [n, ...] in the structure of the observation space.
+            rewards: Rewards [n] of the previous step, float32; 0 at the first.
+            forced: Actions [n, ...] that replace the agent's own choice: the agent records them as
+                what it did and returns them.
+
+        Returns:
+            Actions [n, ...].
         """
 
 
@@ -47,46 +62,54 @@ class Environments(Protocol):
         """Space of one row's action."""
 
     def reset(self, seeds: Sequence[int]) -> Any:
-        """Begin one episode per seed and return the first observations [n, ...]; row k depends on
-        ``seeds[k]`` only."""
+        """Begin one episode per seed; row k depends on `seeds[k]` only.
+
+        Returns:
+            The first observations [n, ...].
+        """
 
     def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
-        """Return observations [n, ...], rewards float32 [n], terminations bool [n] and truncations
-        bool [n]."""
+        """Take one step in every row.
+
+        Returns:
+            Observations [n, ...], rewards float32 [n], terminations bool [n], truncations bool [n].
+        """
 
 
 @dataclass(frozen=True)
 class Task:
-    """Everything that is known about a task without acting in it.
-
-    Attributes:
-        name: The name ``find`` answers to. environment: Makes one Gymnasium environment. horizon:
-        Steps after which an episode is cut off. target_return: Return an agent conditioned on
-        returns is asked for; None asks for the best one in the data that
-            its policy was trained on.
-        score: Number of merit of an episode from its return and its length in steps. metric: What
-        the score measures. description: One line for people. expert: Makes an agent that solves the
-        task, from observations or from privileged state. batch: Makes the NumPy batch form of the
-        environment, row by row equal to ``environment``. prompt: First actions [n, k, ...] of the
-        episodes of n seeds, imposed on whoever acts. cue: What the episode of a seed asks to
-        remember, as a label. It appears in the first observation or in the
-            prompt and nowhere in what an agent sees afterwards. For balance and for scores per cue,
-            not for agents.
-        reference: Known scores by name, such as ``chance``.
-    """
+    """Everything that is known about a task without acting in it."""
 
     name: str
+    """The name that `find` answers to."""
     environment: Callable[[], gymnasium.Env[Any, Any]]
+    """Makes one Gymnasium environment."""
     horizon: int
+    """Steps after which an episode is cut off."""
     target_return: float | None
+    """Return that an agent conditioned on returns is asked for; None asks for the best one in the
+    data that its policy was trained on."""
     score: Callable[[float, int], float]
+    """Number of merit of an episode from its return and its length in steps."""
     metric: str
+    """What the score measures."""
     description: str
+    """One line for people."""
     expert: Callable[[], Agent] | None = None
+    """Makes an agent that solves the task, from observations or from privileged state."""
     batch: Callable[[], Environments] | None = None
+    """Makes the NumPy batch form of the environment, row by row equal to `environment`."""
     prompt: Callable[[Sequence[int]], np.ndarray] | None = None
+    """First actions [n, k, ...] of the episodes of n seeds, imposed on whoever acts."""
     cue: Callable[[int], int] | None = None
+    """What the episode of a seed asks to remember, as a label. It appears in the first observation
+    or in the prompt and nowhere in what an agent sees afterwards. For balance and for scores per
+    cue, not for agents."""
     reference: Mapping[str, float] = field(default_factory=dict)
+    """Known scores by name, such as `chance`."""
+    num_envs: int = 250
+    """Environments that are stepped together by default: many for NumPy batches, few for
+    simulators."""
 
     @cached_property
     def _spaces(self) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
@@ -106,21 +129,32 @@ class Task:
         """Space of one action; the first use makes an environment to ask."""
         return self._spaces[1]
 
+    def recording_num_envs(self) -> int:
+        """`num_envs`, or fewer where so many of the longest episodes take more than RECORDING_BYTES
+        of memory."""
+        step = sum(
+            math.prod(leaf.shape or ()) * np.dtype(leaf.dtype).itemsize
+            for leaf in leaves(self.observation_space).values()
+        )
+        return max(1, min(self.num_envs, RECORDING_BYTES // (step * (self.horizon + 1))))
+
 
 class Family(NamedTuple):
-    """Tasks that differ in size only: ``make`` turns the part of a name after the slash into a
-    task.
-
-    ``make`` raises ``ValueError`` for a size that makes no sense. ``modules`` are the importable
-    top-level modules of the simulator, ``extra`` the optional dependency group that brings them.
-    """
+    """Tasks that differ in size only."""
 
     make: Callable[[str], Task]
+    """Makes a task from the part of its name after the slash; raises `ValueError` for a size that
+    makes no sense."""
     pattern: str
+    """What names look like, such as `tmaze/<T>`."""
     description: str
+    """One line for people."""
     example: str
+    """Name of a task."""
     extra: str = ""
+    """Optional dependency group that brings the simulator."""
     modules: tuple[str, ...] = ()
+    """Importable top-level modules of the simulator."""
 
 
 def success(total_return: float, length: int) -> float:
@@ -130,15 +164,30 @@ def success(total_return: float, length: int) -> float:
 
 
 def read_length(size: str, least: int) -> int:
-    """Read the size of a task that is one number of steps, such as ``90``; at least ``least``."""
+    """Read the size of a task that is one number of steps, such as `90`.
+
+    Args:
+        size: The part of the task's name after the slash.
+        least: Smallest number that makes sense.
+
+    Raises:
+        ValueError: The size is no such number.
+    """
     if re.fullmatch(r"[0-9]{1,9}", size) is None or not least <= int(size) <= LONGEST:
         raise ValueError(f"T is {size!r}, but T must be a whole number from {least} to {LONGEST}")
     return int(size)
 
 
 def read_segments(size: str, least: int) -> tuple[int, int]:
-    """Read a size such as ``90x3``: steps and number of segments; a segment has at least ``least``
-    steps."""
+    """Read a size such as `90x3`: number of steps and number of segments.
+
+    Args:
+        size: The part of the task's name after the slash.
+        least: Fewest steps of a segment.
+
+    Raises:
+        ValueError: The size is not of this form, or does not divide into such segments.
+    """
     match = re.fullmatch(r"([0-9]{1,9})x([1-9][0-9]{0,8})", size)
     if match is None:
         raise ValueError(
@@ -148,7 +197,6 @@ def read_segments(size: str, least: int) -> tuple[int, int]:
     if steps % segments or steps // segments < least or steps > LONGEST:
         raise ValueError(
             f"{steps} steps in {segments} segments, but T must be a multiple of N, with T/N "
-            f"at least {least} and T at "
-            f"most {LONGEST}"
+            f"at least {least} and T at most {LONGEST}"
         )
     return steps, segments

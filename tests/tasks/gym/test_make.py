@@ -23,10 +23,10 @@ def _root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[3])
 
 
-def episodes(name: str, count: int = 7, parallel: int = 100, first: int = 5) -> list[Episode]:
+def episodes(name: str, count: int = 7, num_envs: int = 100, first: int = 5) -> list[Episode]:
     task = find(f"{name},expert=random")
     assert task.expert is not None
-    return list(rollout(task.expert(), task, range(first, first + count), parallel=parallel))
+    return list(rollout(task.expert(), task, range(first, first + count), num_envs=num_envs))
 
 
 def require_equal(some: list[Episode], others: list[Episode]) -> None:
@@ -124,23 +124,23 @@ def test_a_class_is_an_address_and_so_is_a_file_in_the_current_folder(tmp_path, 
     assert find("envs_of_mine:maker").horizon == 50
 
 
-@pytest.mark.parametrize("parallel", [1, 2, 100])
+@pytest.mark.parametrize("num_envs", [1, 2, 100])
 @pytest.mark.parametrize("observations", ["vector", "dict"])
-def test_the_k_th_seed_is_the_k_th_episode(parallel, observations):
+def test_the_k_th_seed_is_the_k_th_episode(num_envs, observations):
     name = f"{HERE}make,environment.observations={observations}"
-    require_equal(episodes(name, parallel=parallel), episodes(name))
+    require_equal(episodes(name, num_envs=num_envs), episodes(name))
     require_equal(episodes(name)[3:], episodes(name, count=4, first=8))
 
 
-@pytest.mark.parametrize("parallel", [2, 3, 7])
+@pytest.mark.parametrize("num_envs", [2, 3, 7])
 @pytest.mark.parametrize("observations", ["vector", "dict"])
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
 def test_a_vector_environment_plays_the_episodes_of_a_single_one_however_it_resets(
-    mode, observations, parallel
+    mode, observations, num_envs
 ):
     name = f"{HERE}side_by_side,environment.mode={mode},environment.observations={observations},horizon=50"
     single = f"{HERE}make,environment.observations={observations}"
-    require_equal(episodes(name, parallel=parallel), episodes(single))
+    require_equal(episodes(name, num_envs=num_envs), episodes(single))
 
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
@@ -170,7 +170,7 @@ def test_any_task_takes_a_random_expert_and_one_by_address():
     recall = find("recall/6,expert=random")
     assert recall.expert is not None
     first, again = (
-        list(rollout(recall.expert(), recall, range(20), parallel=many)) for many in (3, 20)
+        list(rollout(recall.expert(), recall, range(20), num_envs=many)) for many in (3, 20)
     )
     require_equal(first, again)
     assert len(np.unique(np.concatenate([episode.actions for episode in first]))) > 1

@@ -32,6 +32,8 @@ from rate.tasks.task import Agent, Task, success
 __all__ = ["PATTERNS", "RandomAgent", "expert", "task"]
 
 REGISTERED = "gym:"
+NUM_ENVS = 16
+"""Simulators side by side by default: one may take much memory, and processes of its own."""
 PATTERNS = {
     "gym:<id>": "Any environment that Gymnasium knows by an id, such as gym:CartPole-v1 or gym:package:Id-v0",
     "<module>:<function>": "Any function or class that makes a Gymnasium environment, such as my_package.mazes:make",
@@ -75,6 +77,7 @@ def task(name: str, address: str, options: Options) -> Task:
         metric="return",
         description=f"{address}, an environment from outside this library",
         batch=vectorised,
+        num_envs=NUM_ENVS,
     )
 
 

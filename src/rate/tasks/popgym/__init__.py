@@ -179,6 +179,7 @@ def make(size: str) -> Task:
         description=f"POPGym, {level.lower()}: {game.description}",
         expert=partial(PlayingAgent, player, environment) if player else None,
         reference={"chance": game.chance[position], "expert": game.expert[position]},
+        num_envs=100,
     )
 
 
