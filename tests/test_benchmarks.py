@@ -9,7 +9,7 @@ import torch
 
 from rate.models.policy import Policy
 from rate.models.rate import Config
-from rate.objectives import behaviour_cloning
+from rate.objectives.behaviour_cloning import BehaviourCloning
 from rate.recipe import OptimiserConfig
 from rate.segment import Segment
 
@@ -65,9 +65,8 @@ def test_the_naive_baseline_has_the_same_gradients() -> None:
     baseline = naive.NaivePolicy(policy).eval()
     segment = window_of(3, config.segment_length)
     weights = torch.full(segment.mask.shape, 1 / segment.mask.numel())
-    behaviour_cloning(policy, policy(segment, policy.initial_memory(3))[0], segment, weights)[
-        0
-    ].backward()
+    loss, *_ = BehaviourCloning()(policy, segment, weights, policy.initial_memory(3), 3)
+    loss.backward()
     logits, _ = baseline(segment, baseline.initial_memory(3))
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), segment.actions.flatten()).backward()
     expected = dict(baseline.named_parameters())

@@ -49,7 +49,7 @@ def test_the_best_checkpoint_is_chosen_by_the_same_scores_in_several_processes(t
     chosen = []
     for workers in (1, 2):
         run = rate.train(
-            recipe, tmp_path / str(workers), threads=1, workers=workers, accelerator="cpu"
+            recipe, tmp_path / str(workers), threads=1, eval_workers=workers, accelerator="cpu"
         )
         rows = [row for row in read_jsonl(run / "metrics.jsonl") if "selection_score" in row]
         assert all(0 < row["selection_seconds"] <= rows[-1]["seconds"] for row in rows)

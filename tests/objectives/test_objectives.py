@@ -15,8 +15,8 @@ from rate.dataset import Windows, open_dataset, read_windows, write_dataset
 from rate.episode import Episode
 from rate.models import config_class, gru, lstm, mlp
 from rate.models.policy import Policy
-from rate.objectives import behaviour_cloning, bellman, cql, expectile_loss, iql
-from rate.objectives.critics import extended
+from rate.objectives import behaviour_cloning, cql, iql
+from rate.objectives.critics import extended, td_targets
 from rate.objectives.objective import ObjectiveConfig
 from rate.processes import Processes
 from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
@@ -163,11 +163,13 @@ def test_values_end_with_terminations_and_not_with_truncations(chains):
     dataset = open_dataset(chains / "discrete")
     window = Windows(np.flatnonzero(dataset.lengths == 3)[:1], np.array([0]), np.array([3]))
     segment = read_windows(dataset, window, next_observation=True)
-    following = torch.tensor([[5.0, 6.0, 7.0]])
+    next_values = torch.tensor([[5.0, 6.0, 7.0]])
     last = float(segment.rewards[0, 2])
-    assert bellman(segment, following, 0.5, 2.0)[0].tolist() == pytest.approx([2.5, 3.0, last / 2])
+    assert td_targets(segment, next_values, 0.5, 2.0)[0].tolist() == pytest.approx(
+        [2.5, 3.0, last / 2]
+    )
     truncated = replace(segment, terminations=torch.zeros(1, 3, dtype=torch.bool))
-    assert bellman(truncated, following, 0.5, 2.0)[0].tolist() == pytest.approx(
+    assert td_targets(truncated, next_values, 0.5, 2.0)[0].tolist() == pytest.approx(
         [2.5, 3.0, last / 2 + 3.5]
     )
 
@@ -176,7 +178,9 @@ def test_the_expectile_of_one_half_is_the_mean_and_a_high_one_is_near_the_maximu
     values = torch.tensor([0.0, 0.0, 0.0, 1.0])
     grid = torch.linspace(0, 1, 1001)
     for expectile, expected in ((0.5, 0.25), (0.9, 0.75)):
-        losses = torch.stack([expectile_loss(values - point, expectile).sum() for point in grid])
+        losses = torch.stack(
+            [iql.expectile_loss(values - point, expectile).sum() for point in grid]
+        )
         assert grid[losses.argmin()] == pytest.approx(expected, abs=2e-3)
 
 

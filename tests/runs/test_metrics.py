@@ -120,7 +120,7 @@ def test_a_key_file_of_another_form_is_refused(text, tmp_path, monkeypatch):
 def test_provenance_says_where_a_run_comes_from(trained, recall):
     facts = json.loads((trained / "provenance.json").read_text())
     assert facts["dataset"] == rate.open_dataset(recall).content_hash
-    assert (facts["seed"], facts["thread_count"], facts["devices"], facts["accelerator"]) == (
+    assert (facts["seed"], facts["threads"], facts["devices"], facts["accelerator"]) == (
         0,
         1,
         1,

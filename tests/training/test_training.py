@@ -296,6 +296,10 @@ def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_threads_that_are_fastest_are_measured_and_kept(tiny, tmp_path):
-    run = rate.train(tiny(updates=1), tmp_path / "run", accelerator="cpu")
-    assert json.loads((run / "provenance.json").read_text())["thread_count"] >= 1
+def test_the_threads_that_are_asked_for_are_used_and_kept(tiny, tmp_path):
+    run = rate.train(tiny(updates=1), tmp_path / "run", accelerator="cpu", threads=2)
+    assert torch.get_num_threads() == 2
+    assert json.loads((run / "provenance.json").read_text())["threads"] == 2
+    torch.set_num_threads(1)
+    run = rate.train(tiny(updates=1), tmp_path / "other", accelerator="cpu")
+    assert torch.get_num_threads() == 1  # 0 leaves the number to PyTorch

@@ -200,7 +200,7 @@ def _launch(fabric: lightning_fabric.Fabric, run: Run, show_progress: bool) -> N
     if fabric.world_size > 1:
         with interruption(forward=True):
             launch: Any = fabric.launch  # its type knows only functions of the fabric alone
-            stopped = launch(_train_together, run, show_progress)
+            stopped = launch(_train_together, run.path, show_progress)
     else:
         fabric.launch()
         stopped = _Training(fabric, run).run_to_end(show_progress)
@@ -208,9 +208,9 @@ def _launch(fabric: lightning_fabric.Fabric, run: Run, show_progress: bool) -> N
         raise Interrupted(f"stopped by {stopped}", f"continue with `rate train --resume {run}`")
 
 
-def _train_together(fabric: lightning_fabric.Fabric, run: Run, show_progress: bool) -> str:
+def _train_together(fabric: lightning_fabric.Fabric, path: Path, show_progress: bool) -> str:
     """Train as one of several processes."""
-    stopped = _Training(fabric, run).run_to_end(show_progress)
+    stopped = _Training(fabric, Run(path)).run_to_end(show_progress)
     fabric.barrier()
     # Its threads, still alive at exit, could abort the process.
     torch.distributed.destroy_process_group()
