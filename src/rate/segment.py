@@ -121,15 +121,27 @@ class Segment:
         return replace(self.map(function), frames=frames)
 
 
+_TENSORS = [item.name for item in fields(Segment) if item.name != "lengths"]
+
+
 def _flatten(segment: Segment) -> tuple[list[Any], tuple[int, ...]]:
-    names = [item.name for item in fields(Segment) if item.name != "lengths"]
-    return [getattr(segment, name) for name in names], segment.lengths
+    return [getattr(segment, name) for name in _TENSORS], segment.lengths
+
+
+def _flatten_with_keys(segment: Segment) -> tuple[list[tuple[Any, Any]], tuple[int, ...]]:
+    keys = [pytree.GetAttrKey(name) for name in _TENSORS]
+    return list(zip(keys, _flatten(segment)[0], strict=True)), segment.lengths
 
 
 def _unflatten(values: Any, lengths: tuple[int, ...]) -> Segment:
-    names = [item.name for item in fields(Segment) if item.name != "lengths"]
-    return Segment(**dict(zip(names, values, strict=True)), lengths=lengths)
+    return Segment(**dict(zip(_TENSORS, values, strict=True)), lengths=tuple(lengths))
 
 
-# torch.export and torch.func see the tensors of a segment; its lengths are part of its structure.
-pytree.register_pytree_node(Segment, _flatten, _unflatten, serialized_type_name="rate.Segment")
+# torch.export sees the tensors of a segment; its lengths are part of its structure.
+pytree.register_pytree_node(
+    Segment,
+    _flatten,
+    _unflatten,
+    serialized_type_name="rate.Segment",
+    flatten_with_keys_fn=_flatten_with_keys,
+)

@@ -3,9 +3,11 @@ of memory."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 Memory = tuple[Tensor, ...]
 """What a model carries from segment to segment: batch-first tensors of bounded size, never changed in
@@ -129,6 +131,33 @@ class Stream:
             tensor[index] = stream[name]
         self.positions[index] = stream.positions
         self.first, self.stop = min(self.first, stream.first), max(self.stop, stream.stop)
+
+
+_Bounds = tuple[int, int]
+
+
+def _flatten(stream: Stream) -> tuple[list[Any], _Bounds]:
+    return [stream.tensors, stream.positions], (stream.first, stream.stop)
+
+
+def _flatten_with_keys(stream: Stream) -> tuple[list[tuple[Any, Any]], _Bounds]:
+    keys = [pytree.GetAttrKey(name) for name in ("tensors", "positions")]
+    values, bounds = _flatten(stream)
+    return list(zip(keys, values, strict=True)), bounds
+
+
+def _unflatten(values: Any, bounds: _Bounds) -> Stream:
+    return Stream(*values, *bounds)
+
+
+# torch.export sees the tensors of a stream; its bounds are part of its structure.
+pytree.register_pytree_node(
+    Stream,
+    _flatten,
+    _unflatten,
+    serialized_type_name="rate.Stream",
+    flatten_with_keys_fn=_flatten_with_keys,
+)
 
 
 class Backbone(nn.Module, ABC):

@@ -61,6 +61,9 @@ def selective_scan(
         return kernel(
             *channels_first, rates, write.transpose(1, 2), read.transpose(1, 2)
         ).transpose(1, 2), state
+    if torch.compiler.is_compiling():
+        outputs, after = _in_order(values, delta, write, read, rates, state.to(precise))
+        return outputs, after if carry else state
     tokens = values.shape[1]
     group, groups = _chunk(tokens, CPU_CHUNK if values.device.type == "cpu" else ACCELERATOR_CHUNK)
     padding = -tokens % (group * groups)
@@ -71,6 +74,19 @@ def selective_scan(
     )
     outputs, after = _Scan.apply(*time_first, rates, state.to(precise), group, groups)
     return outputs[:tokens].transpose(0, 1), after if carry else state
+
+
+def _in_order(
+    values: Tensor, delta: Tensor, write: Tensor, read: Tensor, rates: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The recurrence token by token in plain operations, which a compiler can follow."""
+    outputs = []
+    for token in range(values.shape[1]):
+        step = delta[:, token, :, None]
+        written = step * values[:, token, :, None] * write[:, token, None]
+        state = (step * rates).exp() * state + written
+        outputs.append((state * read[:, token, None]).sum(-1))
+    return torch.stack(outputs, 1), state
 
 
 def _chunk(tokens: int, longest: int) -> tuple[int, int]:
