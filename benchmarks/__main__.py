@@ -1,5 +1,5 @@
-"""`python -m benchmarks [acting|frames|large|models|training] [--quick]`: measure, append rows,
-render README.md.
+"""`python -m benchmarks [acting|collection|frames|large|models|training] [--quick]`: measure,
+append rows, render README.md.
 
 `python -m benchmarks popgym-experts` scores the experts of POPGym instead and appends to
 results/popgym-experts.jsonl.
@@ -7,7 +7,7 @@ results/popgym-experts.jsonl.
 
 import argparse
 
-from benchmarks import acting, frames, large_dataset, models, popgym_experts, training
+from benchmarks import acting, collection, frames, large_dataset, models, popgym_experts, training
 from benchmarks.rows import record, render
 
 SUITES = {
@@ -15,6 +15,7 @@ SUITES = {
     "models": models.measure,
     "training": training.measure,
     "frames": frames.measure,
+    "collection": collection.measure,
     "large": large_dataset.measure,
 }
 

@@ -21,6 +21,7 @@ TITLES = {
     "training": "Training throughput",
     "memory": "Peak memory of training",
     "frames": "Images that repeat",
+    "collection": "Recording episodes of images",
     "large": "A dataset larger than memory",
 }
 RATIOS = {
@@ -29,6 +30,7 @@ RATIOS = {
     "training": "times as fast as naive",
     "memory": "share of naive",
     "frames": "times as good",
+    "collection": "share of the dataset",
     "large": "share of the dataset",
 }
 

@@ -26,7 +26,6 @@ LAYERS = [
         "files",
         "progress",
         "provenance",
-        "threads",
         "compute",
         "processes",
     },

@@ -17,7 +17,7 @@ sys.path.insert(
     0, str(Path(__file__).parents[1])
 )  # the benchmarks are not part of the installed package
 
-from benchmarks import acting, large_dataset, naive, rows
+from benchmarks import acting, collection, large_dataset, naive, rows
 
 SIZES = [
     Config(),
@@ -141,3 +141,9 @@ def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
     rows.record(rows.Measurement("training", "ours", "demo", 1.0, "real steps/s"), path)
     with pytest.raises(ValueError, match="has lost its markers"):
         rows.render(path, page)
+
+
+def test_the_benchmark_of_recording_measures_memory_and_speed() -> None:
+    peak, speed = collection.collect(2, 2, 0)
+    assert 50 < peak < 1024
+    assert speed > 0

@@ -33,13 +33,13 @@ def fail(item: int) -> list[int]:
     return [item]
 
 
-class Unsendable(Exception):
+class UnsendableError(Exception):
     def __init__(self, first: int, second: int) -> None:
         super().__init__("two numbers")
 
 
 def fail_unsendably(item: int) -> list[int]:
-    raise Unsendable(1, 2)
+    raise UnsendableError(1, 2)
 
 
 def die(item: int) -> list[int]:
@@ -101,7 +101,7 @@ def test_what_a_worker_raises_is_raised_here_after_the_results_before_it():
         with pytest.raises(KeyError, match="item 2") as caught:
             next(results)
         assert "in fail" in caught.value.__notes__[0]
-        with pytest.raises(RuntimeError, match="Unsendable: two numbers"):
+        with pytest.raises(RuntimeError, match="UnsendableError: two numbers"):
             list(processes.results(fail_unsendably, [1]))
         with pytest.raises(Exception, match="lambda"):
             list(processes.results(lambda item: [item], [1]))

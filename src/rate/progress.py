@@ -1,5 +1,5 @@
-"""Progress of long work: a bar with rate and time left on a terminal, a line now and then
-elsewhere."""
+"""Progress of long work: a bar with rate and time left on a terminal, elsewhere a line every ten
+seconds."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -28,10 +28,19 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bar(title: str, total: int, done: int = 0, show: bool = True) -> Iterator[Advance]:
-    """Shows how far some work is; `show` off makes it silent."""
-    console = Console(
-        stderr=True, markup=False, emoji=False
-    )  # titles hold names such as gym:package:Id-v0
+    """Show how far some work is, as long as the context lasts.
+
+    Args:
+        title: What is being done.
+        total: Number of units of work.
+        done: Units that were done before.
+        show: Whether anything is shown.
+
+    Returns:
+        A context with the function to call when something was done.
+    """
+    # No markup, because titles hold names such as gym:package:Id-v0.
+    console = Console(stderr=True, markup=False, emoji=False)
     if not show:
         yield lambda count, **values: None
     elif console.is_terminal:
@@ -52,6 +61,7 @@ def progress_bar(title: str, total: int, done: int = 0, show: bool = True) -> It
 
 
 def _lines(console: Console, title: str, total: int, done: int, every: float = 10.0) -> Advance:
+    """Print a line at most `every` seconds, and one at the end."""
     state = {"done": done, "shown": time.monotonic(), "before": done}
 
     def advance(count: int, **values: float) -> None:
@@ -60,14 +70,10 @@ def _lines(console: Console, title: str, total: int, done: int, every: float = 1
         if now - state["shown"] < every and state["done"] < total:
             return
         speed = (state["done"] - state["before"]) / max(1e-9, now - state["shown"])
-        pace = (
-            f", {_rate(speed)}, {_duration((total - state['done']) / speed)} left" if speed else ""
-        )
-        console.print(
-            f"{title}: {state['done']}/{total}{pace} {_text(values)}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        line = f"{title}: {state['done']}/{total}"
+        if speed:
+            line += f", {_rate(speed)}, {_duration((total - state['done']) / speed)} left"
+        console.print(f"{line} {_text(values)}", highlight=False, soft_wrap=True)
         state.update(shown=now, before=state["done"])
 
     return advance

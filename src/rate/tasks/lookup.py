@@ -1,4 +1,4 @@
-"""Tasks by name: how a family is found in this package, and what a wrong name is told."""
+"""Tasks by name: families are found in this package, and a wrong name gets a suggestion."""
 
 import difflib
 import importlib.util
@@ -15,16 +15,16 @@ from rate.tasks.task import Family, Task
 
 
 def find(name: str) -> Task:
-    """Return the task of a name such as ``tmaze/90``, ``gym:CartPole-v1`` or
-    ``package.module:make``.
+    """Return the task of a name.
 
-    Options may follow, as in ``gym:CartPole-v1,horizon=200,expert=random``;
-    ``rate.tasks.gym.options`` describes them.
+    Args:
+        name: Such as `tmaze/90`, `gym:CartPole-v1` or `package.module:make`. Options may follow, as
+            in `gym:CartPole-v1,horizon=200,expert=random`; `rate.tasks.gym.options` describes them.
 
     Raises:
-        ValueError: No family or no size of that name; the message says what is allowed and what is
-        close. ModuleNotFoundError: The simulator is not installed; the message says which extra
-        brings it.
+        ValueError: There is no family or no size of that name; the message says what is allowed
+            and which name is close.
+        ModuleNotFoundError: The simulator is not installed; the message says which extra brings it.
     """
     from rate.tasks.gym import make  # it needs this module
     from rate.tasks.gym.options import split
@@ -38,8 +38,8 @@ def find(name: str) -> Task:
         )
     else:
         task = _of_family(base)
-    given = {"horizon": options.horizon, "target_return": options.target_return}
-    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    numbers = {"horizon": options.horizon, "target_return": options.target_return}
+    changes: dict[str, Any] = {key: value for key, value in numbers.items() if value is not None}
     if options.metric:
         changes |= {"metric": options.metric, "score": make.SCORES[options.metric]}
     if options.expert:
@@ -48,14 +48,13 @@ def find(name: str) -> Task:
 
 
 def _of_family(name: str) -> Task:
-    """The task of a name such as ``tmaze/90``, found in this package."""
-    found = discover()
+    """The task of a name such as `tmaze/90`, found in this package."""
     key, _, size = name.partition("/")
-    if key not in found:
+    if key not in discover():
         raise ValueError(
             f"there is no task {name!r}. {_suggestion(key, size)}Tasks: {', '.join(families())}"
         )
-    family = found[key]
+    family = discover()[key]
     missing = [module for module in family.modules if importlib.util.find_spec(module) is None]
     if missing:
         raise ModuleNotFoundError(
@@ -72,8 +71,8 @@ def _of_family(name: str) -> Task:
 
 
 def families() -> dict[str, str]:
-    """Return one-line descriptions by pattern, such as ``tmaze/<T>``: of every family, and of
-    addresses of others."""
+    """Return one-line descriptions by pattern, such as `tmaze/<T>`: of every family, and of
+    addresses of third-party environments."""
     from rate.tasks.gym import make
 
     return {family.pattern: family.description for family in discover().values()} | make.PATTERNS
@@ -82,19 +81,16 @@ def families() -> dict[str, str]:
 @cache
 def discover() -> Mapping[str, Family]:
     """Return every family by the part of its names before the slash, in alphabetical order."""
-    found: dict[str, Family] = {}
-    for module in sorted(
-        module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])
-    ):
-        for key, family in getattr(
-            importlib.import_module(f"rate.tasks.{module}"), "TASKS", {}
-        ).items():
-            if key in found:
+    by_key: dict[str, Family] = {}
+    for name in sorted(info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)])):
+        module = importlib.import_module(f"rate.tasks.{name}")
+        for key, family in getattr(module, "TASKS", {}).items():
+            if key in by_key:
                 raise ValueError(
-                    f"two task families are called {key!r}; the second is in rate.tasks.{module}"
+                    f"two task families are called {key!r}; the second is in rate.tasks.{name}"
                 )
-            found[key] = family
-    return dict(sorted(found.items()))
+            by_key[key] = family
+    return dict(sorted(by_key.items()))
 
 
 def _suggestion(key: str, size: str) -> str:

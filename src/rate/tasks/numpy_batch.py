@@ -15,7 +15,7 @@ class BatchOfOne(gymnasium.Env[Any, Any]):
     """A Gymnasium environment that is the only row of a batch.
 
     A reset with a seed plays the batch's episode of that seed; a reset without one draws a seed
-    from ``np_random``.
+    from `np_random`.
 
     Raises:
         gymnasium.error.ResetNeeded: Stepped before a reset or after the end of an episode.
@@ -36,7 +36,7 @@ class BatchOfOne(gymnasium.Env[Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode; ``options`` are not used."""
+        """Begin an episode; `options` are not used."""
         super().reset(seed=seed)
         episode = int(self.np_random.integers(2**62)) if seed is None else seed
         self._running = True
@@ -62,8 +62,7 @@ class BatchOfOne(gymnasium.Env[Any, Any]):
 
 
 class RowNoise:
-    """Uniform integers from ``low`` to ``high`` inclusive, one per row and step, from each row's
-    own generator.
+    """Uniform integers, one per row and step, from each row's own generator.
 
     Numbers are drawn in blocks, so a step costs one array access whatever the number of rows.
     """
@@ -71,6 +70,14 @@ class RowNoise:
     def __init__(
         self, generators: Sequence[np.random.Generator], low: int, high: int, block: int = 256
     ) -> None:
+        """Prepare the numbers.
+
+        Args:
+            generators: One per row.
+            low: Least number.
+            high: Greatest number, included.
+            block: Steps for which numbers are drawn at once.
+        """
         self._generators = generators
         self._low, self._high = low, high
         self._numbers = np.empty((block, len(generators)), np.int8)
@@ -108,17 +115,24 @@ def cues(seeds: Sequence[int]) -> np.ndarray:
 
 
 def lengths(seeds: Sequence[int], choices: Sequence[int]) -> np.ndarray:
-    """Return one of the choices per seed, int64 [n]: pairs of seeds take turns, so cues are
-    balanced within each."""
+    """Return one of the choices per seed, int64 [n].
+
+    Pairs of consecutive seeds take turns, so cues are balanced within each choice.
+    """
     return np.array([choices[int(seed) // 2 % len(choices)] for seed in seeds], np.int64)
 
 
 def checked(actions: np.ndarray, running: np.ndarray, count: int) -> np.ndarray:
     """Return discrete actions [n] with those of ended rows replaced by 0.
 
+    Args:
+        actions: Actions [n].
+        running: Whether the episode of each row goes on, [n].
+        count: Number of allowed actions.
+
     Raises:
-        ValueError: Not one integer per row, or an action of a running row outside 0 to ``count -
-        1``.
+        ValueError: There is not one integer per row, or an action of a running row lies outside 0
+            to `count - 1`.
     """
     actions = np.asarray(actions)
     if actions.shape != running.shape or actions.dtype.kind not in "iu":

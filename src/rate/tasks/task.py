@@ -16,7 +16,7 @@ LONGEST = 10_000_000
 """Most steps that the name of a task can ask for."""
 
 RECORDING_BYTES = 128 * 2**20
-"""Memory for the observations of episodes that are recorded together, unless told otherwise."""
+"""Memory for the observations of episodes that are recorded together by default."""
 
 
 class Agent(Protocol):
