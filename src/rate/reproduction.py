@@ -161,13 +161,14 @@ def reproduce(
     subset, compute = with_changes(changes, subset, compute)
     if jobs > 1 and not compute.threads:
         compute = replace(compute, threads=1)
-    suite = _suite(name)
-    title = "-".join(map(experiment_name, [name] if isinstance(name, str) else name))
+    names = [name] if isinstance(name, str) else list(name)
+    suite = _suite(names)
+    title = "-".join(map(experiment_name, names))
     output = Path(output or Path("runs") / (f"{title}-smoke" if smoke else title))
-    if suite:
-        members = [_member(member, output, subset, smoke, True) for member in suite.members]
-    else:
-        members = [_member(str(name), output, subset, smoke, False)]
+    members = [
+        _member(member, output, subset, smoke, suite is not None)
+        for member in (suite.members if suite else names)
+    ]
     _plan(members, output, suite is not None, show_progress)
     for member in members:
         _begin(member, smoke)
@@ -182,17 +183,17 @@ def reproduce(
         done.add(run)
         _report_finished(waiting, done, not smoke, show_progress)
     if suite:
-        names = [member.name for member in members]
-        overview(output, title, suite.title, f"rate reproduce {title} --jobs {jobs}", names)
+        command = f"rate reproduce {' '.join(names)} --jobs {jobs}"
+        overview(output, title, suite.title, command, [member.name for member in members])
     return output
 
 
-def _suite(name: str | Sequence[str]) -> Suite | None:
-    """The suite of a name, or of several names; None for a single experiment."""
-    if not isinstance(name, str):
-        return Suite(f"Experiments: {', '.join(map(experiment_name, name))}", tuple(name))
-    found = find(name)
-    return found if isinstance(found, Suite) else None
+def _suite(names: Sequence[str]) -> Suite | None:
+    """The suite of one name, or of several names; None for a single experiment."""
+    if len(names) != 1:
+        return Suite(f"Experiments: {', '.join(map(experiment_name, names))}", tuple(names))
+    single = find(names[0])
+    return single if isinstance(single, Suite) else None
 
 
 def _member(name: str, output: Path, subset: Subset, smoke: bool, shared: bool) -> Member:
