@@ -18,6 +18,7 @@ from rate.acting.collection import collect
 from rate.acting.corruption import Corruption
 from rate.acting.evaluation import evaluate
 from rate.compute import Compute, with_changes
+from rate.dataset.card import CARD
 from rate.experiments import Collection, Experiment, Page, Suite, experiment_name, find
 from rate.files import atomic_write
 from rate.inspection import inspect
@@ -30,8 +31,6 @@ from rate.reporting.load import FACTS, REMARKS, ROWS, Facts, RunPlace, read_rema
 from rate.reporting.suite import overview
 from rate.runs.folder import Run
 
-CARD = "card.json"
-"""File of a dataset that is written last."""
 RESULTS = Path("results")
 """Folder with published results, where remarks on an experiment are looked for."""
 
@@ -190,7 +189,9 @@ def reproduce(
 
 def _suite(names: Sequence[str]) -> Suite | None:
     """The suite of one name, or of several names; None for a single experiment."""
-    if len(names) != 1:
+    if not names:
+        raise ValueError(f"name an experiment; experiments are: {', '.join(experiments.names())}")
+    if len(names) > 1:
         return Suite(f"Experiments: {', '.join(map(experiment_name, names))}", tuple(names))
     single = find(names[0])
     return single if isinstance(single, Suite) else None
