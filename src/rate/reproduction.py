@@ -16,7 +16,7 @@ from rate import experiments, training
 from rate import recipe as recipes
 from rate.acting.collection import collect
 from rate.acting.corruption import Corruption
-from rate.acting.evaluation import evaluate
+from rate.acting.evaluation import Protocol, evaluate
 from rate.compute import Compute, with_changes
 from rate.dataset.card import CARD
 from rate.experiments import Collection, Experiment, Page, Suite, experiment_name, find
@@ -316,22 +316,15 @@ def _run_one(compute: Compute, show_progress: bool, item: _Item) -> list[str]:
     if Run(path).exists:
         training.resume(path, show_progress=show_progress)
     else:
-        training.train(
-            recipes.from_json(recipe),
-            path,
-            seed=seed,
-            show_progress=show_progress,
-            **asdict(compute),
-        )
+        options = {"seed": seed, "show_progress": show_progress, **asdict(compute)}
+        training.train(recipes.from_json(recipe), path, **options)
     for score in scores:
         evaluate(
             path,
             [score.task],
-            checkpoint=score.checkpoint,
-            episodes=score.episodes,
-            corruption=score.corruption,
+            Protocol(score.checkpoint, score.episodes, corruption=score.corruption),
+            compute,
             show_progress=show_progress,
-            **asdict(compute),
         )
     return [path]
 
