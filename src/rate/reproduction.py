@@ -192,7 +192,10 @@ def _suite(names: Sequence[str]) -> Suite | None:
     if not names:
         raise ValueError(f"name an experiment; experiments are: {', '.join(experiments.names())}")
     if len(names) > 1:
-        return Suite(f"Experiments: {', '.join(map(experiment_name, names))}", tuple(names))
+        own = list(map(experiment_name, names))
+        if len(set(own)) < len(own):
+            raise ValueError(f"two experiments have the same name: {', '.join(own)}; rename a file")
+        return Suite(f"Experiments: {', '.join(own)}", tuple(names))
     single = find(names[0])
     return single if isinstance(single, Suite) else None
 
