@@ -68,6 +68,10 @@ def test_several_experiments_share_what_they_have_in_common(own):
     for name in ("own-experiment", "other"):
         assert len(read_jsonl(folder / name / "rows.jsonl")) == 1
         assert f'href="{name}/report.html"' in (folder / "report.html").read_text()
+    with pytest.raises(ValueError, match="two experiments have the same name"):
+        rate.reproduce(["other.py", "other.py"])
+    with pytest.raises(ValueError, match="name an experiment; experiments are: aar"):
+        rate.reproduce([])
 
 
 def test_remarks_are_taken_from_the_results_at_hand_unless_it_is_a_smoke_test(own):

@@ -16,8 +16,9 @@ from rate import experiments, training
 from rate import recipe as recipes
 from rate.acting.collection import collect
 from rate.acting.corruption import Corruption
-from rate.acting.evaluation import evaluate
+from rate.acting.evaluation import Protocol, evaluate
 from rate.compute import Compute, with_changes
+from rate.dataset.card import CARD
 from rate.experiments import Collection, Experiment, Page, Suite, experiment_name, find
 from rate.files import atomic_write
 from rate.inspection import inspect
@@ -30,8 +31,6 @@ from rate.reporting.load import FACTS, REMARKS, ROWS, Facts, RunPlace, read_rema
 from rate.reporting.suite import overview
 from rate.runs.folder import Run
 
-CARD = "card.json"
-"""File of a dataset that is written last."""
 RESULTS = Path("results")
 """Folder with published results, where remarks on an experiment are looked for."""
 
@@ -161,13 +160,14 @@ def reproduce(
     subset, compute = with_changes(changes, subset, compute)
     if jobs > 1 and not compute.threads:
         compute = replace(compute, threads=1)
-    suite = _suite(name)
-    title = "-".join(map(experiment_name, [name] if isinstance(name, str) else name))
+    names = [name] if isinstance(name, str) else list(name)
+    suite = _suite(names)
+    title = "-".join(map(experiment_name, names))
     output = Path(output or Path("runs") / (f"{title}-smoke" if smoke else title))
-    if suite:
-        members = [_member(member, output, subset, smoke, True) for member in suite.members]
-    else:
-        members = [_member(str(name), output, subset, smoke, False)]
+    members = [
+        _member(member, output, subset, smoke, suite is not None)
+        for member in (suite.members if suite else names)
+    ]
     _plan(members, output, suite is not None, show_progress)
     for member in members:
         _begin(member, smoke)
@@ -182,17 +182,22 @@ def reproduce(
         done.add(run)
         _report_finished(waiting, done, not smoke, show_progress)
     if suite:
-        names = [member.name for member in members]
-        overview(output, title, suite.title, f"rate reproduce {title} --jobs {jobs}", names)
+        command = f"rate reproduce {' '.join(names)} --jobs {jobs}"
+        overview(output, title, suite.title, command, [member.name for member in members])
     return output
 
 
-def _suite(name: str | Sequence[str]) -> Suite | None:
-    """The suite of a name, or of several names; None for a single experiment."""
-    if not isinstance(name, str):
-        return Suite(f"Experiments: {', '.join(map(experiment_name, name))}", tuple(name))
-    found = find(name)
-    return found if isinstance(found, Suite) else None
+def _suite(names: Sequence[str]) -> Suite | None:
+    """The suite of one name, or of several names; None for a single experiment."""
+    if not names:
+        raise ValueError(f"name an experiment; experiments are: {', '.join(experiments.names())}")
+    if len(names) > 1:
+        own = list(map(experiment_name, names))
+        if len(set(own)) < len(own):
+            raise ValueError(f"two experiments have the same name: {', '.join(own)}; rename a file")
+        return Suite(f"Experiments: {', '.join(own)}", tuple(names))
+    single = find(names[0])
+    return single if isinstance(single, Suite) else None
 
 
 def _member(name: str, output: Path, subset: Subset, smoke: bool, shared: bool) -> Member:
@@ -314,22 +319,15 @@ def _run_one(compute: Compute, show_progress: bool, item: _Item) -> list[str]:
     if Run(path).exists:
         training.resume(path, show_progress=show_progress)
     else:
-        training.train(
-            recipes.from_json(recipe),
-            path,
-            seed=seed,
-            show_progress=show_progress,
-            **asdict(compute),
-        )
+        options = {"seed": seed, "show_progress": show_progress, **asdict(compute)}
+        training.train(recipes.from_json(recipe), path, **options)
     for score in scores:
         evaluate(
             path,
             [score.task],
-            checkpoint=score.checkpoint,
-            episodes=score.episodes,
-            corruption=score.corruption,
+            Protocol(score.checkpoint, score.episodes, corruption=score.corruption),
+            compute,
             show_progress=show_progress,
-            **asdict(compute),
         )
     return [path]
 

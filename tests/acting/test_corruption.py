@@ -13,11 +13,11 @@ import torch
 import rate
 from rate.acting.actor import Actor
 from rate.acting.corruption import Corrupted, Corruption
-from rate.acting.evaluation import SCORES
 from rate.files import read_jsonl
 from rate.models import config_class, names
 from rate.models.policy import Policy
 from rate.models.rate import Config
+from rate.runs.folder import Run
 from rate.tasks.lookup import find
 
 SEGMENT, STEPS = 4, 18
@@ -52,7 +52,9 @@ def policy() -> Policy:
 
 @pytest.fixture
 def run(trained, tmp_path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns(SCORES)))
+    return Path(
+        shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("scores.jsonl"))
+    )
 
 
 def test_strength_zero_changes_nothing(policy):
@@ -207,7 +209,7 @@ def test_corrupted_rows_say_so_and_do_not_depend_on_the_number_side_by_side(run)
         "run",
         "run, 1 noise in memory from step 4 on",
     )
-    assert read_jsonl(run / SCORES) == json.loads(json.dumps([plain, nothing, *rows]))
+    assert read_jsonl(Run(run).scores_file) == json.loads(json.dumps([plain, nothing, *rows]))
     named = rate.evaluate(
         run, ["recall/12"], episodes=2, corruption=noise, labels={"variant": "noisy"}
     )[0]
@@ -217,4 +219,4 @@ def test_corrupted_rows_say_so_and_do_not_depend_on_the_number_side_by_side(run)
 def test_nothing_is_scored_if_the_model_lacks_what_is_to_be_corrupted(run):
     with pytest.raises(ValueError, match="it has memory"):
         rate.evaluate(run, ["recall/12"], episodes=2, corruption=rate.Corruption("cache"))
-    assert not (run / SCORES).exists()
+    assert not (Run(run).scores_file).exists()

@@ -8,11 +8,11 @@ import torch
 
 import rate
 from rate.acting.actor import Actor
-from rate.acting.evaluation import SCORES, Protocol
+from rate.acting.evaluation import Protocol
 from rate.compute import Compute
 from rate.files import read_jsonl
 from rate.runs.checkpoint import CheckpointError, load_policy
-from rate.runs.folder import RunError
+from rate.runs.folder import Run, RunError
 from rate.tasks.lookup import find
 
 FIELDS = {
@@ -41,7 +41,9 @@ FIELDS = {
 
 @pytest.fixture
 def run(trained, tmp_path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns(SCORES)))
+    return Path(
+        shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("scores.jsonl"))
+    )
 
 
 @pytest.mark.parametrize("sample", [False, True])
@@ -77,7 +79,7 @@ def test_rows_have_the_documented_fields_and_are_appended(run):
         run, ["recall/12", "recall/24"], episodes=8, labels={"variant": "mine", "note": "extra"}
     )
     rows += rate.evaluate(run, ["recall/12"], episodes=1, checkpoint="best", first_seed=5)
-    assert read_jsonl(run / SCORES) == json.loads(json.dumps(rows))
+    assert read_jsonl(Run(run).scores_file) == json.loads(json.dumps(rows))
     assert [set(row) - {"note"} for row in rows] == [FIELDS] * 3
     first, second, third = rows
     assert (first["task"], first["x"], first["steps"], first["episodes"]) == (
@@ -140,7 +142,7 @@ def test_options_may_be_given_as_a_protocol(run):
 def test_what_cannot_be_evaluated_is_said_and_writes_nothing(options, error, message, run):
     with pytest.raises(error, match=message):
         rate.evaluate(run, **{"tasks": ["recall/12"], "episodes": 2, **options})
-    assert not (run / SCORES).exists()
+    assert not (Run(run).scores_file).exists()
 
 
 def test_a_folder_without_a_run_is_said(tmp_path):

@@ -12,7 +12,7 @@ from rate.files import read_jsonl
 from rate.reporting import report
 from rate.reporting.load import ReportError
 from rate.reporting.publish import publish, read_paper, render_results, update_markdown
-from rate.reporting.style import spread, within
+from rate.reporting.style import spread
 from rate.reporting.suite import overview
 
 PAPER = Path(__file__).parents[2] / "results" / "paper.toml"
@@ -437,10 +437,10 @@ def test_labels_spread_around_their_middle():
 
 
 def test_labels_stay_within_the_figure():
-    assert within([0.2, 0.5], 0.1, 0.0, 1.0) == [0.2, 0.5]
-    many = spread([0.5] * 8 + [1.0] * 9, 0.06)
-    assert many[-1] > 1.1
-    moved = within(many, 0.06, 0.0, 1.0)
+    assert spread([0.2, 0.5], 0.1, 0.0, 1.0) == [0.2, 0.5]
+    many = [0.5] * 8 + [1.0] * 9
+    assert spread(many, 0.06)[-1] > 1.1
+    moved = spread(many, 0.06, 0.0, 1.0)
     assert (min(moved) >= 0, max(moved)) == (True, 1.0)
     assert (np.diff(moved) >= 0.06 - 1e-9).all()
 

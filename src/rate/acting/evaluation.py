@@ -18,13 +18,11 @@ from rate.files import append_jsonl
 from rate.processes import Processes
 from rate.progress import progress_bar
 from rate.provenance import commit
-from rate.runs import folder as rundir
 from rate.runs.checkpoint import load_policy
+from rate.runs.folder import Run
 from rate.tasks.gym.options import split
 from rate.tasks.lookup import find
 from rate.tasks.task import Task
-
-SCORES = "scores.jsonl"
 
 
 @dataclass(frozen=True)
@@ -91,44 +89,38 @@ def evaluate(
     protocol, compute = with_changes(changes, protocol, compute)
     if num_envs is not None and num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, but {num_envs} was given")
-    run, played, rows = Path(run), [find(name) for name in tasks], []
-    facts = _facts(run, protocol, compute, played)
+    folder, played, rows = Run(run), [find(name) for name in tasks], []
+    facts = _facts(folder, protocol, compute, played)
     compute.use_threads()
     with Processes(workers, threads=compute.threads or 1) as processes:
         for task in played:
             started = time.perf_counter()
-            results = _play(processes, run, task, protocol, compute, num_envs, show_progress)
+            results = _play(processes, folder, task, protocol, compute, num_envs, show_progress)
             seconds = round(time.perf_counter() - started, 3)
-            rows.append(_row(run.name, facts, protocol, _scored(task, results), seconds))
-            append_jsonl(run / SCORES, rows[-1])
+            rows.append(_row(folder.name, facts, protocol, _scored(task, results), seconds))
+            append_jsonl(folder.scores_file, rows[-1])
     return rows
 
 
-def _facts(
-    run: Path, protocol: Protocol, compute: Compute, tasks: Sequence[Task]
-) -> dict[str, Any]:
+def _facts(run: Run, protocol: Protocol, compute: Compute, tasks: Sequence[Task]) -> dict[str, Any]:
     """What rows say of the policy, once it is known that it can be scored on the tasks."""
-    recipe, facts = rundir.read(run)
-    policy, header = load_policy(_checkpoint(run, protocol))
+    recipe, seed = run.recipe(), run.provenance()["seed"]
+    policy, header = load_policy(run.checkpoint(protocol.checkpoint))
     for task in tasks:
         check_spaces(task, policy)
     if protocol.corruption:
         protocol.corruption.entries(policy)
     return {
         "recipe": recipe.hash,
-        "seed": facts["seed"],
+        "seed": seed,
         "update": header.get("update"),
         "device": compute.device(),
     }
 
 
-def _checkpoint(run: Path, protocol: Protocol) -> Path:
-    return run / f"{protocol.checkpoint}.safetensors"
-
-
 def _play(
     processes: Processes,
-    run: Path,
+    run: Run,
     task: Task,
     protocol: Protocol,
     compute: Compute,
@@ -136,7 +128,7 @@ def _play(
     show_progress: bool,
 ) -> list[Outcome]:
     acting = Acting(
-        _checkpoint(run, protocol),
+        run.checkpoint(protocol.checkpoint),
         task.name,
         task.target_return if protocol.target_return is None else protocol.target_return,
         protocol.sample,

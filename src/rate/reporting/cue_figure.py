@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from rate.reporting import style
 from rate.reporting.statistics import Conditional
-from rate.reporting.style import FAINT, INK, SMALL, colour, marker, position_label, short
+from rate.reporting.style import FAINT, INK, colour, marker, position_label, short
 
 
 def conditional(
@@ -50,34 +51,16 @@ def _scatter(
     axes.fill_between((0, 1), (1, 0), color="#F0F0F0", zorder=0, linewidth=0)
     axes.plot((0, 1), (1, 0), color=FAINT, linewidth=1, zorder=1)
     for place, text in ((0.455, "no memory"), (0.545, "memory")):
-        axes.text(
-            place,
-            place,
-            text,
-            color=FAINT,
-            fontsize=SMALL,
-            ha="center",
-            va="center",
-            rotation=-45,
-            zorder=1,
-        )
+        look: dict[str, Any] = {"ha": "center", "va": "center", "rotation": -45, "zorder": 1}
+        style.note(axes, place, place, text, **look)
     cues = sorted({cue for point in points for cue in point.means})
     for index, name in reversed(list(enumerate(names))):
         own = [point for point in points if point.variant == name]
         x, y = ([point.means.get(cue, math.nan) for point in own] for cue in cues)
         beyond = [bool(training_length and point.x and point.x > training_length) for point in own]
         faces = [to_rgba(colour(index), 0.0 if hollow else 0.75) for hollow in beyond]
-        edge = to_rgba(colour(index), 0.75)
-        axes.scatter(
-            x,
-            y,
-            40,
-            facecolors=faces,
-            edgecolors=edge,
-            marker=marker(index),
-            clip_on=False,
-            zorder=3,
-        )
+        dots: dict[str, Any] = {"marker": marker(index), "zorder": 3, "clip_on": False}
+        axes.scatter(x, y, 40, facecolors=faces, edgecolors=to_rgba(colour(index), 0.75), **dots)
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     axes.set(xlabel=f"right given cue {cues[0]}", ylabel=f"right given cue {cues[1]}")
 
@@ -93,39 +76,20 @@ def _sums(axes: Axes, points: Sequence[Conditional], names: Sequence[str], axis:
         ]
         centres = np.arange(len(tasks)) + (index - (len(names) - 1) / 2) * width
         heights = [float(np.mean(total)) if total else math.nan for total in totals]
+        ink = colour(index)
         if crowded:  # Bars would be hairlines.
-            axes.plot(
-                centres,
-                heights,
-                color=colour(index),
-                marker=marker(index),
-                markersize=4,
-                linewidth=1,
-                clip_on=False,
-            )
+            dots: dict[str, Any] = {"marker": marker(index), "markersize": 4, "clip_on": False}
+            axes.plot(centres, heights, color=ink, linewidth=1, **dots)
         else:
-            axes.bar(centres, heights, 0.9 * width, color=colour(index), zorder=2)
+            axes.bar(centres, heights, 0.9 * width, color=ink, zorder=2)
+            ink = INK
         for centre, total in zip(centres, totals, strict=True):
             if len(total) > 1:
                 ends = (min(total), max(total))
-                axes.plot(
-                    (centre, centre),
-                    ends,
-                    color=colour(index) if crowded else INK,
-                    linewidth=1,
-                    zorder=3,
-                )
+                axes.plot((centre, centre), ends, color=ink, linewidth=1, zorder=3)
     axes.axhline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=4)
     side = axes.get_yaxis_transform()
-    axes.text(
-        1.01,
-        1,
-        "at most 1\nwithout\nmemory",
-        transform=side,
-        va="center",
-        fontsize=SMALL,
-        color=FAINT,
-    )
+    style.note(axes, 1.01, 1, "at most 1\nwithout\nmemory", transform=side, va="center")
     labels = [short(task) if x is None else position_label(x) for task, x in tasks.items()]
     axes.set_xticks(range(len(tasks)), labels)
     if sum(map(len, labels)) > 22:

@@ -1,7 +1,9 @@
 """Figures of results as PNG: scores against length or by task, heat maps, and training curves."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +15,9 @@ from rate.reporting import style
 from rate.reporting.load import Curve
 from rate.reporting.statistics import Summary
 from rate.reporting.style import FAINT, INK, SMALL, colour, dashes, marker, position_label, short
+
+SLANTED: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+"""Labels of an axis that are too long to lie side by side."""
 
 
 def success(
@@ -44,34 +49,22 @@ def success(
             if own:
                 _band(axes, own, index)
                 ends.append((own[-1].mean, f"{short(variant)}  {own[-1].mean:.2f}", index))
-        style.log_positions(
-            axes, sorted({summary.x for summary in placed if summary.x}), training_length
-        )
+        positions = sorted({summary.x for summary in placed if summary.x})
+        style.log_positions(axes, positions, training_length)
         metrics = " / ".join(dict.fromkeys(summary.metric for summary in summaries))
         axes.set(xlabel=short(axis, 80), ylabel=short(metrics, 40))
         if chance is not None:
             axes.set_ylim(-0.02, 1.04)
             axes.axhline(chance, color=FAINT, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
-            place = axes.get_yaxis_transform()
-            axes.text(
-                0.005,
-                chance - 0.012,
-                "chance",
-                transform=place,
-                color=FAINT,
-                va="top",
-                fontsize=SMALL,
-            )
+            side = axes.get_yaxis_transform()
+            style.note(axes, 0.005, chance - 0.012, "chance", transform=side, va="top")
         if training_length:
-            style.vertical_line(
-                axes, training_length, f"trained up to {position_label(training_length)}"
-            )
+            text = f"trained up to {position_label(training_length)}"
+            style.vertical_line(axes, training_length, text)
         style.label_ends(axes, ends)
 
-    # A line of text for every name beside the curves.
-    return style.png(
-        draw, (8, max(4.4, 0.8 + 0.2 * len({summary.variant for summary in summaries})))
-    )
+    names = {summary.variant for summary in summaries}  # each is a line of text beside the curves
+    return style.png(draw, (8, max(4.4, 0.8 + 0.2 * len(names))))
 
 
 def tasks(summaries: Sequence[Summary]) -> bytes:
@@ -86,40 +79,26 @@ def tasks(summaries: Sequence[Summary]) -> bytes:
         for summary in scored:
             index, line = variants.index(summary.variant), names.index(summary.task)
             height = line + 0.6 * ((index + 0.5) / len(variants) - 0.5)
-            axes.plot(
-                summary.interval, (height, height), color=colour(index), linewidth=1.5, alpha=0.5
-            )
-            axes.plot(
-                summary.mean,
-                height,
-                marker=marker(index),
-                color=colour(index),
-                markersize=5.5,
-                linestyle="",
-            )
+            look: dict[str, Any] = {"color": colour(index)}
+            axes.plot(summary.interval, (height, height), linewidth=1.5, alpha=0.5, **look)
+            axes.plot(summary.mean, height, marker(index), markersize=5.5, **look)
         for line in range(1, len(names)):
             axes.axhline(line - 0.5, color=FAINT, linewidth=0.4, zorder=0)
-        axes.set_yticks(
-            range(len(names)),
-            [short(name.rpartition("/")[2], 32) for name in names],
-            fontsize=SMALL,
-        )
+        shown = [short(name.rpartition("/")[2], 32) for name in names]
+        axes.set_yticks(range(len(names)), shown, fontsize=SMALL)
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel(short(" / ".join(dict.fromkeys(summary.metric for summary in scored)), 40))
         marks = [
-            Line2D(
-                [],
-                [],
-                color=colour(index),
-                marker=marker(index),
-                linestyle="",
-                label=short(variant),
-            )
-            for index, variant in enumerate(variants)
+            Line2D((), (), color=colour(index), marker=marker(index), linestyle="")
+            for index in range(len(variants))
         ]
         figure.legend(
-            handles=marks, loc="outside upper center", ncols=min(6, len(marks)), frameon=False
+            marks,
+            list(map(short, variants)),
+            loc="outside upper center",
+            ncols=min(6, len(marks)),
+            frameon=False,
         )
 
     return style.png(draw, (8, 1.2 + len(names) * max(0.3, 0.09 * len(variants))))
@@ -144,9 +123,8 @@ def heat_map(
         panels = list(dict.fromkeys(panel for panel, _ in grid.values()))
         columns = {summary.task: summary.x for summary in summaries if summary.variant in grid}
         across = 1 if len(panels) == 1 else 2
-        cells = figure.subplots(
-            -(-len(panels) // across), across, squeeze=False, sharey="row"
-        ).ravel()
+        down = -(-len(panels) // across)
+        cells = figure.subplots(down, across, squeeze=False, sharey="row").ravel()
         for axes, panel in zip(cells, panels, strict=False):
             rows = {row: variant for variant, (own, row) in grid.items() if own == panel}
             _cells(axes, summaries, rows, columns)
@@ -156,11 +134,9 @@ def heat_map(
         figure.supxlabel(short(axis, 60), color=INK, fontsize=11)
         figure.supylabel(short(grid_axis, 40), color=INK, fontsize=11)
 
-    panels = len({panel for panel, _ in grid.values()})
-    rows = max(sum(own == panel for own, _ in grid.values()) for panel, _ in grid.values())
-    return style.png(
-        draw, (8, 0.9 + (0.45 + 0.36 * rows) * (1 if panels == 1 else -(-panels // 2)))
-    )
+    rows = Counter(panel for panel, _ in grid.values())
+    down = 1 if len(rows) == 1 else -(-len(rows) // 2)
+    return style.png(draw, (8, 0.9 + (0.45 + 0.36 * max(rows.values())) * down))
 
 
 def _cells(
@@ -177,30 +153,14 @@ def _cells(
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
             text = f"{value:.2f}".removeprefix("0") if value < 1 else "1"
-            axes.text(
-                column,
-                row,
-                text,
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                color="white" if value < 0.7 else INK,
-            )
+            ink = "white" if value < 0.7 else INK
+            axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=ink)
     names = [short(task, 12) if x is None else position_label(x) for task, x in columns.items()]
     for row, name in enumerate(rows):
         if name in names:
-            frame = Rectangle(
-                (names.index(name) - 0.5, row - 0.5),
-                1,
-                1,
-                fill=False,
-                edgecolor="white",
-                linewidth=1.5,
-            )
-            axes.add_patch(frame)
-    axes.set_xticks(
-        range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=SMALL
-    )
+            corner = (names.index(name) - 0.5, row - 0.5)
+            axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="white", linewidth=1.5))
+    axes.set_xticks(range(len(names)), names, fontsize=SMALL, **SLANTED)
     axes.set_yticks(range(len(rows)), [short(name, 20) for name in rows], fontsize=SMALL)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -222,12 +182,8 @@ def training(curves: Sequence[Curve], order: Sequence[str]) -> bytes:
                 for x, y in lines if len(lines) > 1 else []:
                     axes.plot(x, y, color=colour(index), linewidth=0.8, alpha=0.4)
                 if lines:
-                    axes.plot(
-                        *_mean_line(lines),
-                        color=colour(index),
-                        linestyle=dashes(index),
-                        linewidth=2.2,
-                    )
+                    look: dict[str, Any] = {"color": colour(index), "linestyle": dashes(index)}
+                    axes.plot(*_mean_line(lines), linewidth=2.2, **look)
             axes.set(xlabel="update", ylabel=quantity)
             axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
             axes.set_axisbelow(True)
@@ -242,24 +198,16 @@ def _band(axes: Axes, summaries: Sequence[Summary], index: int) -> None:
     x = [summary.x or math.nan for summary in summaries]
     means = [summary.mean for summary in summaries]
     low, high = zip(*(summary.interval for summary in summaries), strict=True)
+    look: dict[str, Any] = {"color": colour(index)}
     if len(x) > 1:
-        axes.fill_between(x, low, high, color=colour(index), alpha=0.15, linewidth=0, zorder=2)
+        axes.fill_between(x, low, high, alpha=0.15, linewidth=0, zorder=2, **look)
     else:
-        axes.vlines(x, low, high, color=colour(index), alpha=0.5, linewidth=2, zorder=2)
+        axes.vlines(x, low, high, alpha=0.5, linewidth=2, zorder=2, **look)
     front, width = (3, 1.8) if index else (5, 2.4)
-    axes.plot(x, means, color=colour(index), linestyle=dashes(index), linewidth=width, zorder=front)
+    axes.plot(x, means, linestyle=dashes(index), linewidth=width, zorder=front, **look)
     faces = ["white" if summary.missing else colour(index) for summary in summaries]
-    edge = colour(index)
-    axes.scatter(
-        x,
-        means,
-        30,
-        facecolors=faces,
-        edgecolors=edge,
-        marker=marker(index),
-        zorder=front,
-        clip_on=False,
-    )
+    dots: dict[str, Any] = {"marker": marker(index), "zorder": front, "clip_on": False}
+    axes.scatter(x, means, 30, facecolors=faces, edgecolors=colour(index), **dots)
 
 
 def _grouped(
@@ -268,9 +216,8 @@ def _grouped(
     """Means of at most `groups` groups of consecutive updates: the noise of single batches would
     hide the curve."""
     parts = np.array_split(np.arange(len(updates)), min(groups, len(updates)))
-    return np.array([updates[part].mean() for part in parts]), np.array(
-        [values[part].mean() for part in parts]
-    )
+    x, y = (np.array([array[part].mean() for part in parts]) for array in (updates, values))
+    return x, y
 
 
 def _mean_line(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

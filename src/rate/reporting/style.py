@@ -5,11 +5,13 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from scipy.optimize import isotonic_regression
 
 # Okabe and Ito's colours without the yellow, which is too pale on white, then three of Tol's: a set
 # that stays apart for colour-blind readers. Markers say the same once more.
@@ -87,9 +89,7 @@ def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
         draw(figure)
         buffer = io.BytesIO()
         # No software version in the file: equal rows give equal bytes.
-        figure.savefig(
-            buffer, format="png", dpi=160, facecolor="white", metadata={"Software": None}
-        )
+        figure.savefig(buffer, dpi=160, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -121,73 +121,51 @@ def log_values(axes: Axes) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
+def note(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
+    """A small, faint text."""
+    axes.text(x, y, text, color=FAINT, fontsize=SMALL, **options)
+
+
 def vertical_line(axes: Axes, x: float, text: str) -> None:
     """A thin line at x with its meaning above the axes."""
     axes.axvline(x, color=FAINT, linewidth=1, zorder=0)
-    place = axes.get_xaxis_transform()
-    axes.text(
-        x, 1.015, text, transform=place, ha="center", va="bottom", color=FAINT, fontsize=SMALL
-    )
+    note(axes, x, 1.015, text, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, str, int]]) -> None:
     """Names beside the ends (height, name, index) of lines, moved apart where they would
     overlap."""
-    side = axes.get_xlim()[1]
-    to_fraction = axes.transData + axes.transAxes.inverted()
+    if not ends:
+        return
+    side, to_fraction = axes.get_xlim()[1], axes.transData + axes.transAxes.inverted()
     places = sorted(
         (float(to_fraction.transform((side, y))[1]), text, index) for y, text, index in ends
     )
     gap = min(0.06, 1.04 / max(1, len(places) - 1))
-    heights = within(spread([height for height, _, _ in places], gap), gap, -0.02, 1.02)
+    heights = spread([height for height, _, _ in places], gap, -0.02, 1.02)
+    place: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
     for y, (_, text, index) in zip(heights, places, strict=True):
-        for key in (
-            Line2D(
-                (1.015, 1.05), (y, y), color=colour(index), linestyle=dashes(index), linewidth=2
-            ),
-            Line2D((1.0325,), (y,), color=colour(index), marker=marker(index), markersize=5.5),
-        ):
-            key.set(transform=axes.transAxes, clip_on=False)
-            axes.add_line(key)
-        place = axes.transAxes
-        axes.text(
-            1.065,
-            y,
-            short(text, 36),
-            transform=place,
-            color=colour(index),
-            va="center",
-            weight="bold",
-            fontsize=10.5,
-        )
+        look: dict[str, Any] = {"color": colour(index), **place}
+        axes.add_line(Line2D((1.015, 1.05), (y, y), linestyle=dashes(index), linewidth=2, **look))
+        axes.add_line(Line2D((1.0325,), (y,), marker=marker(index), markersize=5.5, **look))
+        axes.text(1.065, y, short(text, 36), va="center", weight="bold", fontsize=10.5, **look)
 
 
-def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Ascending heights moved to stand `gap` apart: those that collide spread around their common
-    middle."""
-    blocks: list[tuple[float, int]] = []  # (middle, members)
-    for height in heights:
-        blocks.append((height, 1))
-        while (
-            len(blocks) > 1
-            and blocks[-1][0] - blocks[-2][0] < gap * (blocks[-1][1] + blocks[-2][1]) / 2
-        ):
-            (upper, above), (lower, below) = blocks.pop(), blocks.pop()
-            blocks.append(((upper * above + lower * below) / (above + below), above + below))
-    return [
-        middle + gap * (member - (members - 1) / 2)
-        for middle, members in blocks
-        for member in range(members)
-    ]
+def spread(
+    heights: Sequence[float], gap: float, low: float = -math.inf, high: float = math.inf
+) -> list[float]:
+    """Ascending heights moved as little as possible to be at least `gap` apart.
 
-
-def within(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Ascending heights that are at least `gap` apart, moved into [low, high] as far as all fit."""
-    moved = list(heights)
-    for order, limit, sign in ((range(len(moved))[::-1], high, 1), (range(len(moved)), low, -1)):
-        for index in order:
-            moved[index] = sign * min(sign * moved[index], sign * limit)
-            limit = moved[index] - sign * gap
+    Args:
+        heights: The heights.
+        gap: Least distance of two of them.
+        low: Least height that is given out.
+        high: Largest height, as far as all fit between the two.
+    """
+    steps = gap * np.arange(len(heights))
+    # Heights are `gap` apart where heights less these steps do not fall.
+    rising = isotonic_regression(np.asarray(heights) - steps).x
+    moved: list[float] = (np.maximum(np.minimum(rising, high - steps[-1]), low) + steps).tolist()
     return moved
 
 
@@ -204,13 +182,10 @@ def legend(figure: Figure, names: Sequence[str], marked: bool = False) -> None:
     ]
     for index, key in enumerate(keys if marked else ()):
         key.set(linestyle="", marker=marker(index))
-    texts = [short(name) for name in names]
     figure.legend(
         keys,
-        texts,
+        list(map(short, names)),
         loc="outside upper left",
         ncols=legend_columns(names),
-        frameon=False,
-        handlelength=1.4,
-        columnspacing=1.6,
+        **{"frameon": False, "handlelength": 1.4, "columnspacing": 1.6},
     )
