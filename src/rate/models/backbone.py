@@ -147,7 +147,8 @@ def _flatten_with_keys(stream: Stream) -> tuple[list[tuple[Any, Any]], _Bounds]:
 
 
 def _unflatten(values: Any, bounds: _Bounds) -> Stream:
-    return Stream(*values, *bounds)
+    tensors, positions = values
+    return Stream(tensors, positions, *bounds)
 
 
 # torch.export sees the tensors of a stream; its bounds are part of its structure.
