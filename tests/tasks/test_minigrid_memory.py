@@ -21,7 +21,7 @@ from rate.tasks.minigrid_memory import (
     VIEW,
     WALL,
     MinigridMemories,
-    walk,
+    default_time_limit,
 )
 
 OBJECTS = {0: UNSEEN, 1: EMPTY, 2: WALL, 5: KEY, 6: BALL}  # the package's numbers
@@ -132,7 +132,7 @@ def test_rewards_fall_over_845_steps_or_over_the_time_limit() -> None:
 def test_the_time_limit_allows_the_longest_walk() -> None:
     for size in (11, 41, 501):
         task = find(f"minigrid-memory-fixed/{size}")
-        assert task.horizon == walk(size) >= 500
+        assert task.horizon == default_time_limit(size) >= 500
         assert all(episode.total_return > 0 for episode in rollout(task.expert(), task, range(20)))  # type: ignore[misc]
 
 
@@ -149,7 +149,11 @@ def test_what_the_page_about_fidelity_says_of_the_expert() -> None:
     assert ((lengths >= 60) & (lengths <= 90)).mean() == pytest.approx(0.135)
     assert (play("minigrid-memory/501x500")[0] > 0).mean() == pytest.approx(0.60)
     assert (play("minigrid-memory/501")[0] > 0).all()
-    assert (walk(245), walk(247), walk(501)) == (500, 504, 1012)
+    assert (default_time_limit(245), default_time_limit(247), default_time_limit(501)) == (
+        500,
+        504,
+        1012,
+    )
 
 
 def test_what_the_page_of_results_says_of_mistakes() -> None:
