@@ -15,8 +15,8 @@ import rate
 from rate.acting.actor import Actor
 from rate.acting.rollout import rollout
 from rate.cli import main
-from rate.inspection import Inspection
 from rate.inspection.attention_maps import attention_maps
+from rate.inspection.findings import Inspection
 from rate.inspection.probe import decode, estimate, principal_components, wilson_interval
 from rate.inspection.recorder import Traced, as_segment
 from rate.models import config_class, names
