@@ -1,5 +1,5 @@
-"""The layout: imports point one way, files are data, and code depends on no model, task, objective or
-experiment by its name."""
+"""The layout: imports point one way, files are data, and no model, task, objective or experiment is
+known by its name."""
 
 import ast
 import re
@@ -193,8 +193,8 @@ KNOWN = {
     *(path.stem for path in (SOURCE / "objectives").glob("[!_]*.py")),
     *(path.stem.replace("_", "-") for path in (SOURCE / "objectives").glob("[!_]*.py")),
 } - {*get_args(LayerKind), *get_args(ValveKind)}
-"""Names of models, task families, objectives and experiments; a part may be called like the model it
-comes from."""
+"""Names of models, task families, objectives and experiments; a part may have the name of the model
+it comes from."""
 
 
 @every_file

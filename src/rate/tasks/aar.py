@@ -1,4 +1,4 @@
-"""Action Associative Retrieval (RATE, App. D): repeat the first action at the end of the episode."""
+"""Action Associative Retrieval (RATE, App. D): repeat the first action at the end."""
 
 from collections.abc import Sequence
 from functools import partial
