@@ -97,6 +97,15 @@ def test_every_package_has_a_layer():
     )
 
 
+def test_the_readme_shows_the_layout():
+    readme = (SOURCE.parents[1] / "README.md").read_text(encoding="utf-8")
+    tree = readme.partition("    src/rate/\n")[2].partition("    tests/")[0]
+    shown = {word.strip("/") for word in re.findall(r"[a-z_]+(?:/|\.py)", tree)}
+    modules = {path.name for path in SOURCE.glob("[!_]*.py")}
+    packages = {path.parent.name for path in FILES if path.name == "__init__.py"} - {SOURCE.name}
+    assert modules | packages <= shown
+
+
 @every_file
 def test_imports_point_one_way(path):
     height = {name: level for level, layer in enumerate(LAYERS) for name in layer}
