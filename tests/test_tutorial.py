@@ -86,7 +86,8 @@ def test_an_environment_of_ones_own_from_nothing_to_a_report(folder, capsys):
     near, further, furthest, _ = scores(folder / "runs" / "warehouse")
     require_stated([near, further, furthest], "return is", "at a gap of 4,", "at 6, and")
     assert furthest < further < near
-    at_random = rate.collect("warehouse:Warehouse,horizon=20,expert=random", folder / "random")
+    task = "warehouse:Warehouse,horizon=20,expert=random"
+    at_random = rate.collect(task, folder / "random", episodes=600)
     assert f"mean return is {at_random.returns.mean():.2f} here, and 1.00" in plain(TUTORIAL)
     report = (folder / "runs" / "warehouse" / "report.md").read_text()
     assert "Choosing the best checkpoint took" in report
