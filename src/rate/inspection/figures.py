@@ -121,7 +121,7 @@ def trajectories(
             axes.set(ylabel=f"component {number + 1}")
             _name_steps(axes, steps)
         times[0].tick_params(labelbottom=False)
-        times[1].set_xlabel("step at which memory is handed over")
+        times[1].set_xlabel("step at which a segment begins")
         if 1 < len(names) <= 6:
             drawing.legend(figure, [f"cue {name}" for name in names])
 
@@ -152,7 +152,7 @@ def decoding(points: Mapping[str, Points]) -> bytes:
         words: dict[str, Any] = {"color": FAINT, "fontsize": SMALL, "textcoords": "offset points"}
         axes.annotate("chance", end, (0, -3), ha="right", va="top", **words)
         axes.set(
-            xlabel="step at which memory is handed over",
+            xlabel="step at which a segment begins",
             ylabel="cue decoded (held out)",
             ylim=(-0.02, 1.04),
         )

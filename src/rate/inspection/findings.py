@@ -76,14 +76,12 @@ class Inspection:
         steps = _spaced(range(0, running, length))
         if not self.parts:
             self.results.notes.append(
-                "This model carries nothing from segment to segment: there is no memory to "
-                "look into."
+                "This model carries nothing from segment to segment: there is no memory to inspect."
             )
         elif len(steps) < 2:
             self.results.notes.append(
-                f"Too few episodes are longer than one segment of {length} steps, so memory "
-                "is not handed over: "
-                "inspect a longer task."
+                f"Too few episodes are longer than one segment of {length} steps, so no memory is "
+                "carried: inspect a longer task."
             )
         else:
             rollouts = 1 + len(self.parts) * (len(steps) + len(STRENGTHS))
@@ -115,15 +113,14 @@ class Inspection:
             return
         chosen = [maps[0], *maps[1:-1][:1], *maps[1:][-1:]]
         frame = (
-            "Orange frame: where the segment's last action is read off. Grey: hidden by the "
-            "mask. Letters: m memory token, "
-            "R return-to-go, o observation, a action, · state kept from earlier segments."
+            "Orange frame: the position that outputs the segment's last action. Grey: masked. "
+            "Letters: m memory token, R return-to-go, o observation, a action, · cached state of "
+            "earlier segments."
         )
         caption = (
             f"Attention in the episode of seed {seed} ({len(episode)} steps), mean over layers "
-            "and heads: "
+            f"and heads: {len(chosen)} of {len(maps)} segments. Rows attend to columns. {frame}"
         )
-        caption += f"{len(chosen)} of {len(maps)} segments. Rows look at columns. {frame}"
         self.results.pictures["inspect-attention.png"] = (figures.attention(chosen), caption)
         caption = "The last segment by layer and head."
         self.results.pictures["inspect-attention-heads.png"] = (
@@ -160,10 +157,9 @@ class Inspection:
             self.results.table.append(_row(f"cue decoded from {part} at step {step:g}", reached))
         self.results.numbers["decoding"] = _numbers(points, "step")
         caption = (
-            "How often a linear classifier (ridge regression) names the cue of held-out "
-            "episodes from what is handed to the "
-            "segment that begins at a step; 5-fold cross-validation over episodes, 95 % "
-            "Wilson intervals."
+            "Accuracy of a linear classifier (ridge regression) of the cue of held-out episodes, "
+            "from the memory with which the segment at a step begins; 5-fold cross-validation over "
+            "episodes, 95 % Wilson intervals."
         )
         self.results.pictures["inspect-decoding.png"] = (figures.decoding(points), caption)
 
@@ -180,10 +176,9 @@ class Inspection:
             "variance": [float(each) for each in shares],
         }
         caption = (
-            f"The {part} handed from segment to segment in {len(paths)} episodes, projected on "
-            "two principal components; "
+            f"The {part} carried from segment to segment in {len(paths)} episodes, projected on "
+            "two principal components; one line per episode, with a dot at its end."
         )
-        caption += "one line an episode, a dot where it ends."
         caption += " Colours are cues." if self.cues else ""
         png = figures.trajectories(paths, steps, [float(each) for each in shares], self.cues)
         self.results.pictures["inspect-trajectories.png"] = (png, caption)
@@ -226,9 +221,9 @@ class Inspection:
         self.results.numbers["noise_by_step"] = _numbers(by_step, "step")
         self.results.numbers["noise_by_strength"] = _numbers(by_strength, "strength")
         caption = (
-            "Left: what one segment is handed is replaced by white noise of unit variance, "
-            "for the segment that begins at a step. "
-            "Right: it is mixed with noise in every segment. 95 % intervals over episodes."
+            "Left: memory is replaced by white noise of unit variance at the start of the one "
+            "segment that begins at a step. Right: memory is mixed with noise at the start of "
+            "every segment. 95 % intervals over episodes."
         )
         png = figures.corruption(
             by_step,
