@@ -18,7 +18,7 @@ from rate.acting.rollout import rollout
 from rate.cli import main
 from rate.inspection.attention_maps import attention_maps
 from rate.inspection.findings import Inspection
-from rate.inspection.probe import decode, estimate, principal_components, wilson_interval
+from rate.inspection.probe import decode, estimate, principal_components
 from rate.inspection.recorder import Traced, as_segment
 from rate.models import config_class, names
 from rate.models.nn.transformer import Layer
@@ -286,13 +286,12 @@ def test_the_probe_needs_several_episodes_of_each_cue():
         (81, 263, (0.2553, 0.3662)),
     ],
 )
-def test_wilson_intervals(successes, trials, interval):
-    assert wilson_interval(successes, trials) == pytest.approx(interval, abs=1e-4)
+def test_estimates_of_zeros_and_ones_have_wilson_intervals(successes, trials, interval):
+    found = estimate(np.repeat([1, 0], [successes, trials - successes]))
+    assert found.interval == pytest.approx(interval, abs=1e-4)
 
 
 def test_estimates_of_other_scores_are_bootstrapped():
-    with pytest.raises(ValueError, match="5 of 4"):
-        wilson_interval(5, 4)
     found = estimate(np.array([0.5, 1.5, 2.5, 3.5]))
     assert found.value == 2
     assert 0.5 <= found.interval[0] < 2 < found.interval[1] <= 3.5

@@ -34,6 +34,13 @@ FEW = 36
 """Most positions that are labelled one by one."""
 TINY = 0.075
 """Largest width, in inches, of cells that are too small for a letter."""
+DOTTED: dict[str, Any] = {
+    "color": FAINT,
+    "linewidth": 1,
+    "linestyle": (0, (1, 3)),
+    "zorder": 0,
+}
+"""Line of the level of chance."""
 
 Points = Sequence[tuple[float, Estimate]]
 """Estimates and their positions on the x axis."""
@@ -84,41 +91,26 @@ def trajectories(
     def draw(figure: Figure) -> None:
         names = sorted(set(cues or ()))
         grid = figure.add_gridspec(2, 2, width_ratios=(1.15, 1))
-        plane, times = (
-            figure.add_subplot(grid[:, 0]),
-            [figure.add_subplot(grid[row, 1]) for row in range(2)],
-        )
+        plane = figure.add_subplot(grid[:, 0])
+        times = [figure.add_subplot(grid[row, 1]) for row in range(2)]
+        dot: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.6, "zorder": 4}
         for number, path in enumerate(paths):
             shade = colour(names.index(cues[number])) if cues else COLOURS[0]
             plane.plot(*path.T, color=shade, alpha=0.35, linewidth=1, zorder=2)
-            plane.scatter(
-                path[-1:, 0],
-                path[-1:, 1],
-                26,
-                color=shade,
-                edgecolors="white",
-                linewidths=0.6,
-                zorder=4,
-            )
+            plane.scatter(*path[-1:].T, s=26, color=shade, **dot)
             for axes, values in zip(times, path.T, strict=True):
                 axes.plot(steps[: len(path)], values, color=shade, alpha=0.35, linewidth=1)
-        plane.scatter(paths[0][:1, 0], paths[0][:1, 1], 60, color=INK, marker="*", zorder=5)
-        plane.annotate(
-            "start",
-            paths[0][0],
-            (6, 6),
-            textcoords="offset points",
-            color=INK,
-            fontsize=SMALL,
-            zorder=5,
-        )
+        plane.scatter(*paths[0][:1].T, s=60, color=INK, marker="*", zorder=5)
+        words: dict[str, Any] = {"textcoords": "offset points", "color": INK, "fontsize": SMALL}
+        plane.annotate("start", paths[0][0], (6, 6), zorder=5, **words)
+        names_of_axes = [f"component {number}" for number in (1, 2)]
         labels = [
-            f"component {number + 1} ({share:.0%} of variance)"
-            for number, share in enumerate(shares)
+            f"{name} ({share:.0%} of variance)"
+            for name, share in zip(names_of_axes, shares, strict=True)
         ]
         plane.set(xlabel=labels[0], ylabel=labels[1])
-        for number, axes in enumerate(times):
-            axes.set(ylabel=f"component {number + 1}")
+        for name, axes in zip(names_of_axes, times, strict=True):
+            axes.set(ylabel=name)
             _name_steps(axes, steps)
         times[0].tick_params(labelbottom=False)
         times[1].set_xlabel("step at which a segment begins")
@@ -140,14 +132,7 @@ def decoding(points: Mapping[str, Points]) -> bytes:
             ends.append((own[-1][1].value, f"{part}  {own[-1][1].value:.2f}", index))
         first = next(iter(points.values()))
         chances = [estimate.chance or 0.0 for _, estimate in first]
-        axes.plot(
-            [x for x, _ in first],
-            chances,
-            color=FAINT,
-            linewidth=1,
-            linestyle=(0, (1, 3)),
-            zorder=0,
-        )
+        axes.plot([x for x, _ in first], chances, **DOTTED)
         end = (first[-1][0], chances[-1])
         words: dict[str, Any] = {"color": FAINT, "fontsize": SMALL, "textcoords": "offset points"}
         axes.annotate("chance", end, (0, -3), ha="right", va="top", **words)
@@ -190,28 +175,11 @@ def corruption(
                 axes.set_ylim(-0.02, 1.08)
             axes.axhline(untouched.value, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             if chance is not None:
-                axes.axhline(chance, color=FAINT, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
-        place = right.get_yaxis_transform()
-        right.text(
-            0.99,
-            untouched.value,
-            "untouched",
-            transform=place,
-            ha="right",
-            va="bottom",
-            color=INK,
-            fontsize=SMALL,
-        )
+                axes.axhline(chance, **DOTTED)
+        words: dict[str, Any] = {"transform": right.get_yaxis_transform(), "fontsize": SMALL}
+        right.text(0.99, untouched.value, "untouched", ha="right", va="bottom", color=INK, **words)
         if chance is not None and abs(chance - untouched.value) > 0.08:
-            right.text(
-                0.01,
-                chance - 0.012,
-                "chance",
-                transform=place,
-                va="top",
-                color=FAINT,
-                fontsize=SMALL,
-            )
+            right.text(0.01, chance - 0.012, "chance", va="top", color=FAINT, **words)
         left.set(xlabel="first step of the one segment that gets noise", ylabel=metric)
         right.set(xlabel="share of noise, in all segments", xticks=(0, 0.25, 0.5, 0.75, 1))
         right.set_xticklabels(("0", "¼", "½", "¾", "1"))
@@ -335,28 +303,14 @@ def _name_groups(
         letters_fit = (stop - start) * cell / 0.062
         below = next((word for word in (name, brief) if letters_fit > len(word)), "")
         centre = ((start + stop - 1) / 2, 0.0)
-        axes.annotate(
-            below,
-            centre,
-            (0, -away),
-            xycoords=("data", "axes fraction"),
-            ha="center",
-            va="top",
-            **words,
-        )
+        place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top"}
+        axes.annotate(below, centre, (0, -away), **place, **words)
         first, last = max(start - offset, 0), stop - offset
         if named and last > 0:
             centre = (0.0, (first + last - 1) / 2)
             text = name if len(name) < 9 else brief
-            axes.annotate(
-                text,
-                centre,
-                (-away, 0),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                va="center",
-                **words,
-            )
+            place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
+            axes.annotate(text, centre, (-away, 0), **place, **words)
 
 
 def _groups(shown: AttentionMap, each_step: bool) -> list[tuple[int, int, str, str]]:

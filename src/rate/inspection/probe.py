@@ -1,9 +1,9 @@
 """Probes of memory in NumPy: a linear classifier, principal components, and intervals."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 
 from rate.reporting.statistics import bootstrap_interval
 
@@ -26,25 +26,11 @@ def estimate(scores: np.ndarray, chance: float | None = None) -> Estimate:
     """The mean of scores [n], with a Wilson interval if all are 0 or 1, and a bootstrap interval
     otherwise."""
     if np.isin(scores, (0, 1)).all():
-        interval = wilson_interval(int(scores.sum()), len(scores))
+        wilson = binomtest(int(scores.sum()), len(scores)).proportion_ci(method="wilson")
+        interval = float(wilson.low), float(wilson.high)
     else:
         interval = bootstrap_interval([scores], np.mean)
     return Estimate(float(scores.mean()), interval, len(scores), chance)
-
-
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a probability: unlike mean ± error it has a width where all trials
-    agree."""
-    if not 0 <= successes <= trials or not trials:
-        raise ValueError(
-            f"successes must lie between 0 and at least one trial, but {successes} of "
-            f"{trials} were given"
-        )
-    z = 1.959964
-    rate, spread = successes / trials, z * z / trials
-    middle = (rate + spread / 2) / (1 + spread)
-    half = math.sqrt(rate * (1 - rate) * spread + spread * spread / 4) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def decode(
