@@ -97,10 +97,10 @@ def trajectories(
         for number, path in enumerate(paths):
             shade = colour(names.index(cues[number])) if cues else COLOURS[0]
             plane.plot(*path.T, color=shade, alpha=0.35, linewidth=1, zorder=2)
-            plane.scatter(*path[-1:].T, s=26, color=shade, **dot)
+            plane.scatter(path[-1:, 0], path[-1:, 1], 26, color=shade, **dot)
             for axes, values in zip(times, path.T, strict=True):
                 axes.plot(steps[: len(path)], values, color=shade, alpha=0.35, linewidth=1)
-        plane.scatter(*paths[0][:1].T, s=60, color=INK, marker="*", zorder=5)
+        plane.scatter(paths[0][:1, 0], paths[0][:1, 1], 60, color=INK, marker="*", zorder=5)
         words: dict[str, Any] = {"textcoords": "offset points", "color": INK, "fontsize": SMALL}
         plane.annotate("start", paths[0][0], (6, 6), zorder=5, **words)
         names_of_axes = [f"component {number}" for number in (1, 2)]
