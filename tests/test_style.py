@@ -218,21 +218,24 @@ def test_fields_have_attribute_docstrings(path):
 # Terms
 
 
-def lines_with(patterns: list[str], path: Path) -> list[str]:
+def require_none(patterns: dict[str, str], path: Path) -> None:
+    """Fail with the lines of a file that match a pattern, and what to write instead."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    return [
-        f"{number}: {line.strip()} ({pattern})"
+    matches = [
+        f"line {number}: {line.strip()} (better: {better})"
         for number, line in enumerate(lines, 1)
-        for pattern in patterns
+        for pattern, better in patterns.items()
         if re.search(pattern, line)
     ]
+    if matches:
+        pytest.fail("\n".join(matches), pytrace=False)
 
 
 @pytest.mark.parametrize(
     "path", [*(path for path in PYTHON if SOURCE in path.parents), *PAGES], ids=label
 )
 def test_terms_are_those_of_the_field(path):
-    assert not lines_with(list(BANNED_WORDS), path)
+    require_none(BANNED_WORDS, path)
 
 
 @every_source
@@ -248,6 +251,18 @@ def test_names_are_those_of_the_field(path):
     assert not {name: BANNED_NAMES[name] for name in names & BANNED_NAMES.keys()}
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "log"], ids=label)
+def test_files_that_a_page_names_exist(page):
+    """Paths between backticks, from the root of the repository or from the package; the log is
+    history."""
+    starts = {path.name for folder in (ROOT, SOURCE) for path in folder.iterdir() if path.is_dir()}
+    paths = re.findall(r"`([\w./-]+\.(?:py|md)|[\w/-]+/)`", page.read_text(encoding="utf-8"))
+    named = {path for path in paths if "/" in path and path.split("/")[0] in starts}
+    assert not {
+        path for path in named if not any((root / path).exists() for root in (ROOT, SOURCE))
+    }
+
+
 @pytest.mark.parametrize("path", [*PYTHON, *PAGES], ids=label)
 def test_nothing_points_out_of_the_repository(path):
-    assert not lines_with(ELSEWHERE, path)
+    require_none(dict.fromkeys(ELSEWHERE, "nothing"), path)
