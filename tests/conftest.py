@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,8 +41,7 @@ MakeRecipe = Callable[..., Recipe]
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Processes that test side by side do not fight for the cores, whatever number of threads the
-    last test chose."""
+    """Test processes that run in parallel use one thread each, whatever the last test set."""
     torch.set_num_threads(1)
 
 
@@ -62,7 +62,8 @@ def tiny(recall: Path) -> MakeRecipe:
         of_model = {name: value for name, value in options.items() if hasattr(MODEL, name)}
         of_recipe = {name: value for name, value in options.items() if name not in of_model}
         model = replace(MODEL, **of_model)  # type: ignore[arg-type]
-        return replace(RECIPE, **{"dataset": str(recall), "model": model, **of_recipe})  # type: ignore[arg-type]
+        changes: dict[str, Any] = {"dataset": str(recall), "model": model, **of_recipe}
+        return replace(RECIPE, **changes)
 
     return make
 

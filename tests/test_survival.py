@@ -224,14 +224,14 @@ def test_two_processes_asked_to_stop_save_and_go_on(recall, tiny, tmp_path):
     run = tmp_path / "run"
     text = (
         f"train rate --dataset {recall} --run {run} --threads 1 --devices 2 --accelerator cpu "
-        "--updates 4000 "
+        "--updates 4000 --batch-size 8 --checkpoint-every 5 "
+        "--model.segment-length 4 --model.width 16 --model.layers 1"
     )
-    text += "--batch-size 8 --checkpoint-every 5 --model.segment-length 4 --model.width 16 --model.layers 1"
     process = subprocess.Popen(
         [sys.executable, "-m", "rate", *text.split()], stderr=subprocess.PIPE
     )
     wait_for(run / "training.safetensors", process)
-    process.terminate()  # the first process alone is told
+    process.terminate()  # only the first process gets the signal
     output = process.communicate(timeout=120)[1].decode()
     assert process.returncode == 130, output
     assert f"continue with `rate train --resume {run}`" in output

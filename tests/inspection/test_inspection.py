@@ -1,11 +1,12 @@
-"""Inspection: attention maps are the model's own, probes find what is there, and everything ends up
-in the report."""
+"""Inspection: attention maps equal the attention of the model, probes find a cue that is there, and
+the report shows all results."""
 
 import json
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ import rate
 from rate.acting.actor import Actor
 from rate.acting.rollout import rollout
 from rate.cli import main
-from rate.inspection import Inspection
 from rate.inspection.attention_maps import attention_maps
-from rate.inspection.probe import decode, estimate, principal_components, wilson_interval
+from rate.inspection.findings import Inspection
+from rate.inspection.probe import decode, estimate, principal_components
 from rate.inspection.recorder import Traced, as_segment
 from rate.models import config_class, names
 from rate.models.nn.transformer import Layer
@@ -55,8 +56,10 @@ def policy_of(name: str, **options: object) -> Policy:
     torch.manual_seed(0)
     config = config_class(name if name in names() else "rate")
     sizes = {**SMALL, "layers": 2, "heads": 2, "head_width": 8, **MODELS.get(name, {}), **options}
-    known = {key: size for key, size in sizes.items() if key in config.__dataclass_fields__}
-    return Policy(TASK.observation_space, TASK.action_space, config(**known)).eval()  # type: ignore[arg-type]
+    known: dict[str, Any] = {
+        key: size for key, size in sizes.items() if key in config.__dataclass_fields__
+    }
+    return Policy(TASK.observation_space, TASK.action_space, config(**known)).eval()
 
 
 def segments_of(policy: Policy, steps: int = 3 * K + 2) -> list[Segment]:
@@ -210,7 +213,7 @@ def test_released_weights_can_be_looked_at():
     torch.testing.assert_close(found.weights.sum(-1), torch.ones(2, 2, 13), atol=1e-5, rtol=0)
 
 
-# What is handed over
+# Memory between segments
 # --------------------------------------------------------------------------------
 
 
@@ -283,13 +286,12 @@ def test_the_probe_needs_several_episodes_of_each_cue():
         (81, 263, (0.2553, 0.3662)),
     ],
 )
-def test_wilson_intervals(successes, trials, interval):
-    assert wilson_interval(successes, trials) == pytest.approx(interval, abs=1e-4)
+def test_estimates_of_zeros_and_ones_have_wilson_intervals(successes, trials, interval):
+    found = estimate(np.repeat([1, 0], [successes, trials - successes]))
+    assert found.interval == pytest.approx(interval, abs=1e-4)
 
 
 def test_estimates_of_other_scores_are_bootstrapped():
-    with pytest.raises(ValueError, match="5 of 4"):
-        wilson_interval(5, 4)
     found = estimate(np.array([0.5, 1.5, 2.5, 3.5]))
     assert found.value == 2
     assert 0.5 <= found.interval[0] < 2 < found.interval[1] <= 3.5
@@ -409,12 +411,18 @@ def test_scores_that_are_not_shares_can_be_inspected(trained):
         ({"task": "tmaze/9"}, "the policy was trained for the observation space"),
         ({"episodes": 1}, "episodes must be at least 2, but 1 was given"),
         ({"task": "recal/12"}, "Did you mean 'recall/12'"),
+        ({"checkpoint": "first"}, "checkpoint is 'first', allowed are last and best"),
     ],
 )
 def test_what_cannot_be_inspected_is_said(run, arguments, message):
     with pytest.raises(ValueError, match=message):
         rate.inspect(run, **arguments)
     assert not (run / "inspection.json").exists()
+
+
+def test_an_unknown_option_is_answered_with_those_that_exist(run):
+    with pytest.raises(TypeError, match="'episode'; options are checkpoint, episodes, first_seed"):
+        rate.inspect(run, episode=4)
 
 
 def test_a_run_whose_data_is_gone_needs_a_task(run):

@@ -205,7 +205,7 @@ def inspect(
         episodes=episodes,
         first_seed=first_seed,
         output=output,
-        thread_count=threads,
+        threads=threads,
         show_progress=True,
     )
     if output is None:

@@ -1,5 +1,4 @@
-"""Attention maps: what every position of a segment attends to, computed apart from acting and
-training."""
+"""Attention maps: the attention weights of every position of a segment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,26 +13,26 @@ from rate.segment import Segment
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """Attention weights of one segment, [layers, heads, queries, keys], and what its positions are;
-    rows add up to 1.
-
-    roles: of every key "past" (cached hidden states), "read" or "write" (memory tokens), or the
-    name of a token. steps: the step of the episode that a token belongs to, and -1 for other keys.
-    The queries are the last keys, or all of them.
-    """
+    """Attention weights of one segment; the queries are the last keys, or all of them."""
 
     weights: Tensor
+    """Weights [layers, heads, queries, keys]; rows add up to 1."""
     roles: tuple[str, ...]
+    """Role of every key: "past" (cached hidden states), "read" or "write" (memory tokens), or the
+    name of a token."""
     steps: tuple[int, ...]
+    """Step of the episode that a key's token belongs to; -1 for other keys."""
 
 
 @torch.no_grad()
 def attention_maps(policy: Policy, segments: Sequence[Segment]) -> list[AttentionMap]:
-    """A map for each of the consecutive segments of one episode (B = 1); none for models other than
-    memory transformers.
+    """One map per segment; none for models other than memory transformers.
 
-    Memory is handed from segment to segment, and written from complete ones, as when the policy
-    acts.
+    Memory is carried from segment to segment, and written from complete ones, as in acting.
+
+    Args:
+        policy: The policy.
+        segments: Consecutive segments of one episode (B = 1).
     """
     if not isinstance(policy.backbone, MemoryTransformer):
         return []
@@ -43,11 +42,9 @@ def attention_maps(policy: Policy, segments: Sequence[Segment]) -> list[Attentio
         weights: list[Tensor] = []
         _, after = policy.backbone(policy.encode(segment), memory, int(complete), record=weights)
         layers = torch.stack([layer[0] for layer in weights])
-        maps.append(
-            AttentionMap(
-                layers, *_positions(policy.backbone.config, segment, complete, layers.shape[-1])
-            )
-        )
+        keys = layers.shape[-1]
+        positions = _positions(policy.backbone.config, segment, complete, keys)
+        maps.append(AttentionMap(layers, *positions))
         memory = after
     return maps
 
@@ -56,20 +53,15 @@ def _positions(
     config: Config, segment: Segment, complete: bool, keys: int
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Roles and steps of the keys: [past | read memory | tokens | write memory]."""
-    read, names, first = (
-        ("read",) * config.memory_tokens,
-        config.tokens,
-        int(segment.timesteps[0, 0]),
-    )
+    read, names = ("read",) * config.memory_tokens, config.tokens
+    first, last = (int(segment.timesteps[0, index]) for index in (0, -1))
     before = keys - len(read) - len(names) * segment.steps
     # A memory that is never written has no write tokens, not even in complete segments.
-    write = ("write",) * (
-        config.memory_tokens if complete and before >= config.memory_tokens else 0
-    )
+    written = complete and before >= config.memory_tokens
+    write = ("write",) * (config.memory_tokens if written else 0)
     past = before - len(write)
-    if config.context_segments:  # Plain context are tokens like all others.
+    if config.context_segments:  # Plain context consists of ordinary tokens.
         first, past = first - past // len(names), 0
-    last = int(segment.timesteps[0, -1])
     roles = ("past",) * past + read + names * (last + 1 - first) + write
     steps = tuple(step for step in range(first, last + 1) for _ in names)
     return roles, (-1,) * (past + len(read)) + steps + (-1,) * len(write)

@@ -1,5 +1,5 @@
-"""Figures of an inspection as PNG: attention maps, memory over time, what can be read off it, and
-noise in its place."""
+"""Figures of an inspection as PNG: attention maps, memory over time, decoding accuracy, and scores
+with noise in place of memory."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -31,12 +31,19 @@ LETTERS = {
     "past": "·",
 }
 FEW = 36
-"""Most positions that are named one by one."""
+"""Most positions that are labelled one by one."""
 TINY = 0.075
-"""Cells at most so wide, in inches, have no room for a letter."""
+"""Largest width, in inches, of cells that are too small for a letter."""
+DOTTED: dict[str, Any] = {
+    "color": FAINT,
+    "linewidth": 1,
+    "linestyle": (0, (1, 3)),
+    "zorder": 0,
+}
+"""Line of the level of chance."""
 
 Points = Sequence[tuple[float, Estimate]]
-"""What was measured, by its place on the x axis."""
+"""Estimates and their positions on the x axis."""
 
 
 class _Panel(NamedTuple):
@@ -46,35 +53,23 @@ class _Panel(NamedTuple):
 
 
 def attention(maps: Sequence[AttentionMap]) -> bytes:
-    """The mean over layers and heads, one panel for each segment."""
-    panels = [_Panel(_title(found), found, found.weights.mean((0, 1)).numpy()) for found in maps]
+    """The mean over layers and heads, one panel per segment."""
+    panels = [_Panel(_title(each), each, each.weights.mean((0, 1)).numpy()) for each in maps]
     wide = any(panel.weights.shape[1] > 2 * panel.weights.shape[0] for panel in panels)
     return _draw_maps([[panel] for panel in panels] if wide else [panels])
 
 
-def attention_heads(found: AttentionMap, most: int = 4) -> bytes:
+def attention_heads(shown: AttentionMap, most: int = 4) -> bytes:
     """One segment by layer (down) and head (across); a layer with more than `most` heads shows
     their mean."""
     rows = []
-    for layer, weights in enumerate(found.weights):
+    for layer, weights in enumerate(shown.weights, 1):
+        titles = [f"layer {layer}, head {head}" for head in range(1, len(weights) + 1)]
         if len(weights) > most:
-            rows.append(
-                [
-                    _Panel(
-                        f"layer {layer + 1}, mean of {len(weights)} heads",
-                        found,
-                        weights.mean(0).numpy(),
-                    )
-                ]
-            )
-        else:
-            titles = [f"layer {layer + 1}, head {head + 1}" for head in range(len(weights))]
-            rows.append(
-                [
-                    _Panel(title, found, each.numpy())
-                    for title, each in zip(titles, weights, strict=True)
-                ]
-            )
+            titles = [f"layer {layer}, mean of {len(weights)} heads"]
+            weights = weights.mean(0, keepdim=True)
+        panels = zip(titles, weights, strict=True)
+        rows.append([_Panel(title, shown, each.numpy()) for title, each in panels])
     return _draw_maps(rows)
 
 
@@ -84,54 +79,41 @@ def trajectories(
     shares: Sequence[float],
     cues: Sequence[int] | None,
 ) -> bytes:
-    """Memory in the plane of its two principal components, and each component against the step;
-    colours are cues.
+    """Memory in the plane of its two principal components, and each component against the step.
 
-    paths: for each episode [n, 2], for the first n of the `steps`. shares: of the variance, one for
-    each component.
+    Args:
+        paths: Projections of each episode, [n, 2], at the first n of the `steps`.
+        steps: Steps at which segments begin.
+        shares: Fraction of the variance that each component explains.
+        cues: Cue of each episode, shown by colour.
     """
 
     def draw(figure: Figure) -> None:
         names = sorted(set(cues or ()))
         grid = figure.add_gridspec(2, 2, width_ratios=(1.15, 1))
-        plane, times = (
-            figure.add_subplot(grid[:, 0]),
-            [figure.add_subplot(grid[row, 1]) for row in range(2)],
-        )
+        plane = figure.add_subplot(grid[:, 0])
+        times = [figure.add_subplot(grid[row, 1]) for row in range(2)]
+        dot: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.6, "zorder": 4}
         for number, path in enumerate(paths):
             shade = colour(names.index(cues[number])) if cues else COLOURS[0]
             plane.plot(*path.T, color=shade, alpha=0.35, linewidth=1, zorder=2)
-            plane.scatter(
-                path[-1:, 0],
-                path[-1:, 1],
-                26,
-                color=shade,
-                edgecolors="white",
-                linewidths=0.6,
-                zorder=4,
-            )
+            plane.scatter(path[-1:, 0], path[-1:, 1], 26, color=shade, **dot)
             for axes, values in zip(times, path.T, strict=True):
                 axes.plot(steps[: len(path)], values, color=shade, alpha=0.35, linewidth=1)
         plane.scatter(paths[0][:1, 0], paths[0][:1, 1], 60, color=INK, marker="*", zorder=5)
-        plane.annotate(
-            "start",
-            paths[0][0],
-            (6, 6),
-            textcoords="offset points",
-            color=INK,
-            fontsize=SMALL,
-            zorder=5,
-        )
+        words: dict[str, Any] = {"textcoords": "offset points", "color": INK, "fontsize": SMALL}
+        plane.annotate("start", paths[0][0], (6, 6), zorder=5, **words)
+        names_of_axes = [f"component {number}" for number in (1, 2)]
         labels = [
-            f"component {number + 1} ({share:.0%} of variance)"
-            for number, share in enumerate(shares)
+            f"{name} ({share:.0%} of variance)"
+            for name, share in zip(names_of_axes, shares, strict=True)
         ]
         plane.set(xlabel=labels[0], ylabel=labels[1])
-        for number, axes in enumerate(times):
-            axes.set(ylabel=f"component {number + 1}")
+        for name, axes in zip(names_of_axes, times, strict=True):
+            axes.set(ylabel=name)
             _name_steps(axes, steps)
         times[0].tick_params(labelbottom=False)
-        times[1].set_xlabel("step at which memory is handed over")
+        times[1].set_xlabel("step at which a segment begins")
         if 1 < len(names) <= 6:
             drawing.legend(figure, [f"cue {name}" for name in names])
 
@@ -139,8 +121,8 @@ def trajectories(
 
 
 def decoding(points: Mapping[str, Points]) -> bytes:
-    """How often the cue is read off each part of memory, against the step at which it is handed
-    over."""
+    """Accuracy of decoding the cue from each part of memory, against the step at which a segment
+    begins."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -150,19 +132,12 @@ def decoding(points: Mapping[str, Points]) -> bytes:
             ends.append((own[-1][1].value, f"{part}  {own[-1][1].value:.2f}", index))
         first = next(iter(points.values()))
         chances = [estimate.chance or 0.0 for _, estimate in first]
-        axes.plot(
-            [x for x, _ in first],
-            chances,
-            color=FAINT,
-            linewidth=1,
-            linestyle=(0, (1, 3)),
-            zorder=0,
-        )
+        axes.plot([x for x, _ in first], chances, **DOTTED)
         end = (first[-1][0], chances[-1])
         words: dict[str, Any] = {"color": FAINT, "fontsize": SMALL, "textcoords": "offset points"}
         axes.annotate("chance", end, (0, -3), ha="right", va="top", **words)
         axes.set(
-            xlabel="step at which memory is handed over",
+            xlabel="step at which a segment begins",
             ylabel="cue decoded (held out)",
             ylim=(-0.02, 1.04),
         )
@@ -180,8 +155,16 @@ def corruption(
     untouched: Estimate,
     chance: float | None,
 ) -> bytes:
-    """Score against the step at which a single segment gets noise for memory, and against the share
-    of noise in all."""
+    """Score against the step of the one segment with noise in place of memory, and against the
+    share of noise in all segments.
+
+    Args:
+        by_step: Scores with noise in one segment, for each part of memory.
+        by_strength: Scores with noise in all segments, for each part of memory.
+        metric: Name of the score.
+        untouched: Score without noise.
+        chance: Score of guessing, if it is known.
+    """
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
@@ -192,28 +175,11 @@ def corruption(
                 axes.set_ylim(-0.02, 1.08)
             axes.axhline(untouched.value, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             if chance is not None:
-                axes.axhline(chance, color=FAINT, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
-        place = right.get_yaxis_transform()
-        right.text(
-            0.99,
-            untouched.value,
-            "untouched",
-            transform=place,
-            ha="right",
-            va="bottom",
-            color=INK,
-            fontsize=SMALL,
-        )
+                axes.axhline(chance, **DOTTED)
+        words: dict[str, Any] = {"transform": right.get_yaxis_transform(), "fontsize": SMALL}
+        right.text(0.99, untouched.value, "untouched", ha="right", va="bottom", color=INK, **words)
         if chance is not None and abs(chance - untouched.value) > 0.08:
-            right.text(
-                0.01,
-                chance - 0.012,
-                "chance",
-                transform=place,
-                va="top",
-                color=FAINT,
-                fontsize=SMALL,
-            )
+            right.text(0.01, chance - 0.012, "chance", va="top", color=FAINT, **words)
         left.set(xlabel="first step of the one segment that gets noise", ylabel=metric)
         right.set(xlabel="share of noise, in all segments", xticks=(0, 0.25, 0.5, 0.75, 1))
         right.set_xticklabels(("0", "¼", "½", "¾", "1"))
@@ -224,8 +190,7 @@ def corruption(
 
 
 def _name_steps(axes: Axes, steps: Sequence[float]) -> None:
-    """The steps at which memory is handed over, where they are few enough to be named one by
-    one."""
+    """Label the steps one by one where they are few."""
     if len(steps) <= 8:
         axes.set_xticks(steps)
     else:
@@ -245,19 +210,18 @@ def _line(axes: Axes, points: Points, index: int) -> None:
 # --------------------------------------------------------------------------------
 
 
-def _title(found: AttentionMap) -> str:
-    steps = [step for step in found.steps if step >= 0]
+def _title(shown: AttentionMap) -> str:
+    steps = [step for step in shown.steps if step >= 0]
     return f"steps {steps[0]} to {steps[-1]}" if steps[0] < steps[-1] else f"step {steps[0]}"
 
 
 def _draw_maps(rows: Sequence[Sequence[_Panel]]) -> bytes:
-    """Panels whose cells have one size, placed by hand: lengths are in inches, counted from the
-    upper left."""
+    """Panels with cells of equal size, positioned in inches from the upper left."""
     side, above, below, gap, width, bar = 0.78, 0.32, 0.5, 0.26, 8.0, 0.75
     columns = max(sum(panel.weights.shape[1] for panel in row) for row in rows)
     most = max(len(row) for row in rows)
     cell = min(0.2, (width - side - bar - gap * (most - 1)) / columns)
-    # Maps of a long cache are much wider than high: their cells are drawn higher.
+    # Maps with a long cache are much wider than high: their cells are drawn higher.
     tall = max(cell, min(0.1, 1.8 / max(panel.weights.shape[0] for row in rows for panel in row)))
     heights = [max(panel.weights.shape[0] for panel in row) * tall for row in rows]
     total = sum(heights) + len(rows) * (above + below)
@@ -269,7 +233,7 @@ def _draw_maps(rows: Sequence[Sequence[_Panel]]) -> bytes:
         figure.set_layout_engine("none")
         top = above
         for row, height in zip(rows, heights, strict=True):
-            # Rows end together: where they are single maps, a growing cache then grows to the left.
+            # Rows are aligned on the right, so that a growing cache extends to the left.
             left = (
                 right - sum(panel.weights.shape[1] for panel in row) * cell - gap * (len(row) - 1)
             )
@@ -298,16 +262,16 @@ def _box(
 
 
 def _draw_map(axes: Axes, panel: _Panel, norm: PowerNorm, cell: float, named: bool) -> None:
-    found, weights = panel.map, panel.weights
+    shown, weights = panel.map, panel.weights
     length, times = weights.shape
     axes.set_facecolor(HIDDEN)
-    hidden = found.weights.amax((0, 1)).numpy() == 0
+    hidden = shown.weights.amax((0, 1)).numpy() == 0
     smooth = "none" if times <= FEW else "antialiased"
     axes.imshow(
         np.ma.masked_array(weights, hidden), SHADES, norm, aspect="auto", interpolation=smooth
     )
     axes.set_title(panel.title, fontsize=SMALL, color=INK, pad=4)
-    roles = found.roles[-length:]
+    roles = shown.roles[-length:]
     read_off = max(index for index, role in enumerate(roles) if role == "observation")
     frame = Rectangle((-0.5, read_off - 0.5), times, 1, fill=False, edgecolor=COLOURS[1])
     frame.set(linewidth=1.2 if cell > TINY else 0.7, clip_on=False, zorder=5)
@@ -317,65 +281,50 @@ def _draw_map(axes: Axes, panel: _Panel, norm: PowerNorm, cell: float, named: bo
     axes.tick_params(length=0, pad=1.5)
     size = min(6.5, 0.75 * 72 * cell)
     for axis, count in ((axes.xaxis, times), (axes.yaxis, length)):
-        shown = range(count) if times <= FEW and cell > TINY else ()
-        axis.set_ticks(
-            shown, [LETTERS[found.roles[place - count]] for place in shown], fontsize=size
-        )
-    _name_groups(axes, found, length, times, cell, named)
+        places = range(count) if times <= FEW and cell > TINY else ()
+        letters = [LETTERS[shown.roles[place - count]] for place in places]
+        axis.set_ticks(places, letters, fontsize=size)
+    _name_groups(axes, shown, length, times, cell, named)
 
 
 def _name_groups(
-    axes: Axes, found: AttentionMap, length: int, times: int, cell: float, named: bool
+    axes: Axes, shown: AttentionMap, length: int, times: int, cell: float, named: bool
 ) -> None:
-    """Lines between groups of positions, and their names: below for keys and, if `named`, to the
-    left for queries."""
+    """Draw lines between groups of positions, and their names below (keys) and, if `named`, to the
+    left (queries)."""
     letters = times <= FEW and cell > TINY
     away, offset = (15 if letters else 4), times - length
     words: dict[str, Any] = {"fontsize": 7.5, "color": INK, "textcoords": "offset points"}
-    for start, stop, name, brief in _groups(found, letters):
+    for start, stop, name, brief in _groups(shown, letters):
         if start:
             axes.axvline(start - 0.5, color=FAINT, linewidth=0.5, zorder=3)
         if start > offset:
             axes.axhline(start - offset - 0.5, color=FAINT, linewidth=0.5, zorder=3)
-        room = (stop - start) * cell
-        below = name if room > 0.062 * len(name) else brief if room > 0.062 * len(brief) else ""
+        letters_fit = (stop - start) * cell / 0.062
+        below = next((word for word in (name, brief) if letters_fit > len(word)), "")
         centre = ((start + stop - 1) / 2, 0.0)
-        axes.annotate(
-            below,
-            centre,
-            (0, -away),
-            xycoords=("data", "axes fraction"),
-            ha="center",
-            va="top",
-            **words,
-        )
+        place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top"}
+        axes.annotate(below, centre, (0, -away), **place, **words)
         first, last = max(start - offset, 0), stop - offset
         if named and last > 0:
             centre = (0.0, (first + last - 1) / 2)
             text = name if len(name) < 9 else brief
-            axes.annotate(
-                text,
-                centre,
-                (-away, 0),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                va="center",
-                **words,
-            )
+            place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
+            axes.annotate(text, centre, (-away, 0), **place, **words)
 
 
-def _groups(found: AttentionMap, each_step: bool) -> list[tuple[int, int, str, str]]:
-    """Neighbouring keys that belong together: first, end, name, and a brief name."""
+def _groups(shown: AttentionMap, each_step: bool) -> list[tuple[int, int, str, str]]:
+    """Groups of adjacent keys of one kind: first, end, name and short name."""
     kinds = [
         ("cache" if role == "past" else "memory", 0)
         if step < 0
         else ("step", step if each_step else 0)
-        for role, step in zip(found.roles, found.steps, strict=True)
+        for role, step in zip(shown.roles, shown.steps, strict=True)
     ]
     groups, start = [], 0
     for (kind, _), members in groupby(kinds):
         stop = start + len(list(members))
-        first, last = found.steps[start], found.steps[stop - 1]
+        first, last = shown.steps[start], shown.steps[stop - 1]
         names = (kind, kind[:1])
         if kind == "step":
             names = (

@@ -1,58 +1,55 @@
-"""Probes: what can be read off memory with a linear map, and how memory moves, in plain NumPy."""
+"""Probes of memory in NumPy: a linear classifier, principal components, and intervals."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 
 from rate.reporting.statistics import bootstrap_interval
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over episodes with its 95 % interval; chance: what guessing the commonest answer would
-    reach."""
+    """A mean over episodes."""
 
     value: float
+    """The mean."""
     interval: tuple[float, float]
+    """Its 95 % interval."""
     episodes: int
+    """Number of episodes."""
     chance: float | None = None
+    """The value for an answer that is always the most frequent one."""
 
 
 def estimate(scores: np.ndarray, chance: float | None = None) -> Estimate:
-    """The mean of scores [n], with Wilson's interval if all are 0 or 1, and else a bootstrap
-    interval."""
+    """The mean of scores [n], with a Wilson interval if all are 0 or 1, and a bootstrap interval
+    otherwise."""
     if np.isin(scores, (0, 1)).all():
-        interval = wilson_interval(int(scores.sum()), len(scores))
+        wilson = binomtest(int(scores.sum()), len(scores)).proportion_ci(method="wilson")
+        interval = float(wilson.low), float(wilson.high)
     else:
         interval = bootstrap_interval([scores], np.mean)
     return Estimate(float(scores.mean()), interval, len(scores), chance)
 
 
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a probability: unlike mean ± error it has a width where all trials
-    agree."""
-    if not 0 <= successes <= trials or not trials:
-        raise ValueError(
-            f"successes must lie between 0 and at least one trial, but {successes} of "
-            f"{trials} were given"
-        )
-    z = 1.959964
-    rate, spread = successes / trials, z * z / trials
-    middle = (rate + spread / 2) / (1 + spread)
-    half = math.sqrt(rate * (1 - rate) * spread + spread * spread / 4) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def decode(
     features: np.ndarray, labels: np.ndarray, folds: int = 5, penalty: float = 0.1, seed: int = 0
 ) -> Estimate | None:
-    """How often a linear classifier names the label [n] of held-out features [n, f]; None if there
-    are too few episodes.
+    """Cross-validated accuracy of a linear classifier.
 
-    The classifier is ridge regression onto one indicator per label, in closed form. It is fitted
-    `folds` times (fewer, if a label is rare), each time without the episodes that it is tested on,
-    and folds hold labels in equal shares. penalty: on standardised features, per feature.
+    The classifier is ridge regression onto one indicator per label, in closed form. Folds are
+    stratified by label.
+
+    Args:
+        features: Memory of each episode, [n, f].
+        labels: Label of each episode, [n].
+        folds: Number of folds; fewer, if a label is rare.
+        penalty: Ridge penalty per feature, on standardised features.
+        seed: Seed of the assignment to folds.
+
+    Returns:
+        The accuracy on held-out episodes; None if there are too few episodes or labels.
     """
     names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     folds = min(folds, int(counts.min()))
@@ -63,23 +60,23 @@ def decode(
     for code in range(len(names)):
         own = generator.permutation(np.flatnonzero(codes == code))
         fold[own] = np.arange(len(own)) % folds
-    right = np.zeros(len(codes), bool)
+    correct = np.zeros(len(codes), bool)
     for number in range(folds):
         test = fold == number
-        right[test] = (
+        correct[test] = (
             _classified(features[~test], codes[~test], features[test], len(names), penalty)
             == codes[test]
         )
-    return estimate(right, float(counts.max() / counts.sum()))
+    return estimate(correct, float(counts.max() / counts.sum()))
 
 
 def _classified(
     known: np.ndarray, codes: np.ndarray, new: np.ndarray, labels: int, penalty: float
 ) -> np.ndarray:
-    """Labels of `new` features by ridge regression on the `known` ones, in the dual form: memory
-    may be wide."""
+    """Labels of `new` features by ridge regression on the `known` ones, in the dual form, because
+    there may be more features than episodes."""
     middle, scale = known.mean(0), known.std(0)
-    # Rounding makes equal memories differ in the last digits, which must not become features.
+    # Equal memories differ in the last digits by rounding, which must not become features.
     varied = scale > 1e-5 * (1 + np.abs(middle))
     if not varied.any():
         return np.zeros(len(new), np.int64)
@@ -96,14 +93,20 @@ def _classified(
 
 
 def principal_components(features: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Projections [n, count] of features [n, f] on their directions of largest variance, and each
-    one's share of the variance.
+    """Projections of features on their directions of largest variance.
 
-    The largest projection of each direction is positive, so that equal features give equal
-    pictures.
+    The sign of each direction makes its largest projection positive, so that equal features give
+    equal figures.
+
+    Args:
+        features: Memory of each episode and step, [n, f].
+        count: Number of directions.
+
+    Returns:
+        Projections [n, count], and the fraction of the variance in each direction.
     """
     centred = (features - features.mean(0)).astype(np.float64)
-    # The n x n form: there are fewer memories than numbers in one of them, if there is a cache.
+    # The n x n form: with a cache there are more features than memories.
     vectors, values, _ = np.linalg.svd(centred @ centred.T, hermitian=True)
     projections = vectors[:, :count] * np.sqrt(np.maximum(values[:count], 0.0))
     projections *= np.where(

@@ -1,5 +1,5 @@
-"""Tracing: what a policy was handed from segment to segment, and its episodes as segments to look
-at again."""
+"""Recording of the memory that a policy carries from segment to segment, and episodes as
+segments."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,12 +14,16 @@ from rate.segment import Segment
 
 
 class Traced(Actor):
-    """An actor that keeps the memory it hands to segments that begin at certain steps; else as
-    `Actor`.
+    """An `Actor` that keeps its memory at the start of segments that begin at certain steps.
 
-    parts: entries of the memory by what they hold, see `Backbone.memory_parts`. at: the steps.
-    kept: one flat array [f] for each part, seed and step; rows go on until their wave is over, also
-    those whose episode has ended.
+    `kept` holds one flat array [f] for each part, seed and step. Rows are recorded beyond the end
+    of their episode, until all episodes of the batch have ended.
+
+    Args:
+        policy: The policy.
+        target_return: Return that the policy is conditioned on.
+        parts: Entries of the memory by what they hold, see `Backbone.memory_parts`.
+        at: Steps at which the segments begin.
     """
 
     def __init__(
@@ -37,28 +41,28 @@ class Traced(Actor):
     def reset(
         self, batch: int = 1, seeds: Sequence[int] | None = None, rows: np.ndarray | None = None
     ) -> None:
-        """See `Actor.reset`; seeds name the episodes, and rows without one go by their number."""
+        """See `Actor.reset`; seeds name the episodes, and rows without a seed have their number."""
         if rows is None:
             self.seeds = range(batch) if seeds is None else seeds
         super().reset(batch, seeds, rows)
 
     def _start(self, memory: Memory, rows: np.ndarray, steps: np.ndarray) -> Stream:
-        wanted = [
+        recorded = [
             (place, row, step)
             for place, (row, step) in enumerate(zip(rows, steps, strict=True))
             if step in self.at
         ]
-        largest = self.policy.backbone.full_size(memory) if wanted else memory
-        for part, entries in self.parts.items() if wanted else ():
+        largest = self.policy.backbone.full_size(memory) if recorded else memory
+        for part, entries in self.parts.items() if recorded else ():
             flat = torch.cat([largest[entry].flatten(1) for entry in entries], 1).cpu().numpy()
-            for place, row, step in wanted:
+            for place, row, step in recorded:
                 self.kept[part, int(self.seeds[row]), int(step)] = flat[place].copy()
         return super()._start(memory, rows, steps)
 
 
 def as_segment(episode: Episode, target_return: float) -> Segment:
-    """One episode as a segment [1, T, ...], with the returns-to-go of a policy that was asked for
-    `target_return`."""
+    """One episode as a segment [1, T, ...], with the returns-to-go of a policy that is conditioned
+    on `target_return`."""
     length = len(episode)
     received = np.concatenate([[0.0], np.cumsum(episode.rewards[:-1], dtype=np.float64)])
 

@@ -1,5 +1,4 @@
-"""Action Associative Retrieval (RATE, App. D): repeat, much later, the action that was taken
-first."""
+"""Action Associative Retrieval (RATE, App. D): repeat the first action at the end."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,15 +10,16 @@ from rate.tasks.numpy_batch import BatchOfOne, RowNoise, checked, cues, generato
 from rate.tasks.task import Family, Task, read_length, read_segments, success
 
 STAY = 2
-EDGES = 2  # the first and the last action frame the stay
+EDGES = 2  # the first and the last action, before and after the stay
 
 
 class ActionAssociativeRetrievals:
-    """A batch of retrievals, one episode per row; the dynamics are those of
-    ``ActionAssociativeRetrieval``.
+    """A batch of episodes of `ActionAssociativeRetrieval`, one per row.
 
-    Pairs of consecutive seeds take turns through the numbers of steps in ``stays``. After a reset
-    ``stay`` and ``state`` [n] hold the state of every row.
+    After a reset `stay` and `state` [n] hold the state of every row.
+
+    Args:
+        stays: Numbers of steps to stay, through which pairs of consecutive seeds cycle.
     """
 
     def __init__(self, stays: Sequence[int]) -> None:
@@ -43,7 +43,7 @@ class ActionAssociativeRetrievals:
         return self._observe()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Act in every row whose episode goes on."""
+        """Act in every row whose episode has not ended."""
         actions = checked(actions, self._running, 3)
         last = self._running & (self._elapsed == self.stay + 1)
         if self._elapsed == 0:
@@ -68,9 +68,10 @@ class ActionAssociativeRetrievals:
 class ActionAssociativeRetrieval(BatchOfOne):
     """Action Associative Retrieval.
 
-    ## Description Two states, S0 and S1. The first action, 0 or 1, leads from S0 to S1 and is the
-    item to remember. The agent stays for a number of steps and must then return to S0 by the same
-    action. What is to be remembered is never observed.
+    ## Description
+    Two states, S0 and S1. The first action, 0 or 1, leads from S0 to S1 and is the item to
+    remember. The agent stays for a number of steps and must then return to S0 by the same action.
+    The item is never observed.
 
     ## Action Space
     `Discrete(3)`: 0 and 1 change the state, 2 stays.
@@ -84,24 +85,27 @@ class ActionAssociativeRetrieval(BatchOfOne):
     | flag | 0, 1 | 1 in the observation before the last action |
     | noise | -1, 0, 1 | drawn uniformly at every step |
 
-    ## Rewards 1 for the last action if it equals the first one and the agent stayed in between, 0
-    for every other step.
+    ## Rewards
+    1 for the last action if it equals the first one and the agent stayed in between, 0 for every
+    other step.
 
     ## Starting State
     S0.
 
-    ## Episode End Termination after stay + 2 actions. To stay first or to move in between forfeits
-    the reward and nothing else.
+    ## Episode End
+    Termination after stay + 2 actions. An agent that stays first or moves in between loses the
+    reward; the episode goes on.
 
-    ## Arguments `stay`: steps to stay, at least 1, or several numbers, through which pairs of
-    consecutive seeds take turns.
+    ## Arguments
+    `stay`: steps to stay, at least 1, or several numbers, through which pairs of consecutive seeds
+    cycle.
 
     ```python
     gymnasium.make("rate.tasks.aar:rate/ActionAssociativeRetrieval-v0", stay=88)
     ```
 
     ## Version History
-    v0: the reward of the released code; the paper's text gives -1 where this gives 0.
+    v0: the reward of the released code; in the text of the paper the failure reward is -1, not 0.
     """
 
     def __init__(self, stay: int | Sequence[int] = 88, render_mode: str | None = None) -> None:
@@ -112,8 +116,8 @@ class ActionAssociativeRetrieval(BatchOfOne):
 
 
 class ActionAssociativeRetrievalOracle:
-    """Remembers the first action, stays, and repeats it at the flag; where nothing is imposed it
-    begins with 0."""
+    """Remembers the first action, stays, and repeats it at the flag; begins with 0 unless an action
+    is imposed."""
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         """Forget the first actions of the last episodes."""
@@ -122,7 +126,7 @@ class ActionAssociativeRetrievalOracle:
     def act(
         self, observations: np.ndarray, rewards: np.ndarray, forced: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return one action per row, int64 [n]."""
+        """One action per row, int64 [n]."""
         if self._first is None:
             self._first = (
                 np.zeros(len(observations), np.int64) if forced is None else np.array(forced)
@@ -132,7 +136,7 @@ class ActionAssociativeRetrievalOracle:
 
 
 def first_actions(seeds: Sequence[int]) -> np.ndarray:
-    """Return the action to remember, int64 [n, 1]: 0 for even seeds and 1 for odd ones."""
+    """The action to remember, int64 [n, 1]: 0 for even seeds and 1 for odd ones."""
     return cues(seeds)[:, None]
 
 
@@ -154,13 +158,13 @@ def _task(name: str, stays: Sequence[int], description: str) -> Task:
 
 
 def fixed(size: str) -> Task:
-    """Make ``aar/<T>``: T - 2 steps to stay, so that an episode has T steps."""
+    """The task `aar/<T>`: T - 2 steps to stay, so that an episode has T steps."""
     steps = read_length(size, 4)
     return _task(f"aar/{steps}", (steps - EDGES,), f"Action Associative Retrieval of {steps} steps")
 
 
 def uniform(size: str) -> Task:
-    """Make ``aar-uniform/<T>``: every number of steps to stay from 1 to T - 2, in equal numbers."""
+    """The task `aar-uniform/<T>`: 1 to T - 2 steps to stay, each number equally often."""
     steps = read_length(size, 4)
     stays = tuple(range(1, steps - EDGES + 1))
     return _task(
@@ -169,8 +173,8 @@ def uniform(size: str) -> Task:
 
 
 def segments(size: str) -> Task:
-    """Make ``aar-segments/<T>x<N>``: n T / N - 3 steps to stay for n = 1 ... N, in equal
-    numbers."""
+    """The task `aar-segments/<T>x<N>`: n T / N - 3 steps to stay for n = 1 ... N, each number
+    equally often."""
     steps, count = read_segments(size, 5)
     stays = tuple(steps // count * n - 3 for n in range(1, count + 1))
     return _task(

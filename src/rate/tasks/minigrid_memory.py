@@ -1,9 +1,9 @@
-"""Minigrid-Memory (RATE, App. C.1.4): go back to look at an object, then walk a hallway and turn to
-the same object.
+"""Minigrid-Memory (RATE, App. C.1.4): look at an object, move along a hallway, turn to the same
+object.
 
-The dynamics are written as a NumPy batch, because a grid of 501 x 501 cells is nothing but a rule
-for what a cell holds; the tests hold them against the package `minigrid`, step by step. RGB frames
-are composed of that package's own tiles.
+The dynamics are a NumPy batch: a grid of 501 x 501 cells needs no array, only a rule for what each
+cell holds. Tests compare them with the package `minigrid`, step by step. RGB frames are composed of
+that package's tiles.
 """
 
 import re
@@ -22,28 +22,26 @@ KINDS = 5
 UNSEEN, EMPTY, WALL, KEY, BALL = range(KINDS)
 EAST, SOUTH, WEST, NORTH = range(4)
 STEP_X, STEP_Y = np.array([1, 0, -1, 0]), np.array([0, 1, 0, -1])
-VIEW = 3  # the agent sees three by three cells, itself in the middle of the last row
+VIEW = 3  # the agent observes three by three cells, itself in the middle of the last row
 TILE = 28
 RELEASED_LIMIT = 845
-"""Steps over which the released code spreads the reward, whatever the size of the grid: 5 * 13 **
-2."""
+"""Steps over which the released code scales the reward, for every size of the grid: 5 * 13 ** 2."""
 
 Observation = Literal["symbolic", "rgb"]
 
 
-def walk(size: int) -> int:
-    """Steps that are enough to go back to the cue from anywhere, and to the end of the hallway: at
-    least the paper's 500."""
+def default_time_limit(size: int) -> int:
+    """The paper's 500 steps, or the steps of the longest path (back to the cue, then to the end of
+    the hallway) where these are more."""
     return max(500, 2 * size + 10)
 
 
 class MinigridMemories:
-    """A batch of Minigrid-Memory episodes, one per row; the dynamics are those of
-    ``MinigridMemory``.
+    """A batch of episodes of `MinigridMemory`, one per row; the arguments are those of
+    `MinigridMemory`.
 
-    After a reset ``end`` (column where the hallway ends), ``cue`` (object of the start room),
-    ``upper`` (object above the junction), ``x``, ``y`` and ``heading`` [n] hold the state of every
-    row.
+    After a reset `end` (column where the hallway ends), `cue` (object of the start room), `upper`
+    (object above the junction), `x`, `y` and `heading` [n] hold the state of every row.
     """
 
     def __init__(
@@ -65,7 +63,7 @@ class MinigridMemories:
             )
         self.size = size
         self.random_hallway = random_hallway
-        self.time_limit = time_limit or walk(size)
+        self.time_limit = time_limit or default_time_limit(size)
         self.reward_limit = reward_limit or max(RELEASED_LIMIT, self.time_limit)
         self._rgb = observation == "rgb"
         self.observation_space: gymnasium.Space[Any] = gymnasium.spaces.MultiBinary(
@@ -81,7 +79,7 @@ class MinigridMemories:
         """Begin one episode per seed: the cue is a key for even seeds and a ball for odd ones."""
         sources = generators(seeds)
         last = self.size - 3
-        # The hallway ends as in the package: with a random end, column 4 at least.
+        # As in the package, a random hallway ends in column 4 or later.
         self.end = np.array(
             [
                 int(source.integers(4, last + 1)) if self.random_hallway else last
@@ -103,7 +101,7 @@ class MinigridMemories:
         return self._observe()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Turn or move every row whose episode goes on."""
+        """Turn or move in every row whose episode has not ended."""
         actions = checked(actions, self._running, 3)
         turn = (actions == RIGHT).astype(np.int64) - (actions == LEFT)
         self.heading = np.where(self._running, (self.heading + turn) % 4, self.heading)
@@ -115,32 +113,31 @@ class MinigridMemories:
         )
         self.x, self.y = np.where(moves, ahead_x, self.x), np.where(moves, ahead_y, self.y)
         self._elapsed += 1
-        off = (
-            self.y - self.size // 2
-        )  # the cells beside the junction end an episode; nothing else is off the middle there
+        # In the column of the junction only the two cells that end an episode are off the middle.
+        off = self.y - self.size // 2
         terminations = self._running & (self.x == self.end + 1) & (np.abs(off) == 1)
-        right = np.where(self.upper == self.cue, -1, 1) == off
+        correct = np.where(self.upper == self.cue, -1, 1) == off
         reward = 1 - 0.9 * self._elapsed / self.reward_limit
-        rewards = np.where(terminations & right, reward, 0.0).astype(np.float32)
+        rewards = np.where(terminations & correct, reward, 0.0).astype(np.float32)
         truncations = self._running & ~terminations & (self._elapsed >= self.time_limit)
         self._running &= ~(terminations | truncations)
         return self._observe(), rewards, terminations, truncations
 
     def cells(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """What the cells at columns x and rows y [n, k] hold, one of EMPTY, WALL, KEY and BALL."""
+        """Kinds of the cells at columns x and rows y [n, k]: EMPTY, WALL, KEY or BALL."""
         end, off = self.end[:, None], y - self.size // 2
         wall = (x <= 0) | (y <= 0) | (x >= self.size - 1) | (y >= self.size - 1)
         wall |= (x <= 4) & (np.abs(off) == 2) & (x >= 1)  # start room
         wall |= (x >= 4) & (x < end) & (np.abs(off) == 1)  # hallway
-        wall |= ((x == end) & (off != 0)) | (x == end + 2)  # the cross-way at its end
-        found = np.where(wall, WALL, EMPTY)
-        found = np.where((x == 1) & (off == -1), self.cue[:, None], found)
+        wall |= ((x == end) & (off != 0)) | (x == end + 2)  # the junction at its end
+        kinds = np.where(wall, WALL, EMPTY)
+        kinds = np.where((x == 1) & (off == -1), self.cue[:, None], kinds)
         upper = self.upper[:, None]
-        found = np.where((x == end + 1) & (off == -2), upper, found)
-        return np.where((x == end + 1) & (off == 2), KEY + BALL - upper, found)
+        kinds = np.where((x == end + 1) & (off == -2), upper, kinds)
+        return np.where((x == end + 1) & (off == 2), KEY + BALL - upper, kinds)
 
     def view(self) -> np.ndarray:
-        """The cells in sight [n, 3, 3], rows from far to near and columns from left to right,
+        """The observed cells [n, 3, 3], rows from far to near and columns from left to right;
         UNSEEN behind walls."""
         forward_x, forward_y = STEP_X[self.heading][:, None], STEP_Y[self.heading][:, None]
         far, across = (part.ravel() for part in np.divmod(np.arange(VIEW * VIEW), VIEW))
@@ -150,8 +147,8 @@ class MinigridMemories:
         cells = self.cells(x, y).reshape(-1, VIEW, VIEW)
         open_ = cells != WALL
         left, middle, right = open_[:, 1].T
-        # The two near rows are always lit; light goes on from an open cell straight, aslant and to
-        # both sides.
+        # The cells beside the agent are visible. A visible open cell makes those ahead of it, ahead
+        # to the left and right, and beside it visible.
         lit = np.stack([left | middle, left | middle | right, middle | right], 1)
         shine = lit & open_[:, 0]
         lit[:, 1] |= shine[:, 0] | shine[:, 2]
@@ -171,8 +168,7 @@ class MinigridMemories:
 
 @cache
 def tiles() -> np.ndarray:
-    """Pictures of UNSEEN, EMPTY, WALL, KEY and BALL in sight, and of the agent, uint8 [6, 28, 28,
-    3]."""
+    """Tiles of UNSEEN, EMPTY, WALL, KEY, BALL and the agent, uint8 [6, 28, 28, 3]."""
     from minigrid.core.grid import Grid
     from minigrid.core.world_object import Ball, Key, Wall
 
@@ -191,34 +187,38 @@ def tiles() -> np.ndarray:
 class MinigridMemory(BatchOfOne):
     """Memory in a grid world, with a view of three by three cells.
 
-    ## Description A green key or ball lies in a room at the left end of a hallway. The agent begins
-    somewhere in the hallway, looks to the right, and usually has to go back to see the object. At
-    the right end lie a key and a ball: the cell beside the same object as in the room is success,
-    the cell beside the other one is failure.
+    ## Description
+    A green key or ball is in the start room at the left end of a hallway. The agent starts at a
+    random position, faces right, and usually has to go back to observe the object. At the right end
+    are a key and a ball: the cell beside the same object as in the start room is success, the cell
+    beside the other one is failure.
 
     ## Action Space
     `Discrete(3)`: 0 turn left, 1 turn right, 2 forward. A wall or object ahead stops the agent.
 
-    ## Observation Space `observation="symbolic"`: `MultiBinary` [3, 3, 5], which cell (rows from
-    far to near, columns from left to right) is unseen, empty, wall, key or ball; the agent is in
-    the middle of the last row. Flags and not numbers, so that rare objects stand out once they are
-    standardised. `"rgb"`: `Box`, uint8 [84, 84, 3], the same cells in tiles of 28 pixels (needs
-    minigrid).
+    ## Observation Space
+    `observation="symbolic"`: `MultiBinary` [3, 3, 5], whether each cell (rows from far to near,
+    columns from left to right) is unseen, empty, wall, key or ball; the agent is in the middle of
+    the last row. Flags are standardised by policies, so that rare objects have large values.
+    `"rgb"`: `Box`, uint8 [84, 84, 3], the same cells in tiles of 28 pixels (needs minigrid).
 
-    ## Rewards 1 - 0.9 t / `reward_limit` for the step onto the success cell after t steps, 0 for
-    every other step.
+    ## Rewards
+    1 - 0.9 t / `reward_limit` for the step onto the success cell after t steps, 0 for every other
+    step.
 
-    ## Starting State Facing right, in a uniform column from 1 to the end of the hallway. The object
-    is a key for an even seed, a ball for an odd one.
+    ## Starting State
+    Facing right, in a column drawn uniformly from 1 to the end of the hallway. The object is a key
+    for an even seed and a ball for an odd one; without a seed it is drawn.
 
     ## Episode End
     Termination on the success or failure cell, truncation after `time_limit` steps.
 
-    ## Arguments `size`: odd side of the grid, at least 7; the paper tests 11 to 501.
-    `random_hallway`: whether the hallway's end is drawn uniformly from columns 4 to size - 3, or is
-    the last of these. `time_limit`: 0 for `walk(size)`, the paper's 500 or where that is too short
-    what the longest walk takes. `reward_limit`: 0 for the released code's 845 (whatever the size),
-    or the time limit where that is longer.
+    ## Arguments
+    `size`: odd side of the grid, at least 7; the paper tests 11 to 501. `random_hallway`: whether
+    the column where the hallway ends is drawn uniformly from 4 to size - 3, or is the last of
+    these. `time_limit`: steps, or 0 for `default_time_limit(size)`. `reward_limit`: steps over
+    which the reward decreases; 0 for the released code's 845, or the time limit where that is
+    longer.
 
     ```python
     gymnasium.make("rate.tasks.minigrid_memory:rate/MinigridMemory-v0", size=41)
@@ -228,7 +228,8 @@ class MinigridMemory(BatchOfOne):
     v0: as in RATE, whose head has a fourth action that does nothing.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 8}  # noqa: RUF012 (Gymnasium reads the class)
+    # Gymnasium reads the class attribute.
+    metadata = {"render_modes": ["ansi"], "render_fps": 8}  # noqa: RUF012
 
     def __init__(
         self,
@@ -258,13 +259,13 @@ class MinigridMemory(BatchOfOne):
         return "\n".join("".join(row) for row in rows) + "\n"
 
 
-class MemoryWalker:
-    """Solves Minigrid-Memory from what is in sight: goes back to the object, then to the junction,
+class MinigridMemoryExpert:
+    """Solves Minigrid-Memory from its observations: goes back to the object, then to the junction,
     and compares.
 
-    It walks to the end of the first room unless it sees the object at once, and so has it in sight
-    for several steps. At the junction it looks up first, and turns about if that is the other
-    object. It knows where it is heading from its own turns.
+    Unless the object is in the first view, the expert moves to the left end of the start room, so
+    that it observes the object for several steps. At the junction it looks up first and turns
+    around if that is the other object. It tracks its heading by its own turns.
     """
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
@@ -276,19 +277,18 @@ class MemoryWalker:
     def act(
         self, observations: np.ndarray, rewards: np.ndarray, forced: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return one action per row, int64 [n]."""
+        """One action per row, int64 [n]."""
         cells = (
             observations.argmax(-1) if observations.shape[-1] == KINDS else _recognise(observations)
         )
         seen = np.where((cells == KEY) | (cells == BALL), cells, 0).max((1, 2))
-        # Who turns about beside the junction sees an object there, but never while looking along
-        # the hallway.
-        found = (self._object == 0) & (seen > 0) & (self._heading % 2 == 0)
-        self._object = np.where(found, seen, self._object)
+        # An agent that turns beside the junction observes an object there, but never while it faces
+        # along the hallway.
+        first = (self._object == 0) & (seen > 0) & (self._heading % 2 == 0)
+        self._object = np.where(first, seen, self._object)
         wall = cells[:, 1, 1] == WALL
         looked = (self._object > 0) & (self._goal == WEST) & ((self._heading != WEST) | wall)
-        # With a wall ahead on the way from the room the agent is at the junction; its first look is
-        # up.
+        # With a wall ahead on the way to the right the agent is at the junction; it looks up first.
         arrived = (self._heading == EAST) & (self._goal == EAST) & wall
         other = (self._goal == NORTH) & (self._heading == NORTH) & (seen != self._object)
         self._goal = np.select([looked, arrived, other], [EAST, NORTH, SOUTH], self._goal)
@@ -300,9 +300,8 @@ class MemoryWalker:
 
 
 def _recognise(frames: np.ndarray) -> np.ndarray:
-    """The cells [n, 3, 3] of RGB frames [n, 84, 84, 3], from their tiles; the agent's own as it is
-    in `tiles`."""
-    row, column, colour = telling_pixels()
+    """The cells [n, 3, 3] of RGB frames [n, 84, 84, 3] as indices of `tiles`."""
+    row, column, colour = distinguishing_pixels()
     cut = frames.reshape(len(frames), VIEW, TILE, VIEW, TILE, 3)
     seen = cut[:, :, row, :, column, colour]  # [pixels, n, 3, 3]
     known = tiles()[:, row, column, colour]
@@ -310,14 +309,13 @@ def _recognise(frames: np.ndarray) -> np.ndarray:
 
 
 @cache
-def telling_pixels() -> tuple[np.ndarray, ...]:
-    """Rows, columns and colours of the fewest numbers, found one by one, that tell all tiles
-    apart."""
+def distinguishing_pixels() -> tuple[np.ndarray, ...]:
+    """Rows, columns and colours of a few numbers that distinguish all tiles, chosen greedily."""
     flat = tiles().reshape(len(tiles()), -1)
     chosen: list[int] = []
     while len(np.unique(flat[:, chosen], axis=0)) < len(flat):
-        told = [len(np.unique(flat[:, [*chosen, place]], axis=0)) for place in range(flat.shape[1])]
-        chosen.append(int(np.argmax(told)))
+        distinct = [len(np.unique(flat[:, [*chosen, k]], axis=0)) for k in range(flat.shape[1])]
+        chosen.append(int(np.argmax(distinct)))
     return np.unravel_index(chosen, tiles().shape[1:])
 
 
@@ -331,8 +329,8 @@ def _task(
     match = re.fullmatch(r"([0-9]{1,5})(?:x([1-9][0-9]{0,6}))?", size)
     if match is None:
         raise ValueError(
-            f"{size!r} is not of the form <S> or <S>x<limit>: an odd side, and at most so "
-            "many steps"
+            f"{size!r} is not of the form <S> or <S>x<limit>: an odd side, and a time limit in "
+            "steps"
         )
     side, limit = int(match[1]), int(match[2] or 0)
     make = partial(
@@ -341,7 +339,7 @@ def _task(
         random_hallway,
         observation,
         limit,
-        (limit or walk(side)) if paper else 0,
+        (limit or default_time_limit(side)) if paper else 0,
     )
     batch = make()
     return Task(
@@ -352,7 +350,7 @@ def _task(
         score=success,
         metric="success",
         description=f"Minigrid-Memory of {side} x {side} cells, at most {batch.time_limit} steps",
-        expert=MemoryWalker,
+        expert=MinigridMemoryExpert,
         batch=make,
         reference={"chance": 0.5, "expert": 1.0},
     )
@@ -376,8 +374,8 @@ TASKS: dict[str, Family] = {
     "minigrid-memory-paper": Family(
         partial(_task, "minigrid-memory-paper", random_hallway=True, paper=True),
         f"minigrid-memory-paper/{_PLACES}",
-        "Minigrid-Memory with rewards spread over the time limit, as the paper writes, "
-        "instead of 845 steps",
+        "Minigrid-Memory with the reward of the paper, scaled by the time limit and not by 845 "
+        "steps",
         "minigrid-memory-paper/41x96",
     ),
     "minigrid-memory-rgb": Family(

@@ -1,5 +1,5 @@
-"""Recall: the smallest task that needs memory, in every kind of space a policy may meet; for tests
-and first steps."""
+"""Recall: a minimal task that needs memory, in every kind of space; for tests and first
+experiments."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -21,18 +21,19 @@ COLOURS = [[200, 40, 40], [40, 160, 60], [90, 90, 90], [160, 160, 160], [40, 80,
 
 @dataclass(frozen=True)
 class Code:
-    """A space and the value of every symbol in it: one array [symbols, ...] per leaf of the
-    space."""
+    """A code of symbols as values of a space."""
 
     space: gymnasium.Space[Any]
+    """Space of the values."""
     leaves: Mapping[str, np.ndarray]
+    """Values of all symbols, one array [symbols, ...] per leaf of the space."""
 
     def write(self, symbols: np.ndarray) -> Any:
-        """Return the values [n, ...] of symbols [n]."""
+        """The values [n, ...] of symbols [n]."""
         return unflatten(self.space, {path: table[symbols] for path, table in self.leaves.items()})
 
     def read(self, values: Any) -> np.ndarray:
-        """Return the symbols [n] of values [n, ...]."""
+        """The symbols [n] of values [n, ...]."""
         distance: Any = 0.0
         for path, leaf in flatten(self.space, values).items():
             difference = leaf[:, None].astype(np.float32) - self.leaves[path].astype(np.float32)
@@ -65,9 +66,14 @@ ANSWERS: Mapping[str, Code] = {
 
 
 class Recalls:
-    """A batch of recalls, one episode per row; the dynamics are those of ``Recall``.
+    """A batch of episodes of `Recall`, one per row.
 
-    After a reset ``cue`` [n] holds the symbol to remember in every row.
+    After a reset `cue` [n] holds the symbol to remember in every row.
+
+    Args:
+        steps: Steps of an episode, at least 2.
+        observation: Code of the observations, see `OBSERVATIONS`.
+        answer: Code of the actions, see `ANSWERS`.
     """
 
     def __init__(self, steps: int, observation: str = "vector", answer: str = "discrete") -> None:
@@ -95,43 +101,45 @@ class Recalls:
             np.full_like(distractors, QUERY) if self._elapsed == self._steps - 1 else distractors
         )
         ends = np.full(len(self.cue), self._elapsed == self._steps)
-        rewards = (ends & self._right(np.asarray(actions))).astype(np.float32)
+        rewards = (ends & self._correct(np.asarray(actions))).astype(np.float32)
         return self._observation.write(symbols), rewards, ends, np.zeros_like(ends)
 
-    def _right(self, actions: np.ndarray) -> np.ndarray:
-        given = np.sign(actions) if isinstance(self.action_space, Box) else actions
-        right: np.ndarray = (
-            (given == self._answer.write(self.cue)).reshape(len(self.cue), -1).all(axis=1)
-        )
-        return right
+    def _correct(self, actions: np.ndarray) -> np.ndarray:
+        answers = np.sign(actions) if isinstance(self.action_space, Box) else actions
+        equal = (answers == self._answer.write(self.cue)).reshape(len(self.cue), -1)
+        return np.asarray(equal.all(axis=1))
 
 
 class Recall(BatchOfOne):
-    """Recall a symbol that was shown first.
+    """Recall the symbol of the first observation.
 
-    ## Description The first observation shows one of two symbols, the following ones show
-    distractors, the last one asks for the symbol. Small enough to be learned in seconds; every kind
-    of observation and action space can be chosen.
+    ## Description
+    The first observation shows one of two symbols, the later ones show distractors, the last one
+    asks for the symbol. The task is learned in seconds, with any kind of observation and action
+    space.
 
-    ## Action Space By `answer`: `discrete` is `Discrete(2)`; `multidiscrete` is `MultiDiscrete([2,
-    3])`, answered by (0, 0) or (1, 2); `box` is `Box(-1, 1, (1,))`, answered by its sign.
+    ## Action Space
+    By `answer`: `discrete` is `Discrete(2)`; `multidiscrete` is `MultiDiscrete([2, 3])`, answered
+    by (0, 0) or (1, 2); `box` is `Box(-1, 1, (1,))`, answered by its sign.
 
-    ## Observation Space One of five symbols: two cues, two distractors, the query. By
-    `observation`: `vector` is `Box(-1, 1, (3,))`, `discrete` is `Discrete(5)`, `image` is a uint8
-    image [16, 16, 3] of one colour, `dict` and `tuple` hold a vector and a `Discrete(2)`,
-    `multidiscrete` is `MultiDiscrete([3, 3, 2])`.
+    ## Observation Space
+    One of five symbols: two cues, two distractors, the query. By `observation`: `vector` is
+    `Box(-1, 1, (3,))`, `discrete` is `Discrete(5)`, `image` is a uint8 image [16, 16, 3] of one
+    colour, `dict` and `tuple` hold a vector and a `Discrete(2)`, `multidiscrete` is
+    `MultiDiscrete([3, 3, 2])`.
 
     ## Rewards
     1 for the right answer to the query, 0 for every other step.
 
-    ## Starting State The cue. It is the first symbol for an even seed and the second for an odd
-    one; without a seed it is drawn.
+    ## Starting State
+    The cue. It is the first symbol for an even seed and the second for an odd one; without a seed
+    it is drawn.
 
     ## Episode End
     Termination after `steps` actions, of which the last is the answer.
 
     ## Arguments
-    `steps`: at least 2. `observation` and `answer`: the spaces, see above.
+    `steps`: steps of an episode, at least 2. `observation` and `answer`: the spaces, see above.
 
     ## Version History
     v0: first version.
@@ -148,8 +156,8 @@ class Recall(BatchOfOne):
 
 
 class RecallOracle:
-    """Reads the cue in the first observation and answers it at the query; before, it gives the
-    first answer."""
+    """Reads the cue in the first observation and answers it at the query; gives the first answer
+    before."""
 
     def __init__(self, observation: str = "vector", answer: str = "discrete") -> None:
         self._observation, self._answer = OBSERVATIONS[observation], ANSWERS[answer]
@@ -161,7 +169,7 @@ class RecallOracle:
     def act(
         self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return one action per row, [n, ...]."""
+        """One action per row, [n, ...]."""
         symbols = self._observation.read(observations)
         self._cue = np.where(symbols < FIRST_DISTRACTOR, symbols, self._cue)
         answers: np.ndarray = self._answer.write(np.where(symbols == QUERY, self._cue, 0))
@@ -169,7 +177,7 @@ class RecallOracle:
 
 
 def make(size: str, family: str, observation: str, answer: str) -> Task:
-    """Make ``recall/<T>`` or one of its variants: an episode of T steps."""
+    """The task `recall/<T>` or one of its variants: an episode of T steps."""
     steps = read_length(size, 2)
     return Task(
         name=f"{family}/{steps}",

@@ -1,5 +1,5 @@
-"""T-Maze (RATE, App. C.1.2 and E.2): see a clue once, walk a corridor, turn to the side the clue
-named."""
+"""T-Maze (RATE, App. C.1.2 and E.2): observe a clue, move along a corridor, turn to the side that
+the clue named."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,17 +14,20 @@ from rate.tasks.task import Family, Task, read_length, read_segments, success
 RIGHT, UP, LEFT, DOWN = range(4)
 STEP_X = np.array([1, 0, -1, 0])
 STEP_Y = np.array([0, 1, 0, -1])
-SPARE = 2  # the shortest way has length + 1 steps; the time limit leaves one more
+SPARE = 2  # the shortest path has length + 1 steps; the time limit allows one more
 
 Sampling = Literal["turns", "uniform"]
 
 
 class TMazes:
-    """A batch of T-Mazes, one episode per row; the dynamics are those of ``TMaze``.
+    """A batch of episodes of `TMaze`, one per row.
 
-    ``corridors`` are the corridor lengths that occur. With ``sampling="turns"`` pairs of
-    consecutive seeds take turns through them, with ``"uniform"`` an episode draws its own. After a
-    reset ``length``, ``goal``, ``x`` and ``y`` [n] hold the state of every row.
+    After a reset `length`, `goal`, `x` and `y` [n] hold the state of every row.
+
+    Args:
+        corridors: Corridor lengths that occur.
+        sampling: With "turns" pairs of consecutive seeds cycle through the lengths, with "uniform"
+            every episode draws its own.
     """
 
     def __init__(self, corridors: Sequence[int], sampling: Sampling = "turns") -> None:
@@ -59,10 +62,10 @@ class TMazes:
         return observations
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Move every row whose episode goes on."""
+        """Move in every row whose episode has not ended."""
         actions = checked(actions, self._running, 4)
-        # Off the corridor an episode is over, so whatever moves is at y = 0 and turns off at the
-        # junction only.
+        # An episode ends off the corridor, so every running row is at y = 0 and can leave it only
+        # at the junction.
         arrived = self._running & (self.x == self.length)
         self.y = np.where(self._running, STEP_Y[actions] * arrived, self.y)
         self.x = np.clip(self.x + STEP_X[actions] * self._running, 0, self.length)
@@ -84,13 +87,15 @@ class TMazes:
 class TMaze(BatchOfOne):
     """Passive T-Maze with a flag at the junction.
 
-    ## Description A corridor of cells x = 0 ... L at y = 0 ends in a junction with the cells y = +1
-    and y = -1, one of which is the goal. The agent starts at x = 0, where it sees the clue, and
-    must turn towards the goal when it arrives. One observation L steps back decides the turn, so
-    without memory half of the episodes succeed at best.
+    ## Description
+    A corridor of cells x = 0 ... L at y = 0 ends in a junction with the cells y = +1 and y = -1,
+    one of which is the goal. The agent starts at x = 0, where it observes the clue, and must turn
+    towards the goal at the junction. The turn depends on an observation L steps ago, so without
+    memory at most half of the episodes succeed.
 
-    ## Action Space `Discrete(4)`: 0 right (x + 1), 1 up (y + 1), 2 left (x - 1), 3 down (y - 1). A
-    move into a wall does nothing.
+    ## Action Space
+    `Discrete(4)`: 0 right (x + 1), 1 up (y + 1), 2 left (x - 1), 3 down (y - 1). A move into a wall
+    does nothing.
 
     ## Observation Space
     `Box`, float32, four numbers:
@@ -99,7 +104,7 @@ class TMaze(BatchOfOne):
     |---|---|---|
     | y | -1, 0, 1 | vertical coordinate |
     | clue | -1, 0, 1 | side of the goal in the first observation, afterwards 0 |
-    | flag | 0, 1 | 1 while the agent is at the junction and has to act; 0 in the final observation |
+    | flag | 0, 1 | 1 at the junction, before the turn; 0 in the final observation |
     | noise | -1, 0, 1 | drawn uniformly at every step |
 
     ## Rewards
@@ -108,23 +113,26 @@ class TMaze(BatchOfOne):
     ## Starting State
     At x = 0. The goal is up for an even seed and down for an odd one; without a seed it is drawn.
 
-    ## Episode End Termination on either cell beside the junction; truncation after L + 2 steps, one
-    more than the shortest way needs.
+    ## Episode End
+    Termination on either cell beside the junction; truncation after L + 2 steps, one more than the
+    shortest path needs.
 
-    ## Arguments `length`: corridor length L, at least 1, or several lengths. `sampling`: with
-    several lengths, `"turns"` (pairs of consecutive seeds go through them in order) or `"uniform"`
-    (drawn in every episode). `render_mode`: `"ansi"` (text), `"rgb_array"` (8 pixels per cell) or
-    None.
+    ## Arguments
+    `length`: corridor length L, at least 1, or several lengths. `sampling`: with several lengths,
+    `"turns"` (pairs of consecutive seeds cycle through them) or `"uniform"` (drawn in every
+    episode). `render_mode`: `"ansi"` (text), `"rgb_array"` (8 pixels per cell) or None.
 
     ```python
     gymnasium.make("rate.tasks.tmaze:rate/TMaze-v0", length=88)
     ```
 
-    ## Version History v0: as in RATE; the released code differs in the flag of the final
-    observation, which nobody acts on.
+    ## Version History
+    v0: as in RATE; the released code differs in the flag of the final observation, after which no
+    action is taken.
     """
 
-    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 8}  # noqa: RUF012 (Gymnasium reads the class)
+    # Gymnasium reads the class attribute.
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 8}  # noqa: RUF012
 
     def __init__(
         self,
@@ -152,7 +160,7 @@ class TMaze(BatchOfOne):
 
 
 class TMazeOracle:
-    """Solves the T-Maze from its observations: walks right, remembers the clue, turns to it at the
+    """Solves the T-Maze from its observations: moves right, remembers the clue, turns at the
     flag."""
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
@@ -162,7 +170,7 @@ class TMazeOracle:
     def act(
         self, observations: np.ndarray, rewards: np.ndarray, forced: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return one action per row, int64 [n]."""
+        """One action per row, int64 [n]."""
         self._clue = np.where(observations[:, 1] != 0, observations[:, 1], self._clue)
         turn = np.where(self._clue > 0, UP, DOWN)
         return np.where(observations[:, 2] > 0, turn, RIGHT) if forced is None else forced
@@ -185,21 +193,21 @@ def _task(name: str, corridors: Sequence[int], sampling: Sampling, description: 
 
 
 def fixed(size: str) -> Task:
-    """Make ``tmaze/<T>``: one corridor of T - 2, so that an episode has at most T steps."""
+    """The task `tmaze/<T>`: a corridor of length T - 2, so that an episode has at most T steps."""
     steps = read_length(size, 3)
     return _task(f"tmaze/{steps}", (steps - SPARE,), "turns", f"T-Maze of {steps} steps")
 
 
 def uniform(size: str) -> Task:
-    """Make ``tmaze-uniform/<T>``: corridors uniform from 1 to T - 2."""
+    """The task `tmaze-uniform/<T>`: corridor lengths uniform from 1 to T - 2."""
     steps = read_length(size, 3)
     corridors = range(1, steps - SPARE + 1)
     return _task(f"tmaze-uniform/{steps}", corridors, "uniform", f"T-Maze of at most {steps} steps")
 
 
 def segments(size: str) -> Task:
-    """Make ``tmaze-segments/<T>x<N>``: episodes of at most 1, 2, ... N segments of T / N steps, in
-    equal numbers."""
+    """The task `tmaze-segments/<T>x<N>`: episodes of at most 1, 2, ... N segments of T / N steps,
+    each equally often."""
     steps, count = read_segments(size, 3)
     corridors = tuple(steps // count * n - SPARE for n in range(1, count + 1))
     return _task(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from rate.tasks.popgym import cartpole, labyrinths, minesweeper, pendulum
-from rate.tasks.popgym.battleship import BattleshipPlayer, placements
+from rate.tasks.popgym.battleship import BattleshipExpert, placements
 from rate.tasks.popgym.cartpole import CartPole
-from rate.tasks.popgym.experts import players
-from rate.tasks.popgym.labyrinths import EscapePlayer
+from rate.tasks.popgym.experts import experts
+from rate.tasks.popgym.labyrinths import EscapeExpert
 from rate.tasks.popgym.minesweeper import neighbours, probabilities
 from rate.tasks.popgym.particle_filter import ParticleFilter, log_normal_clipped
 from rate.tasks.popgym.pendulum import Pendulum
@@ -17,7 +17,7 @@ from rate.tasks.popgym.pendulum import Pendulum
 pytest.importorskip("popgym")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-PLAYERS = {**minesweeper.PLAYERS, **cartpole.PLAYERS, **pendulum.PLAYERS, **labyrinths.PLAYERS}
+EXPERTS = {**minesweeper.EXPERTS, **cartpole.EXPERTS, **pendulum.EXPERTS, **labyrinths.EXPERTS}
 LEAST = {
     "Battleship": (0.50, 0.50, 0.50),
     "LabyrinthEscape": (0.95, 0.90, 0.85),
@@ -33,7 +33,7 @@ LEAST = {
 over many."""
 SIZES = ("Easy", "Medium", "Hard")
 every_task = pytest.mark.parametrize(
-    ("name", "size"), [(name, size) for name in PLAYERS for size in SIZES]
+    ("name", "size"), [(name, size) for name in EXPERTS for size in SIZES]
 )
 
 
@@ -44,7 +44,7 @@ def make(name: str, size: str) -> gymnasium.Env[Any, Any]:
 
 
 def play(
-    environment: gymnasium.Env[Any, Any], player: Any, seed: int
+    environment: gymnasium.Env[Any, Any], expert: Any, seed: int
 ) -> tuple[float, list[Any], list[Any]]:
     """Play one episode; return its return, what was seen, to the last, and what was done."""
     observation, _ = environment.reset(seed=seed)
@@ -52,7 +52,7 @@ def play(
     seen, done = [], []
     while not ended:
         seen.append((observation, reward))
-        done.append(player.act(observation, reward))
+        done.append(expert.act(observation, reward))
         assert environment.action_space.contains(done[-1])
         observation, reward, terminated, truncated_, _ = environment.step(done[-1])
         total += float(reward)
@@ -62,38 +62,38 @@ def play(
 
 
 @every_task
-def test_a_player_beats_its_bound(name: str, size: str) -> None:
+def test_an_expert_beats_its_bound(name: str, size: str) -> None:
     seeds = range(20 if name == "MineSweeper" else 5)
     returns = [
-        play(environment := make(name, size), PLAYERS[name](environment, seed), seed)[0]
+        play(environment := make(name, size), EXPERTS[name](environment, seed), seed)[0]
         for seed in seeds
     ]
     assert np.mean(returns) >= LEAST[name][SIZES.index(size)] - 1e-6
 
 
-@pytest.mark.parametrize(("name", "size"), [(name, size) for name in players() for size in SIZES])
-def test_a_player_reads_nothing_hidden(name: str, size: str) -> None:
+@pytest.mark.parametrize(("name", "size"), [(name, size) for name in experts() for size in SIZES])
+def test_an_expert_reads_nothing_hidden(name: str, size: str) -> None:
     """An environment that was never reset holds its fixed definitions and no state; it is all that
-    a player needs."""
-    player = players()[name]
+    an expert needs."""
+    expert = experts()[name]
     environment = make(name, size)
-    environment.reset(seed=7)  # a state that a player could read, were it to
-    _, seen, done = play(environment, player(environment, 3), 3)
-    blind = player(make(name, size), 3)
+    environment.reset(seed=7)  # a state that an expert could read, were it to
+    _, seen, done = play(environment, expert(environment, 3), 3)
+    blind = expert(make(name, size), 3)
     for (observation, reward), action in zip(seen[:-1], done, strict=True):
         np.testing.assert_array_equal(blind.act(observation, reward), action)
 
 
 @every_task
-def test_a_player_may_be_asked_after_the_end(name: str, size: str) -> None:
+def test_an_expert_may_be_asked_after_the_end(name: str, size: str) -> None:
     """In a batch of episodes the rows that have ended go on to be asked; what they are shown has no
     meaning."""
     environment = make(name, size)
-    player = PLAYERS[name](environment, 5)
-    _, seen, _ = play(environment, player, 5)
+    expert = EXPERTS[name](environment, 5)
+    _, seen, _ = play(environment, expert, 5)
     nothing = np.zeros_like(seen[0][0]) if isinstance(seen[0][0], np.ndarray) else 0
     for observation, reward in [seen[-1], *[(nothing, 0.0)] * 30]:
-        assert environment.action_space.contains(player.act(observation, reward))
+        assert environment.action_space.contains(expert.act(observation, reward))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_every_placement_of_a_ship_is_found_once() -> None:
 
 def test_no_square_is_shot_at_twice() -> None:
     environment = make("Battleship", "Easy")
-    _, _, shots = play(environment, BattleshipPlayer(environment, 0), 0)
+    _, _, shots = play(environment, BattleshipExpert(environment, 0), 0)
     assert len({tuple(shot.tolist()) for shot in shots}) == len(shots)
 
 
@@ -138,11 +138,11 @@ def test_the_map_is_the_labyrinth(seed: int) -> None:
     """The view is shifted where the walk starts at the upper or left edge; twelve seeds start at
     every edge."""
     environment: Any = make("LabyrinthEscape", "Medium")
-    player = EscapePlayer(environment, seed)
-    play(environment, player, seed)
+    expert = EscapeExpert(environment, seed)
+    play(environment, expert, seed)
     grid = environment.maze.grid
     row, column = environment.maze.start
-    for (down, right), cell in player.map.seen.items():
+    for (down, right), cell in expert.map.seen.items():
         position = (row + down, column + right)
         assert cell == (grid[position] if max(position) < len(grid) and min(position) >= 0 else 1)
 

@@ -96,7 +96,7 @@ def test_a_wrong_name_is_answered_with_what_is_close() -> None:
         find("popgym/RepeatPreviosEasy")
 
 
-def test_players_take_no_imposed_actions() -> None:
+def test_experts_take_no_imposed_actions() -> None:
     task = find("popgym/RepeatFirstEasy")
     assert task.expert is not None
     agent = task.expert()

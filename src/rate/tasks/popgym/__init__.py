@@ -1,8 +1,8 @@
 """POPGym: 48 small partially observable tasks, 16 games in three sizes each.
 
-The environments are those of the package ``popgym`` as they are, without its wrappers. A return
-lies in about [-1, 1] and is the score. Sources: RATE, App. C.1.5 and Table 9, whose Medium and Hard
-rows are interchanged in every family; the numbers here stand under the task that they belong to.
+The environments are those of the package `popgym`, without its wrappers. A return lies in about
+[-1, 1] and is the score. Sources: RATE, App. C.1.5 and Table 9. In that table the rows Medium and
+Hard are interchanged in every family; the numbers here are listed under the task they belong to.
 """
 
 import difflib
@@ -15,20 +15,23 @@ import gymnasium
 import numpy as np
 
 from rate.spaces import flatten, unflatten
-from rate.tasks.popgym.experts import Player, players
+from rate.tasks.popgym.experts import Expert, experts
 from rate.tasks.task import Family, Task
 
 SIZES = ("Easy", "Medium", "Hard")
 
 
 class Game(NamedTuple):
-    """One game in its three sizes: longest episodes, mean returns of random actions and of the
-    expert here, what is to be done."""
+    """One game in its three sizes."""
 
     steps: tuple[int, int, int]
+    """Steps of the longest episode."""
     chance: tuple[float, float, float]
+    """Mean return of random actions."""
     expert: tuple[float, float, float]
+    """Mean return of the expert in this package."""
     description: str
+    """What the agent has to do."""
 
 
 PUZZLES: Mapping[str, Game] = {
@@ -84,7 +87,7 @@ PUZZLES: Mapping[str, Game] = {
         "name the card of k - 1 steps ago",
     ),
 }
-"""Tasks that pay for memory."""
+"""Tasks that reward memory."""
 
 REACTIVE: Mapping[str, Game] = {
     "NoisyPositionOnlyCartPole": Game(
@@ -112,53 +115,53 @@ GAMES: Mapping[str, Game] = {**PUZZLES, **REACTIVE}
 
 
 class PlayingAgent:
-    """Plays every row of a batch with a player of its own, which remembers its episode and nothing
-    else.
+    """Plays every row of a batch with an expert of its own.
 
-    player: called with an environment and a seed for the first episode. environment: makes the
-    environment that players read fixed definitions from; it is never stepped, so it holds nothing
-    of the episodes that are played.
+    Args:
+        expert: Makes the expert of one episode from an environment and a seed.
+        environment: Makes the environment that experts read fixed definitions from. It is never
+            stepped, so it holds no state of the episodes that are played.
     """
 
     def __init__(
         self,
-        player: Callable[[Any, int], Player],
+        expert: Callable[[Any, int], Expert],
         environment: Callable[[], gymnasium.Env[Any, Any]],
     ) -> None:
-        self._player = player
+        self._expert = expert
         self._definition = environment()
         self._space = self._definition.observation_space
-        self._players: list[Player] = []
+        self._rows: list[Expert] = []
 
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
-        """Make a new player for every row."""
-        self._players = [
-            self._player(self._definition, int(seed))
+        """Make a new expert for every row."""
+        self._rows = [
+            self._expert(self._definition, int(seed))
             for seed in (range(batch) if seeds is None else seeds)
         ]
 
     def act(
         self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
     ) -> np.ndarray:
-        """Ask every player in turn.
+        """The actions [n, ...] of the experts of all rows.
 
         Raises:
-            ValueError: Actions are imposed, which players do not take.
+            ValueError: Actions are imposed, which experts do not take.
         """
         if forced is not None:
             raise ValueError(
-                "players choose all of their actions: leave out the prompt, or record another agent"
+                "experts choose all of their actions: leave out the prompt, or record another agent"
             )
         leaves = flatten(self._space, observations)
         actions = []
-        for row, (player, reward) in enumerate(zip(self._players, rewards, strict=True)):
+        for row, (expert, reward) in enumerate(zip(self._rows, rewards, strict=True)):
             value = unflatten(self._space, {path: leaf[row] for path, leaf in leaves.items()})
-            actions.append(player.act(value, float(reward)))
+            actions.append(expert.act(value, float(reward)))
         return np.stack([np.asarray(action) for action in actions])
 
 
 def make(size: str) -> Task:
-    """Make ``popgym/<Game><Size>``, such as ``popgym/RepeatPreviousEasy``."""
+    """Make `popgym/<Game><Size>`, such as `popgym/RepeatPreviousEasy`."""
     if size not in names():
         close = difflib.get_close_matches(size, names(), n=1, cutoff=0.7)
         hint = f"did you mean {close[0]!r}? " if close else ""
@@ -168,7 +171,7 @@ def make(size: str) -> Task:
     level = next(level for level in SIZES if size.endswith(level))
     name = size.removesuffix(level)
     game, position = GAMES[name], SIZES.index(level)
-    environment, player = partial(_environment, size), players().get(name)
+    environment, expert = partial(_environment, size), experts().get(name)
     return Task(
         name=f"popgym/{size}",
         environment=environment,
@@ -177,14 +180,14 @@ def make(size: str) -> Task:
         score=_total_return,
         metric="return",
         description=f"POPGym, {level.lower()}: {game.description}",
-        expert=partial(PlayingAgent, player, environment) if player else None,
+        expert=partial(PlayingAgent, expert, environment) if expert else None,
         reference={"chance": game.chance[position], "expert": game.expert[position]},
         num_envs=100,
     )
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all 48 tasks without the part before the slash, game by game."""
+    """The names of all 48 tasks without the part before the slash, game by game."""
     return tuple(f"{name}{size}" for name in GAMES for size in SIZES)
 
 

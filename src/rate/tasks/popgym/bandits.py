@@ -1,5 +1,5 @@
-"""A player of Bernoulli bandits whose arms are drawn uniformly: an index of what is known and what
-is left to play."""
+"""Expert of the Bernoulli bandits, whose arms are drawn uniformly: a Gittins index with a finite
+horizon."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ import gymnasium
 import numpy as np
 
 PATIENCE = 2.0
-"""Discount rate of the index times the steps that are left."""
+"""Discount rate of the index times the remaining steps."""
 
 
-class BanditPlayer:
+class BanditExpert:
     """Plays the arm with the highest Gittins index of its Beta posterior, in closed form.
 
     The index is the approximation of Brezzi and Lai (2002, Optimal learning and experimentation in
     bandit problems): the posterior's mean plus its deviation times a boundary of optimal stopping.
-    The discount is such that the horizon is what is left of the episode.
+    The discount rate is such that the effective horizon is the rest of the episode.
     """
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
@@ -27,7 +27,7 @@ class BanditPlayer:
         self._last: int | None = None
 
     def act(self, observation: Any, reward: float) -> int:
-        """Return the arm to play."""
+        """The arm to play."""
         if self._last is not None:
             counts = self._wins if int(observation) else self._losses
             counts[self._last] += 1
@@ -39,8 +39,13 @@ class BanditPlayer:
 
 
 def indices(wins: np.ndarray, losses: np.ndarray, rate: float) -> np.ndarray:
-    """Return approximate Gittins indices of arms with posteriors Beta(wins, losses), discounted at
-    ``rate`` per step."""
+    """Approximate Gittins indices of arms.
+
+    Args:
+        wins: First parameter of each arm's Beta posterior, [arms].
+        losses: Second parameter, [arms].
+        rate: Discount rate per step.
+    """
     total = wins + losses
     mean = wins / total
     variance = mean * (1 - mean) / (total + 1)
@@ -48,8 +53,8 @@ def indices(wins: np.ndarray, losses: np.ndarray, rate: float) -> np.ndarray:
 
 
 def boundary(scale: np.ndarray) -> np.ndarray:
-    """Return the boundary of optimal stopping psi(s), pieced together as by Brezzi and Lai (2002);
-    ``scale`` is positive."""
+    """The boundary of optimal stopping psi(s) for positive `scale` s, in the pieces of Brezzi and
+    Lai (2002)."""
     root = np.sqrt(scale)
     logarithm = np.log(np.maximum(scale, 15.0))
     far = np.sqrt(2 * logarithm - np.log(logarithm) - np.log(16 * np.pi))
@@ -57,5 +62,5 @@ def boundary(scale: np.ndarray) -> np.ndarray:
     return np.asarray(np.select([scale <= 0.2, scale <= 1, scale <= 5, scale <= 15], pieces, far))
 
 
-PLAYERS: dict[str, type] = {"MultiarmedBandit": BanditPlayer}
-"""Player by the name of the environment's class without its size."""
+EXPERTS: dict[str, type] = {"MultiarmedBandit": BanditExpert}
+"""Expert by the name of the environment's class without its size."""

@@ -1,4 +1,4 @@
-"""Ships found on a hidden board from nothing but hits and misses."""
+"""Expert of Battleship: Gibbs sampling of fleets that agree with the hits and misses."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -8,16 +8,16 @@ import gymnasium
 import numpy as np
 
 CHAINS = 200
-"""Fleets that are kept as samples of where the ships may lie."""
+"""Number of sampled fleets."""
 STRICTNESS = (2.0, 6.0)
-"""Cost of one contradicted square in the sweeps after a shot, in nats: first loose, to let ships
-change places."""
+"""Cost in nats of one contradicted square, for each sweep after a shot; low in the first sweep, so
+that ships can change places."""
 
 
 @cache
 def placements(board: int, ship: int) -> np.ndarray:
-    """Return every placement of a ship as the squares it covers, float32 [placements, board *
-    board]."""
+    """Every placement of a ship of length `ship`, as the squares that it covers, float32
+    [placements, board * board]."""
     rows = []
     for start in range(board - ship + 1):
         for line in range(board):
@@ -27,7 +27,7 @@ def placements(board: int, ship: int) -> np.ndarray:
     return np.array(rows)
 
 
-class BattleshipPlayer:
+class BattleshipExpert:
     """Shoots where most fleets that agree with the hits and misses have a ship.
 
     The fleets are drawn by Gibbs sampling: each ship of each chain moves to a placement drawn given
@@ -51,7 +51,7 @@ class BattleshipPlayer:
             fleet[:] = covered[self._generator.integers(len(covered), size=CHAINS)]
 
     def act(self, observation: Any, reward: float) -> np.ndarray:
-        """Return the square [row, column] to shoot at."""
+        """The square [row, column] to shoot at."""
         if self._shot is not None:
             (self._hits if observation else self._misses)[self._shot] = 1
         for strictness in STRICTNESS:
@@ -62,8 +62,14 @@ class BattleshipPlayer:
         return np.array(divmod(self._shot, self._board))
 
     def _sweep(self, strictness: float) -> np.ndarray:
-        """Move every ship of every chain once; return the probability [squares] that each square
-        holds a ship."""
+        """Draw a new placement for every ship of every chain.
+
+        Args:
+            strictness: Cost in nats of one contradicted square.
+
+        Returns:
+            The probability [squares] that each square holds a ship.
+        """
         density = np.zeros(self._board**2, np.float32)
         fleets = self._fleets
         total = fleets.sum(axis=0)
@@ -85,5 +91,5 @@ class BattleshipPlayer:
         return density
 
 
-PLAYERS: dict[str, type] = {"Battleship": BattleshipPlayer}
-"""Player by the name of the environment's class without its size."""
+EXPERTS: dict[str, type] = {"Battleship": BattleshipExpert}
+"""Expert by the name of the environment's class without its size."""

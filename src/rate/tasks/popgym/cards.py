@@ -1,5 +1,4 @@
-"""Experts of the card games: pure recall (repeat, recite backwards, count), hidden pairs, and odds
-from a deck."""
+"""Experts of the card games: recall (repeat, recite backwards, count), hidden pairs, and odds."""
 
 from collections import Counter
 from typing import Any
@@ -8,22 +7,22 @@ import gymnasium
 import numpy as np
 
 
-class RepeatFirstPlayer:
+class RepeatFirstExpert:
     """Names the suit of the first card for ever."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
         self._first: int | None = None
 
     def act(self, observation: Any, reward: float) -> int:
-        """Return the first observation of the episode."""
+        """The first observation of the episode."""
         if self._first is None:
             self._first = int(observation)
         return self._first
 
 
-class RepeatPreviousPlayer:
-    """Names the suit that was seen k - 1 steps before the present one, as the environment's k
-    counts the present."""
+class RepeatPreviousExpert:
+    """Names the suit observed k - 1 steps before the present one (the environment's k counts the
+    present step)."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
         # POPGym has no types
@@ -31,21 +30,21 @@ class RepeatPreviousPlayer:
         self._seen: list[int] = []
 
     def act(self, observation: Any, reward: float) -> int:
-        """Return the observation to repeat; before there is one, any action is free."""
+        """The observation to repeat; 0 before there is one, where no action is penalised."""
         self._seen.append(int(observation))
         return self._seen[-self._delay] if len(self._seen) >= self._delay else 0
 
 
-class AutoencodePlayer:
-    """Remembers all suits while it watches and recites them in reverse."""
+class AutoencodeExpert:
+    """Remembers all suits of the watch phase and recites them in reverse."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
         self._seen: list[int] = []
         self._watching = True
 
     def act(self, observation: Any, reward: float) -> int:
-        """Return the last suit not recited yet; the last one is shown together with the call to
-        recite."""
+        """The last suit that is not recited yet; the last suit of the deck is shown together with
+        the start of the recital."""
         watching, suit = (int(part) for part in observation)
         if self._watching:
             self._seen.append(suit)
@@ -53,25 +52,24 @@ class AutoencodePlayer:
         return self._seen.pop() if self._seen and not self._watching else 0
 
 
-class CountRecallPlayer:
+class CountRecallExpert:
     """Counts every value that was dealt and answers queries from the counts."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
         self._counts: Counter[int] = Counter()
 
     def act(self, observation: Any, reward: float) -> int:
-        """Return how often the queried value has been dealt, the card that comes with the query
-        included."""
+        """How often the queried value was dealt, the card that comes with the query included."""
         dealt, query = (int(part) for part in observation)
         self._counts[dealt] += 1
         return self._counts[query]
 
 
-class ConcentrationPlayer:
-    """Never forgets a card: takes a pair it knows, otherwise turns cards that it has not seen.
+class ConcentrationExpert:
+    """Turns a pair that it knows, otherwise unseen cards.
 
-    With one player there is nobody to hide knowledge from, so that an unseen card is always the
-    better second card where no match is known.
+    The game has no opponent, so where no match is known an unseen card is always the best second
+    card.
     """
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
@@ -84,7 +82,7 @@ class ConcentrationPlayer:
         self._last: int | None = None
 
     def act(self, observation: Any, reward: float) -> int:
-        """Return the position of the card to turn."""
+        """The position of the card to turn."""
         if self._last is not None:
             self._look(int(observation[self._last]))
         if self._first is None:
@@ -94,7 +92,7 @@ class ConcentrationPlayer:
         return self._last
 
     def _look(self, value: int) -> None:
-        """Remember the card turned last; take both away where they match."""
+        """Remember the card turned last; forget both cards of a pair."""
         assert self._last is not None
         self._known[self._last] = value
         if self._first is None:
@@ -120,8 +118,8 @@ class ConcentrationPlayer:
         return self._unseen.pop() if self._unseen else next(iter(self._known), 0)
 
 
-class HigherLowerPlayer:
-    """Counts the cards that were dealt and bets on the side with more of the rest of the deck."""
+class HigherLowerExpert:
+    """Counts the cards that were dealt and bets on the side with more of the remaining cards."""
 
     HIGHER, LOWER = 0, 1
 
@@ -131,7 +129,7 @@ class HigherLowerPlayer:
         self._left = np.full(int(ranks.n), deck.deck_size // int(ranks.n))
 
     def act(self, observation: Any, reward: float) -> int:
-        """Return the likelier side of the next card; equal cards neither win nor lose."""
+        """The more probable side of the next card; equal cards neither win nor lose."""
         rank = int(observation)
         self._left[rank] -= 1
         return (
@@ -139,12 +137,12 @@ class HigherLowerPlayer:
         )
 
 
-PLAYERS: dict[str, type] = {
-    "Autoencode": AutoencodePlayer,
-    "CountRecall": CountRecallPlayer,
-    "RepeatFirst": RepeatFirstPlayer,
-    "RepeatPrevious": RepeatPreviousPlayer,
-    "Concentration": ConcentrationPlayer,
-    "HigherLower": HigherLowerPlayer,
+EXPERTS: dict[str, type] = {
+    "Autoencode": AutoencodeExpert,
+    "CountRecall": CountRecallExpert,
+    "RepeatFirst": RepeatFirstExpert,
+    "RepeatPrevious": RepeatPreviousExpert,
+    "Concentration": ConcentrationExpert,
+    "HigherLower": HigherLowerExpert,
 }
-"""Player by the name of the environment's class without its size."""
+"""Expert by the name of the environment's class without its size."""

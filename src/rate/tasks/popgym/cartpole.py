@@ -1,4 +1,5 @@
-"""A pole balanced on a cart from positions, noisy positions or velocities alone."""
+"""Experts of the cart-poles: a linear-quadratic regulator on a state estimated from positions,
+noisy positions or velocities."""
 
 from typing import Any
 
@@ -8,18 +9,18 @@ import numpy as np
 from rate.tasks.popgym.particle_filter import ParticleFilter, log_normal_clipped
 
 POSITIONS, VELOCITIES = [0, 2], [1, 3]
-"""Entries of the state: of cart and pole."""
+"""Entries of the state that are positions and velocities, of cart and pole."""
 STEADY = np.array([1.0, 0.1, 10.0, 0.1])
 """Weights of the squared entries of the state in the regulator's cost."""
 CAREFUL = np.array([0.001, 0.001, 10.0, 0.1])
-"""The same under noise, where the episode ends by the angle long before the cart reaches the end of
-the track."""
+"""The same weights under noise, where episodes end by the angle long before the cart reaches the
+end of the track."""
 EFFORT = 1e-3
 """Weight of the squared force."""
 SWEEPS = 2000
-"""Iterations of Riccati's equation, in steps of the environment; many more than any episode has."""
+"""Iterations of the Riccati equation, in environment steps; more than any episode has."""
 START = 0.05
-"""Every entry of the first state is uniform within this, in the units of the state."""
+"""Bound of the uniform distribution of every entry of the first state."""
 PARTICLES = 2000
 LOST = -50.0
 """Log-likelihood of a state in which the episode would have ended."""
@@ -39,7 +40,7 @@ class CartPole:
         self._length = float(fixed.length)
 
     def next(self, states: np.ndarray, force: float) -> np.ndarray:
-        """Return the states [n, 4] after one step under a force in newtons."""
+        """The states [n, 4] after one step under a force in newtons."""
         _, velocity, angle, turning = states.T
         sine, cosine = np.sin(angle), np.cos(angle)
         moment = self._pole * self._length
@@ -51,8 +52,8 @@ class CartPole:
 
 
 def regulator(system: CartPole, weights: np.ndarray) -> np.ndarray:
-    """Return the gains [4] of the linear-quadratic regulator of the upright state, by iterating
-    Riccati's equation."""
+    """The gains [4] of the linear-quadratic regulator of the upright state, from the Riccati
+    equation."""
     shift, upright = 1e-5, np.zeros((1, 4))
     around = np.concatenate([shift * np.eye(4), -shift * np.eye(4)])
     moved = system.next(around, 0.0)
@@ -65,9 +66,9 @@ def regulator(system: CartPole, weights: np.ndarray) -> np.ndarray:
     return gains[0]
 
 
-class CartPolePlayer:
-    """Pushes in the direction of the force of a linear-quadratic regulator, at the state that two
-    readings tell."""
+class CartPoleExpert:
+    """Pushes in the direction of the regulator's force, at the state given by two consecutive
+    observations."""
 
     weights = STEADY
 
@@ -78,20 +79,19 @@ class CartPolePlayer:
         self._gains = regulator(self.system, self.weights)
 
     def act(self, observation: Any, reward: float) -> int:
-        """Return 1 to push the cart to the right, 0 to push it to the left."""
-        if (
-            self.force is not None and reward <= 0
-        ):  # every step of an episode pays; this one came after its end
+        """1 to push the cart to the right, 0 to push it to the left."""
+        # Every step of an episode is rewarded: without a reward the episode has ended.
+        if self.force is not None and reward <= 0:
             return 0
         right = float(self._gains @ self.estimate(np.asarray(observation, np.float64))) < 0
         self.force = self.system.force if right else -self.system.force
         return int(right)
 
     def estimate(self, reading: np.ndarray) -> np.ndarray:
-        """Return the state [4] after a reading [2] of the two positions.
+        """The state [4] after a reading [2] of the two positions.
 
-        The difference of two positions is the velocity one step ago, and the dynamics give the one
-        of now.
+        The difference of two readings is the velocity one step ago; the dynamics give the present
+        one.
         """
         state = np.zeros(4)
         if self.force is not None:
@@ -103,13 +103,12 @@ class CartPolePlayer:
         return state
 
 
-class VelocityCartPolePlayer(CartPolePlayer):
-    """Knows where it started, for the first observation holds the positions, and sums up the
-    velocities after that."""
+class VelocityCartPoleExpert(CartPoleExpert):
+    """Integrates the velocities from the positions, which the first observation holds."""
 
     def estimate(self, reading: np.ndarray) -> np.ndarray:
-        """Return the state [4] after a reading [2] of the positions, at first, or of the
-        velocities, from then on."""
+        """The state [4] after a reading [2]: of the positions at the first step, of the velocities
+        afterwards."""
         if self.force is None:
             self._state = np.zeros(4)
             self._state[POSITIONS] = reading
@@ -119,9 +118,9 @@ class VelocityCartPolePlayer(CartPolePlayer):
         return self._state
 
 
-class NoisyCartPolePlayer(CartPolePlayer):
-    """Keeps a particle filter of the known dynamics; an episode that goes on is a reading as
-    well."""
+class NoisyCartPoleExpert(CartPoleExpert):
+    """Estimates the state with a particle filter of the known dynamics; that the episode goes on is
+    also an observation."""
 
     weights = CAREFUL
 
@@ -136,7 +135,7 @@ class NoisyCartPolePlayer(CartPolePlayer):
         self._filter = ParticleFilter(generator.uniform(-START, START, (PARTICLES, 4)), generator)
 
     def estimate(self, reading: np.ndarray) -> np.ndarray:
-        """Return the mean state [4] after a noisy reading [2] of the two positions."""
+        """The mean state [4] after a noisy reading [2] of the two positions."""
         likelihood = np.zeros(PARTICLES)
         if self.force is not None:
             self._filter.particles = self.system.next(self._filter.particles, self.force)
@@ -151,9 +150,9 @@ class NoisyCartPolePlayer(CartPolePlayer):
         return self._filter.weights @ self._filter.particles
 
 
-PLAYERS: dict[str, type] = {
-    "NoisyPositionOnlyCartPole": NoisyCartPolePlayer,
-    "PositionOnlyCartPole": CartPolePlayer,
-    "VelocityOnlyCartPole": VelocityCartPolePlayer,
+EXPERTS: dict[str, type] = {
+    "NoisyPositionOnlyCartPole": NoisyCartPoleExpert,
+    "PositionOnlyCartPole": CartPoleExpert,
+    "VelocityOnlyCartPole": VelocityCartPoleExpert,
 }
-"""Player by the name of the environment's class without its size."""
+"""Expert by the name of the environment's class without its size."""

@@ -1,11 +1,7 @@
-"""Players of the POPGym tasks, which use what was seen in the episode and nothing else.
+"""Experts of the POPGym tasks, which use the observations of the episode and nothing else.
 
-A player plays one episode of one task. It is made from an environment, of which it reads fixed
-definitions such as the size of a board and never the hidden state, and a seed for its own
-randomness. Its method ``act`` is called once per step with the observation as the environment
-returns it and the reward of the step before, 0 at first; the player remembers what it saw and did.
-Every module defines ``PLAYERS``: players by the name of an environment's class without its size. A
-player may be asked for actions after the end of its episode; they have no meaning.
+An expert plays one episode of one task. Every module of experts defines `EXPERTS`: expert classes
+by the name of an environment's class without its size.
 """
 
 import importlib
@@ -14,24 +10,36 @@ from typing import Any, Protocol
 
 import gymnasium
 
-__all__ = ["Player", "players"]
-
 MODULES = ("battleship", "minesweeper", "cards", "cartpole", "pendulum", "bandits", "labyrinths")
 
 
-class Player(Protocol):
-    """Plays one episode of one task from its own memory of what it saw."""
+class Expert(Protocol):
+    """Plays one episode of one task from its own memory of the observations and its actions."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
-        """Begin an episode; ``environment`` is asked for fixed definitions only."""
+        """Begin an episode.
+
+        Args:
+            environment: Read for fixed definitions, such as the size of a board, and never for the
+                hidden state.
+            seed: Seed of the expert's own randomness.
+        """
 
     def act(self, observation: Any, reward: float) -> Any:
-        """Return the action that follows an observation and the reward that came with it."""
+        """Choose the action of one step.
+
+        Args:
+            observation: Observation as the environment returns it.
+            reward: Reward of the previous step, 0 at the first.
+
+        Returns:
+            The action; without meaning after the end of the episode.
+        """
 
 
 @cache
-def players() -> dict[str, type[Player]]:
-    """Return every player by the name of its environment's class without the size, such as
-    ``RepeatPrevious``."""
+def experts() -> dict[str, type[Expert]]:
+    """Every expert by the name of its environment's class without the size, such as
+    `RepeatPrevious`."""
     modules = [importlib.import_module(f"rate.tasks.popgym.{module}") for module in MODULES]
-    return {name: player for module in modules for name, player in module.PLAYERS.items()}
+    return {name: expert for module in modules for name, expert in module.EXPERTS.items()}

@@ -1,8 +1,8 @@
-"""Players of the labyrinths (RATE, Table 9): a map is drawn from what was seen, and unseen parts
-are walked to.
+"""Experts of the labyrinths (RATE, Table 9): they build a map from the observations and move to its
+unvisited squares.
 
-A labyrinth is a tree of corridors on a square grid: junctions sit at odd rows and columns, and the
-walk starts in its outer wall. Positions here are relative to the start.
+A labyrinth is a tree of corridors on a square grid: junctions are at odd rows and columns, and the
+start is in the outer wall. Positions here are relative to the start.
 """
 
 from collections import deque
@@ -15,22 +15,24 @@ Position = tuple[int, int]
 WALL, START, GOAL = 1, 2, 3
 MOVES: tuple[Position, ...] = ((0, -1), (0, 1), (-1, 0), (1, 0))
 """Step of each action: left, right, up, down."""
-
-
 ACROSS = 1.0
-"""Steps that one square of distance from the far wall is worth."""
+"""Cost, in steps, of one square of distance to the far wall."""
 
 
 def beside(position: Position) -> list[Position]:
-    """Return the positions one move away, in the order of the actions."""
+    """The positions one move away, in the order of the actions."""
     return [(position[0] + row, position[1] + column) for row, column in MOVES]
 
 
 class LabyrinthMap:
-    """What was seen of a labyrinth, and where in it the walker stands.
+    """The squares of a labyrinth that were observed, and the position of the agent.
 
-    ``inward`` is the direction from the start into the labyrinth and ``width`` the number of
-    squares across it.
+    Attributes:
+        width: Number of squares across the labyrinth.
+        here: Position of the agent.
+        seen: Kind of every square that was observed.
+        visited: Squares where the agent has been.
+        inward: Direction from the start into the labyrinth.
     """
 
     def __init__(self, width: int) -> None:
@@ -42,10 +44,10 @@ class LabyrinthMap:
         self._center: Position | None = None
 
     def look(self, view: np.ndarray) -> None:
-        """Add a view [3, 3] of the squares around the walker.
+        """Add a view [3, 3] of the squares around the agent.
 
-        At the upper and the left edge the view is not centered on the walker, but begins at the
-        edge and is filled up with walls behind; only the start lies there, and it shows itself.
+        At the upper and the left edge the view is not centered on the agent: it begins at the edge
+        and is padded with walls. Only the start is there, and the view shows where it is.
         """
         if self._center is None:
             row, column = np.argwhere(view == START)[0]
@@ -60,21 +62,20 @@ class LabyrinthMap:
         self.visited.add(self.here)
 
     def free(self, position: Position) -> bool:
-        """Return whether a square was seen and is no wall."""
+        """Whether a square was observed and is no wall."""
         return self.seen.get(position, WALL) != WALL
 
     def depth(self, position: Position) -> int:
-        """Return how far a square lies from the outer wall that holds the start; the far wall is at
+        """Distance of a square from the outer wall that holds the start; the far wall is at
         width - 1."""
         return position[0] * self.inward[0] + position[1] * self.inward[1]
 
     def side(self, position: Position) -> int:
-        """Return how far a square lies beside the start."""
+        """Signed distance of a square from the start, along the wall that holds it."""
         return position[0] * self.inward[1] + position[1] * self.inward[0]
 
     def routes(self) -> dict[Position, Position | None]:
-        """Return every square that can be walked to and the square before it, in the order of
-        distance."""
+        """Every square that can be reached, in the order of distance, and the square before it."""
         before: dict[Position, Position | None] = {self.here: None}
         queue = deque([self.here])
         while queue:
@@ -86,15 +87,15 @@ class LabyrinthMap:
         return before
 
     def action(self, target: Position, routes: dict[Position, Position | None]) -> int:
-        """Return the action of the first step to a square."""
+        """The action of the first step to a square, by its route."""
         step = target
         while (before := routes[step]) is not None and before != self.here:
             step = before
         return MOVES.index((step[0] - self.here[0], step[1] - self.here[1]))
 
     def beyond(self, square: Position) -> set[Position]:
-        """Return all squares that may be reached from an unvisited square through what is not known
-        to be wall."""
+        """All squares that may be reached from an unvisited square, unknown squares taken as
+        free."""
         sides = [self.side(position) for position in self.visited]
         low, high = max(sides) - (self.width - 3), min(sides) + (self.width - 3)
         region = {square}
@@ -111,8 +112,8 @@ class LabyrinthMap:
         return region
 
 
-class LabyrinthPlayer:
-    """Walks to the unvisited square that promises most and looks around there."""
+class LabyrinthExpert:
+    """Moves to the unvisited square of least cost."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
         fixed: Any = environment.unwrapped
@@ -120,7 +121,7 @@ class LabyrinthPlayer:
         self._ended = False
 
     def act(self, observation: Any, reward: float) -> int:
-        """Return the move: 0 left, 1 right, 2 up, 3 down."""
+        """The move: 0 left, 1 right, 2 up, 3 down."""
         if self._ended:
             return 0
         self.map.look(np.asarray(observation)[:9].reshape(3, 3))
@@ -139,32 +140,32 @@ class LabyrinthPlayer:
         return action
 
     def cost(self, square: Position, distance: int) -> tuple[float, ...]:
-        """Return what makes an open end worse than others, most important first."""
+        """Cost of an unvisited square, the most important component first."""
         return (distance,)
 
 
-class ExplorePlayer(LabyrinthPlayer):
-    """Takes the nearest unvisited square; of two, the one nearer the wall of the start.
+class ExploreExpert(LabyrinthExpert):
+    """Moves to the nearest unvisited square; among equals to the one nearer the wall of the start.
 
-    Squares are only walked twice on the way back from a branch, and the last branch needs no way
-    back: it should end far away.
+    Squares are visited twice only on the way back from a branch. The last branch needs no way back,
+    so it should end far from the start.
     """
 
     def cost(self, square: Position, distance: int) -> tuple[float, ...]:
-        """Return the distance, then the depth."""
+        """The distance, then the depth."""
         return (distance, self.map.depth(square))
 
 
-class EscapePlayer(LabyrinthPlayer):
-    """Looks for the exit, which lies in the wall opposite the start, where it can still be."""
+class EscapeExpert(LabyrinthExpert):
+    """Searches for the exit, which is in the wall opposite the start."""
 
     def cost(self, square: Position, distance: int) -> tuple[float, ...]:
-        """Return whether the exit cannot be behind, then the steps there and the steps across that
-        would be left."""
+        """Whether the exit cannot be reached through the square, then the steps to the square and
+        from there to the far wall."""
         far = self.map.width - 1
         hopeless = all(self.map.depth(other) < far for other in self.map.beyond(square))
         return (hopeless, distance + ACROSS * (far - self.map.depth(square)))
 
 
-PLAYERS: dict[str, type] = {"LabyrinthEscape": EscapePlayer, "LabyrinthExplore": ExplorePlayer}
-"""Player by the name of the environment's class without its size."""
+EXPERTS: dict[str, type] = {"LabyrinthEscape": EscapeExpert, "LabyrinthExplore": ExploreExpert}
+"""Expert by the name of the environment's class without its size."""

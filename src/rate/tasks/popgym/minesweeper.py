@@ -1,5 +1,4 @@
-"""Mines avoided on a hidden board: exact probabilities from the numbers on the squares that were
-opened."""
+"""Expert of MineSweeper: exact probabilities of mines from the numbers on the opened squares."""
 
 import math
 from collections import defaultdict
@@ -12,18 +11,17 @@ import numpy as np
 Square = tuple[int, int]
 
 HOPE = 0.5
-"""Chance given to opening all that is left after a guess that was right; the rest goes to waiting
-from then on."""
+"""Assumed probability that all remaining squares are opened after a right guess; otherwise the
+expert waits from then on."""
 TIE = 1e-9
-"""Risks that differ by less are equal."""
+"""Risks that differ by less count as equal."""
 
 
-class MineSweeperPlayer:
-    """Opens the square that is least likely to hold a mine, or an opened one again where a guess
-    costs more.
+class MineSweeperExpert:
+    """Opens the square that is least likely to hold a mine, or waits where a guess costs more.
 
-    An opened square has a small fixed cost per step, a mine a large one and ends the episode: late
-    in a game a guess at even odds is worth less than the waiting.
+    To wait is to open an opened square again, at a small fixed cost per step. A mine has a large
+    cost and ends the episode, so late in a game waiting is worth more than a guess at even odds.
     """
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
@@ -40,7 +38,7 @@ class MineSweeperPlayer:
         self._last: Square | None = None
 
     def act(self, observation: Any, reward: float) -> np.ndarray:
-        """Return the square [row, column] to open."""
+        """The square [row, column] to open."""
         if self._last is not None:
             self._ended |= reward < self._loss / 2 + self._waiting / 2
             if not self._ended:
@@ -58,16 +56,16 @@ class MineSweeperPlayer:
         return np.array(self._last)
 
     def _safest(self, risks: np.ndarray) -> Square:
-        """Return the square of least risk; among equals one with few neighbours, the likeliest to
-        read zero."""
+        """The square of least risk; among equals one with few neighbours, which is the most likely
+        to show zero."""
         squares = [
             (int(row), int(column)) for row, column in np.argwhere(risks <= risks.min() + TIE)
         ]
         return min(squares, key=lambda square: len(neighbours(square, self._rows, self._columns)))
 
     def _prefers_waiting(self, risk: float) -> bool:
-        """Compare the return of waiting to the end with that of one guess and what may follow
-        it."""
+        """Whether waiting to the end has a higher expected return than one guess and what may
+        follow it."""
         left = self._safe - len(self._opened)
         after = HOPE * self._gain * (left - 1) + (1 - HOPE) * self._waiting * (self._steps - 1)
         guess = risk * self._loss + (1 - risk) * (self._gain + after)
@@ -75,7 +73,7 @@ class MineSweeperPlayer:
 
 
 def neighbours(square: Square, rows: int, columns: int) -> list[Square]:
-    """Return the squares that touch a square."""
+    """The squares that touch a square."""
     row, column = square
     return [
         (row + i, column + j)
@@ -86,11 +84,18 @@ def neighbours(square: Square, rows: int, columns: int) -> list[Square]:
 
 
 def probabilities(rows: int, columns: int, mines: int, opened: Mapping[Square, int]) -> np.ndarray:
-    """Return the probability [rows, columns] of a mine on each square, exactly; 0 on opened
-    squares.
+    """The exact probability of a mine on each square.
 
-    ``opened`` holds the number of neighbouring mines of each opened square. All placements that
-    agree with the numbers are equally likely.
+    All placements of the mines that agree with the numbers are equally likely.
+
+    Args:
+        rows: Rows of the board.
+        columns: Columns of the board.
+        mines: Number of mines on the board.
+        opened: Number of neighbouring mines of each opened square.
+
+    Returns:
+        Probabilities [rows, columns], 0 on opened squares.
 
     Raises:
         ValueError: No placement of the mines agrees with the numbers.
@@ -117,8 +122,7 @@ def probabilities(rows: int, columns: int, mines: int, opened: Mapping[Square, i
 
 
 class Placements:
-    """Counts the placements of mines in regions: squares that the same numbers speak of are
-    exchangeable.
+    """Counts the placements of mines in regions of squares that touch the same numbers.
 
     Args:
         sizes: Number of squares of each region, in the order in which the regions are filled.
@@ -140,11 +144,16 @@ class Placements:
         self._known: dict[tuple[int, tuple[int, ...], int], tuple[float, np.ndarray]] = {}
 
     def count(self, index: int, numbers: tuple[int, ...], mines: int) -> tuple[float, np.ndarray]:
-        """Count the placements of mines in the regions from ``index`` on that satisfy what is left
-        of the numbers.
+        """Count the placements of mines in the regions from `index` on.
 
-        Returns the count and the sums over all placements [regions + 1] of the mines in each
-        region; the last entry is for the squares outside.
+        Args:
+            index: First region to fill.
+            numbers: Mines that each number still needs.
+            mines: Mines that are still to be placed.
+
+        Returns:
+            The number of placements, and the mines in each region summed over all placements,
+            [regions + 1]; the last entry is for the squares outside.
         """
         key = (index, numbers, mines)
         if key not in self._known:
@@ -178,5 +187,5 @@ class Placements:
         return total, sums
 
 
-PLAYERS: dict[str, type] = {"MineSweeper": MineSweeperPlayer}
-"""Player by the name of the environment's class without its size."""
+EXPERTS: dict[str, type] = {"MineSweeper": MineSweeperExpert}
+"""Expert by the name of the environment's class without its size."""

@@ -1,21 +1,21 @@
-"""Particle filtering of a known system from readings that may be noisy and clipped."""
+"""Particle filter of a known system, for readings that may be noisy and clipped."""
 
 import math
 
 import numpy as np
 
 SHRINKAGE = 0.95
-"""Part of the distance to the mean that a resampled particle keeps; fresh noise restores the
-variance that it lost."""
+"""Fraction of its distance to the mean that a resampled particle keeps; added noise restores the
+variance."""
 
 
 class ParticleFilter:
-    """Weighted guesses of a state; resampling with the kernel of Liu and West keeps their mean and
+    """Weighted samples of a state; resampling with the kernel of Liu and West keeps their mean and
     covariance.
 
     Args:
-        particles: First guesses [n, d] of the state, equally likely.
-        generator: Source of the randomness of resampling.
+        particles: Initial samples [n, d] of the state, equally likely.
+        generator: Source of randomness for resampling.
     """
 
     def __init__(self, particles: np.ndarray, generator: np.random.Generator) -> None:
@@ -30,8 +30,8 @@ class ParticleFilter:
         return weights / weights.sum()
 
     def update(self, log_likelihood: np.ndarray) -> None:
-        """Take in the log-likelihoods [n] of a reading; resample where few particles carry the
-        weight."""
+        """Weight the particles by the log-likelihoods [n] of a reading; resample when fewer than
+        half of them are effective."""
         self._logits = self._logits + log_likelihood
         self._logits -= self._logits.max()
         weights = self.weights
@@ -52,8 +52,14 @@ class ParticleFilter:
 def log_normal_clipped(
     value: float, means: np.ndarray, deviation: float, limit: float
 ) -> np.ndarray:
-    """Return the log-likelihoods [n] of a reading clipped to +-``limit`` whose noise is normal, up
-    to a constant."""
+    """Log-likelihoods [n] of a clipped reading with normal noise, up to a constant.
+
+    Args:
+        value: The reading.
+        means: Values [n] without noise.
+        deviation: Standard deviation of the noise.
+        limit: Readings are clipped to [-limit, limit].
+    """
     if abs(value) < limit:
         return -0.5 * ((value - means) / deviation) ** 2
     beyond = (limit - np.sign(value) * means) / deviation
@@ -61,5 +67,5 @@ def log_normal_clipped(
 
 
 def upper_tail(values: np.ndarray) -> np.ndarray:
-    """Return the probability that a standard normal variable exceeds the values."""
+    """Probability that a standard normal variable exceeds each of the values [n]."""
     return 0.5 * np.array([math.erfc(value / math.sqrt(2)) for value in values.tolist()])

@@ -1,4 +1,5 @@
-"""A pendulum swung up and held from its angle alone, with or without noise."""
+"""Expert of the pendulums, observed by the angle, with or without noise: dynamic programming on an
+estimated state."""
 
 from functools import cache
 from typing import Any, NamedTuple
@@ -9,19 +10,19 @@ import numpy as np
 from rate.tasks.popgym.particle_filter import ParticleFilter, log_normal_clipped
 
 ANGLES, SPEEDS, TORQUES = 180, 145, 17
-"""Points of the grid on which the swing-up is planned."""
+"""Points of the grid of the dynamic program."""
 SWEEPS = 200
-"""Steps that the plan looks ahead: the longest episode."""
+"""Planning horizon in steps: the longest episode."""
 PARTICLES = 1000
 WATCHED = 200
-"""Particles that an action is weighed over."""
+"""Number of particles over which the cost of an action is averaged."""
 FIRST_SPEED = 1.0
-"""The first angular velocity is uniform within this, in radians a second."""
+"""Bound of the uniform distribution of the first angular velocity, in radians per second."""
 
 
 class Pendulum(NamedTuple):
-    """The fixed quantities of the environment: state [angle from upright, angular velocity],
-    semi-implicit steps."""
+    """Dynamics of the environment: state [angle from upright, angular velocity], semi-implicit
+    Euler steps."""
 
     gravity: float
     mass: float
@@ -32,7 +33,7 @@ class Pendulum(NamedTuple):
 
     @classmethod
     def of(cls, environment: gymnasium.Env[Any, Any]) -> "Pendulum":
-        """Read the quantities from an environment."""
+        """The dynamics of an environment."""
         fixed: Any = environment.unwrapped
         names = ("g", "m", "l", "dt", "max_speed", "max_torque")
         return cls(*(float(getattr(fixed, name)) for name in names))
@@ -40,7 +41,7 @@ class Pendulum(NamedTuple):
     def next(
         self, angle: np.ndarray, speed: np.ndarray, torque: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return angles and angular velocities after one step under torques; shapes broadcast."""
+        """Angles and angular velocities after one step under a torque; shapes broadcast."""
         pull = 3 * self.gravity / (2 * self.length) * np.sin(angle)
         push = 3 / (self.mass * self.length**2) * torque
         speed = np.clip(speed + (pull + push) * self.seconds, -self.fastest, self.fastest)
@@ -48,7 +49,7 @@ class Pendulum(NamedTuple):
 
 
 class SwingUp:
-    """Least cost from every state, by dynamic programming on a grid with bilinear interpolation.
+    """Minimal cost from every state, by dynamic programming on a grid with bilinear interpolation.
 
     The cost of a step is that of the task: angle^2 + 0.1 velocity^2 + 0.001 torque^2.
     """
@@ -66,13 +67,13 @@ class SwingUp:
             self._values = (costs + self._interpolate(corners)).min(axis=0).ravel()
 
     def costs(self, angle: np.ndarray, speed: np.ndarray, torques: np.ndarray) -> np.ndarray:
-        """Return the cost [torques, n] of each torque, now and ever after, in n states."""
+        """The cost-to-go [torques, n] of each torque in n states."""
         torque = torques[:, None]
         after = self._interpolate(self._corners(*self._pendulum.next(angle, speed, torque)))
         return 0.001 * torque**2 + after
 
     def _corners(self, angle: np.ndarray, speed: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the four grid points around each state, as flat indices, and their weights."""
+        """The four grid points around each state, as flat indices, and their weights."""
         row = (angle + np.pi) % (2 * np.pi) * ANGLES / (2 * np.pi)
         column = (speed / self._pendulum.fastest + 1) / 2 * (SPEEDS - 1)
         low, left = np.floor(row).astype(np.int64), np.minimum(column.astype(np.int64), SPEEDS - 2)
@@ -90,16 +91,15 @@ class SwingUp:
 
 @cache
 def swing_up(pendulum: Pendulum) -> SwingUp:
-    """Plan once in a process; the same pendulum hangs in all sizes of the tasks."""
+    """The plan of a pendulum, computed once per process; all sizes of the tasks share it."""
     return SwingUp(pendulum)
 
 
-class PendulumPlayer:
-    """Applies the torque that costs least on average over what it believes about angle and angular
-    velocity.
+class PendulumExpert:
+    """Applies the torque of least expected cost under its belief about the state.
 
-    Without noise two angles give the exact state; with noise a particle filter of the known
-    dynamics is kept.
+    Without noise two consecutive angles give the exact state. With noise the belief is a particle
+    filter of the known dynamics.
     """
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
@@ -114,7 +114,7 @@ class PendulumPlayer:
         self._torque = 0.0
 
     def act(self, observation: Any, reward: float) -> np.ndarray:
-        """Return the torque [1] in newton metres."""
+        """The torque [1] in newton metres."""
         cosine, sine = (float(value) for value in observation)
         states = (
             self._believe(cosine, sine)
@@ -127,13 +127,13 @@ class PendulumPlayer:
         return np.array([self._torque], np.float32)
 
     def _measure(self, angle: float) -> np.ndarray:
-        """Return the state [1, 2] that the last two angles tell."""
+        """The state [1, 2] from the last two angles."""
         turned = 0.0 if self._angle is None else (angle - self._angle + np.pi) % (2 * np.pi) - np.pi
         self._angle = angle
         return np.array([[angle, turned / self._pendulum.seconds]])
 
     def _believe(self, cosine: float, sine: float) -> np.ndarray:
-        """Return states [n, 2] drawn from what all readings so far tell."""
+        """States [n, 2] drawn from the belief given all readings so far."""
         if self._filter is None:
             generator = self._generator
             angle = np.arctan2(sine, cosine) + generator.uniform(-np.pi, np.pi, PARTICLES)
@@ -152,8 +152,8 @@ class PendulumPlayer:
         return self._filter.particles[chosen]
 
 
-PLAYERS: dict[str, type] = {
-    "NoisyPositionOnlyPendulum": PendulumPlayer,
-    "PositionOnlyPendulum": PendulumPlayer,
+EXPERTS: dict[str, type] = {
+    "NoisyPositionOnlyPendulum": PendulumExpert,
+    "PositionOnlyPendulum": PendulumExpert,
 }
-"""Player by the name of the environment's class without its size."""
+"""Expert by the name of the environment's class without its size."""
