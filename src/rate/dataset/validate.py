@@ -90,22 +90,21 @@ def statistics(dataset: Dataset) -> dict[str, tuple[float, float, float, float]]
     return result
 
 
-def validate(path: str | os.PathLike[str]) -> list[Finding]:
-    """Everything that looks wrong with a dataset folder, errors first; damage that opening it would
-    refuse is among it.
+def validate(dataset: str | os.PathLike[str]) -> list[Finding]:
+    """Look for what may be wrong with a dataset, errors first.
+
+    Args:
+        dataset: Folder of the dataset; damage that opening it would refuse is a finding.
 
     Raises:
-        DatasetError: the folder is no dataset, or its files have not the sizes that its card says.
+        DatasetError: The folder is no dataset, or its files have not the sizes that its card says.
     """
-    dataset = open_dataset(path, verify=False)
+    unverified = open_dataset(dataset, verify=False)
     try:
-        open_dataset(path, trust_memory=False)
+        return findings(open_dataset(dataset, trust_memory=False))
     except DatasetError as error:
-        return [
-            Finding("error", str(error), "training refuses this dataset"),
-            *_numbers(_channels(dataset)),
-        ]
-    return findings(dataset)
+        refused = Finding("error", str(error), "training refuses this dataset")
+        return [refused, *_numbers(_channels(unverified))]
 
 
 def findings(dataset: Dataset) -> list[Finding]:

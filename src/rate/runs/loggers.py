@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from rate.extras import how_to_install
 from rate.files import atomic_write
 from rate.runs.folder import Run
 
@@ -24,9 +25,7 @@ def require_loggers(names: Sequence[str]) -> None:
         if name not in LOGGERS:
             raise ValueError(f"unknown logger {name!r}: loggers are {', '.join(LOGGERS)}")
         if find_spec(name) is None:
-            raise ImportError(
-                f"the logger {name!r} is not installed: pip install 'rate-rl[{name}]'"
-            )
+            raise ImportError(f"the logger {name!r} is not installed: {how_to_install(name)}")
 
 
 class Sink(Protocol):

@@ -11,7 +11,7 @@ import numpy as np
 
 from rate.dataset import DatasetError
 from rate.dataset.card import CARD
-from rate.dataset.importers import Recording, Wishes
+from rate.dataset.importers import ImportOptions, Recording
 from rate.dataset.importers._infer import load_npz, readable, space_of
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf, flatten, leaves
@@ -41,7 +41,7 @@ def recognises(path: Path) -> bool:
     return {"observations", "actions", "rewards"} <= names
 
 
-def read(path: Path, wishes: Wishes) -> Recording:
+def read(path: Path, options: ImportOptions) -> Recording:
     """Read arrays; leaves of observations are named `observations/<leaf>`. Those of a folder are
     memory-mapped, others are held.
 
@@ -58,8 +58,8 @@ def read(path: Path, wishes: Wishes) -> Recording:
     with readable(path, _ADVICE):
         fields = _fields(path, arrays)
         slices = _slices(path, fields, arrays)
-        observed = wishes.observation_space or _observation_space(fields, slices)
-        acted = wishes.action_space or space_of(
+        observed = options.observation_space or _observation_space(fields, slices)
+        acted = options.action_space or space_of(
             (fields["actions"][part] for part in slices), f"{path}: actions"
         )
 

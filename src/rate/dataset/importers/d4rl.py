@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rate.dataset import DatasetError
-from rate.dataset.importers import Recording, Wishes, require
+from rate.dataset.importers import ImportOptions, Recording, require
 from rate.dataset.importers._infer import readable, space_of
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf
@@ -34,7 +34,7 @@ def recognises(path: Path) -> bool:
         return False
 
 
-def read(path: Path, wishes: Wishes) -> Recording:
+def read(path: Path, options: ImportOptions) -> Recording:
     """Read a D4RL file; a trailing piece without an end is an episode that was cut.
 
     The observation after an episode's last action is its entry in `next_observations`; a file
@@ -47,10 +47,10 @@ def read(path: Path, wishes: Wishes) -> Recording:
     with readable(path, _ADVICE), require("h5py").File(path, "r") as file:
         _check(path, file)
         ends = _ends(file)
-        observed = wishes.observation_space or space_of(
+        observed = options.observation_space or space_of(
             _chunks(file["observations"]), f"{path}: observations"
         )
-        acted = wishes.action_space or space_of(_chunks(file["actions"]), f"{path}: actions")
+        acted = options.action_space or space_of(_chunks(file["actions"]), f"{path}: actions")
         final = "recorded" if "next_observations" in file else "repeated"
         ignored = sorted(set(file) - {*_NEEDED, *_OPTIONAL})
 

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rate.dataset import DatasetError
-from rate.dataset.importers import Recording, Wishes
+from rate.dataset.importers import ImportOptions, Recording
 from rate.dataset.importers._infer import Derived, load_npz, readable
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf
@@ -31,7 +31,7 @@ def recognises(path: Path) -> bool:
     return path.is_dir() and next(path.glob("*.npz"), None) is not None
 
 
-def read(path: Path, wishes: Wishes) -> Recording:
+def read(path: Path, options: ImportOptions) -> Recording:
     """Read a folder of episodes, one file at a time, in the order of the numbers in their names.
 
     What is done to all files, if all allow it and no wish for a space speaks against it (facts
@@ -55,7 +55,7 @@ def read(path: Path, wishes: Wishes) -> Recording:
     )
     if not files:
         raise DatasetError(f"{path} holds no .npz file; give the folder that does")
-    reading = _survey(files, wishes)
+    reading = _survey(files, options)
 
     def episodes() -> Iterator[Episode]:
         for file in files:
@@ -102,11 +102,11 @@ class _Reading:
         )
 
 
-def _survey(files: list[Path], wishes: Wishes) -> _Reading:
+def _survey(files: list[Path], options: ImportOptions) -> _Reading:
     """Go once through all files, to see what is true of all."""
     stored, divided = Derived("observations"), Derived("observations")
     plain, numbered = Derived("actions"), Derived("actions")
-    observed, acted = wishes.observation_space, wishes.action_space
+    observed, acted = options.observation_space, options.action_space
     restored = observed is None or observed.dtype == np.uint8
     one_hot = acted is None or isinstance(acted, spaces.Discrete)
     blank, more, ignored = set(), set(), set()
@@ -131,7 +131,7 @@ def _survey(files: list[Path], wishes: Wishes) -> _Reading:
             f"{files[0].parent}: the first action is blank in some files and not in others; "
             "import the files of each recorder alone"
         )
-    previous = wishes.previous_actions or (one_hot and blank == {True})
+    previous = options.previous_actions or (one_hot and blank == {True})
     facts = {
         "images": "bytes that had been divided by 255" if restored else "as stored",
         "actions": "numbers that had been one-hot" if one_hot else "as stored",

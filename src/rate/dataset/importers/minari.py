@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rate.dataset import DatasetError
-from rate.dataset.importers import Recording, Wishes, require
+from rate.dataset.importers import ImportOptions, Recording, require
 from rate.dataset.importers._infer import readable
 from rate.episode import Episode
 from rate.spaces import as_leaf, flatten, leaves
@@ -25,7 +25,7 @@ def recognises(path: Path) -> bool:
     return _data(path) is not None
 
 
-def read(path: Path, wishes: Wishes) -> Recording:
+def read(path: Path, options: ImportOptions) -> Recording:
     """Read a Minari dataset; spaces are those it states, and every episode has its final
     observation and its seed.
 
@@ -44,8 +44,8 @@ def read(path: Path, wishes: Wishes) -> Recording:
     with readable(path, "repair it or fetch it again"):
         facts = {"format": "minari", "final_observation": "recorded", **_metadata(path, data)}
         source = require("minari").MinariDataset(data)
-        observed = wishes.observation_space or source.observation_space
-        acted = wishes.action_space or source.action_space
+        observed = options.observation_space or source.observation_space
+        acted = options.action_space or source.action_space
         for space in (observed, acted):
             leaves(space)
         pictures = map(

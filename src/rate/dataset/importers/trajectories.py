@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rate.dataset import DatasetError
-from rate.dataset.importers import Recording, Wishes
+from rate.dataset.importers import ImportOptions, Recording
 from rate.dataset.importers._infer import Derived, readable
 from rate.dataset.importers._pickle import load_numbers
 from rate.episode import Episode
@@ -31,7 +31,7 @@ def recognises(path: Path) -> bool:
     return path.suffix in (".pickle", ".pkl") and path.is_file()
 
 
-def read(path: Path, wishes: Wishes) -> Recording:
+def read(path: Path, options: ImportOptions) -> Recording:
     """Read a pickle of trajectories, which is held in memory.
 
     T-Maze: rewards are the differences of returns-to-go, and the final observation is recorded.
@@ -54,8 +54,8 @@ def read(path: Path, wishes: Wishes) -> Recording:
         part = _part(path, number, one)
         observed.add(part["observations"])
         acted.add(part["actions"])
-    observation_space = wishes.observation_space or observed.space()
-    action_space = wishes.action_space or acted.space()
+    observation_space = options.observation_space or observed.space()
+    action_space = options.action_space or acted.space()
 
     def episodes() -> Iterator[Episode]:
         for number, one in enumerate(found):
