@@ -79,7 +79,7 @@ def test_without_a_verb_the_usage_names_every_verb(arguments, capsys):
                 "--sample",
             ],
         ),
-        ("evaluate", ["--target-return", "--device", "--threads"]),
+        ("evaluate", ["--target-return", "--accelerator", "--devices", "--threads"]),
         (
             "reproduce",
             ["EXPERIMENT", "--output", "--seeds", "--variants", "--jobs", "--threads", "--smoke"],

@@ -113,7 +113,9 @@ class Serial:
                 raise ValueError("reset must return two values: observation and info")
             return flatten(self.observation_space, returned[0])
         except Exception as error:
-            raise ValueError(f"{self._name} failed in reset(seed={seed}): {describe_error(error)}") from error
+            raise ValueError(
+                f"{self._name} failed in reset(seed={seed}): {describe_error(error)}"
+            ) from error
 
     def _step(self, row: int, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool]:
         try:

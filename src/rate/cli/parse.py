@@ -98,7 +98,8 @@ def parse(
         if hasattr(kind, "restore"):
             marks = [tyro.conf.arg(name="")]
         elif not fields:
-            metavar = name.upper() if kind in (str, Path) else None
+            words = {str: "{}", Path: "{}", Sequence[str]: "{0} [{0} ...]"}
+            metavar = words[kind].format(name.upper()) if kind in words else None
             marks = [tyro.conf.arg(help=helps.get(name), metavar=metavar), tyro.conf.Positional]
         default = () if parameter.default is Parameter.empty else (parameter.default,)
         fields.append((name, Annotated[(kind, *marks)], _field(kind, default)))
@@ -111,7 +112,11 @@ def parse(
         description="\n\n".join(filter(None, [described.description, about])),
         registry=_registry(readers or {}),
     )
-    return {name: _restored(getattr(parsed, name)) for name, *_ in fields}
+    values = {name: _restored(getattr(parsed, name)) for name, *_ in fields}
+    for name, _, field in fields:
+        if values[name] in ([], ()) and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"at least one {name.removesuffix('s')} is needed, but none was given")
+    return values
 
 
 def mirror(
@@ -131,40 +136,40 @@ def mirror(
             of a `config`.
     """
     helps, hints = _helps(config), get_type_hints(config)
-    names = names or {item.name: item.name for item in dataclasses.fields(config)}
+    own = [item.name for item in dataclasses.fields(config) if item.name not in HIDDEN]
+    names = names or {name: name for name in own}
     fields: list[tuple[str, Any, Any]] = []
     for item in dataclasses.fields(config):
         if item.name in names:
             kind, default = _kind(hints[item.name], types or {}), _default(item)
             if absent and not fields:
                 kind, default = Literal[(absent, *get_args(kind))], (absent,)
-            if not hasattr(kind, "restore"):
-                kind = Annotated[kind, _mark(names[item.name], helps.get(item.name))]
-            fields.append((names[item.name], kind, _field(kind, default)))
+            mark = getattr(kind, "mark", None) or _mark(names[item.name], helps.get(item.name))
+            fields.append((names[item.name], Annotated[kind, mark], _field(kind, default)))
 
     def restore(parsed: Any) -> Any:
         values = {name: _restored(getattr(parsed, here)) for name, here in names.items()}
         return None if absent and absent in values.values() else config(**values)
 
+    def holds(value: Any) -> bool:
+        return isinstance(value, config) or (bool(absent) and value is None)
+
     made: Any = dataclasses.make_dataclass(config.__name__, fields, frozen=True, kw_only=True)
-    made.config, made.names, made.restore = config, names, restore
+    made.names, made.restore, made.holds = names, restore, staticmethod(holds)
+    made.mark = tyro.conf.arg(name="" if absent else None)
     return made  # type: ignore[no-any-return]
 
 
 def _kind(hint: Any, types: Mapping[Any, Any]) -> Any:
     """A type as tyro gets it: simple, replaced, or the mirror of a dataclass."""
-    if hint in types:
-        hint = types[hint]
-    elif dataclasses.is_dataclass(hint):
-        return mirror(hint, types=types)
+    hint = types.get(hint, hint)
     if dataclasses.is_dataclass(hint) and hint not in types and not hasattr(hint, "restore"):
         return mirror(hint, types=types)
     parts = get_args(hint)
     if Path in parts or any(get_origin(part) is os.PathLike for part in parts):
         return Path | None if type(None) in parts else Path
-    inner = [part for part in parts if part is not type(None)]
-    several = len(inner) == 1 and get_origin(inner[0]) is Sequence
-    return inner[0] if several else hint
+    several = [part for part in parts if get_origin(part) is Sequence]
+    return several[0] if several else hint
 
 
 def _mark(name: str, text: str | None) -> Any:
@@ -176,7 +181,7 @@ def _field(kind: Any, default: tuple[Any, ...]) -> Any:
     if default and default[0] is None and get_origin(kind) is Sequence:
         default = ((),)
     if hasattr(kind, "restore"):
-        default = tuple(_reflected(kind, value) for value in default if _is_of(kind, value))
+        default = tuple(_reflected(kind, value) for value in default if kind.holds(value))
     if not default:
         return dataclasses.field()
     return dataclasses.field(default_factory=lambda: default[0])
@@ -188,17 +193,18 @@ def _default(item: Any) -> tuple[Any, ...]:
     return () if item.default is dataclasses.MISSING else (item.default,)
 
 
-def _is_of(mirrored: Any, value: Any) -> bool:
-    return isinstance(value, mirrored.config)
-
-
 def _reflected(mirrored: Any, value: Any) -> Any:
-    """An instance of a dataclass as one of its mirror, whose default it is."""
-    kinds = {item.name: item.type for item in dataclasses.fields(mirrored)}
+    """An instance of a dataclass, or None in place of one, as an instance of its mirror."""
+    if value is None:
+        return mirrored()
+    kinds: dict[str, Any] = {item.name: item.type for item in dataclasses.fields(mirrored)}
     values = {}
     for name, here in mirrored.names.items():
-        part = getattr(value, name)
-        values[here] = _reflected(kinds[here], part) if hasattr(kinds[here], "restore") else part
+        kind, part = get_args(kinds[here])[0], getattr(value, name)
+        if not hasattr(kind, "restore"):
+            values[here] = part
+        elif kind.holds(part):
+            values[here] = _reflected(kind, part)
     return mirrored(**values)
 
 

@@ -100,14 +100,17 @@ def reproduce(arguments: list[str]) -> None:
     """Run an experiment and show its report."""
     from rate.reproduction import reproduce as run
 
-    _show_report(run(**parse(run, arguments, "rate reproduce"), show_progress=True))
+    options = parse(run, arguments, "rate reproduce")
+    if len(options["name"]) == 1:
+        [options["name"]] = options["name"]
+    _show_report(run(**options, show_progress=True))
 
 
 def report(arguments: list[str]) -> None:
     """Write a report and show it."""
     from rate.reporting import report as run
 
-    _show_report(run(**parse(run, arguments, "rate report")))
+    _show_report(run(**parse(run, arguments, "rate report")).parent)
 
 
 def _task_options(*names: str) -> type:
