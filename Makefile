@@ -27,7 +27,8 @@ check: lint types test
 bench: .venv/development
 	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks
 
-publish: .venv/development  # make publish EXPERIMENT=demo takes runs/demo into results/, docs/results/ and README.md
+# make publish EXPERIMENT=demo takes runs/demo into results/, docs/results/ and README.md
+publish: .venv/development
 	$(BIN)/python -c "from rate.reporting.publish import publish; publish('runs/$(EXPERIMENT)')"
 
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check \

@@ -81,8 +81,8 @@ def _run(verb: str, rest: list[str]) -> int:
         from rate.training.interruption import Interrupted
 
         if isinstance(error, Interrupted):
-            again = f"the same command again {AGAIN[verb]}" if verb in AGAIN else error.way_on
-            err.print(f"rate {verb}: {error}; {again}")
+            again = f"the same command again {AGAIN.get(verb)}"
+            err.print(f"rate {verb}: {error}; {again if verb in AGAIN else error.how_to_continue}")
             return 130
         raise
 

@@ -139,8 +139,9 @@ def test_the_k_th_seed_is_the_k_th_episode(num_envs, observations):
 def test_a_vector_environment_plays_the_episodes_of_a_single_one_however_it_resets(
     mode, observations, num_envs
 ):
-    name = f"{HERE}side_by_side,environment.mode={mode},environment.observations={observations},horizon=50"
-    single = f"{HERE}make,environment.observations={observations}"
+    arguments = f"environment.observations={observations}"
+    name = f"{HERE}side_by_side,environment.mode={mode},{arguments},horizon=50"
+    single = f"{HERE}make,{arguments}"
     require_equal(episodes(name, num_envs=num_envs), episodes(single))
 
 

@@ -90,7 +90,8 @@ def _run(text: mmap.mmap, budget: _Budget) -> Any:
     """Carry out the instructions; what they leave on top of the stack."""
     stack: list[Any] = []
     memo: dict[Any, Any] = {}
-    for number, (opcode, argument, _) in enumerate(pickletools.genops(text)):  # type: ignore[arg-type]
+    instructions = pickletools.genops(text)  # type: ignore[arg-type]
+    for number, (opcode, argument, _) in enumerate(instructions):
         if number > MOST_INSTRUCTIONS:
             raise DatasetError(f"it has more than {MOST_INSTRUCTIONS} instructions")
         name = opcode.name

@@ -67,4 +67,4 @@ def is_array(space: gymnasium.Space[Any]) -> bool:
 def _counts(space: gymnasium.Space[Any]) -> np.ndarray:
     if isinstance(space, spaces.MultiBinary):
         return np.full(space.shape, 2)
-    return np.asarray(space.n if isinstance(space, spaces.Discrete) else space.nvec)  # type: ignore[attr-defined]
+    return np.asarray(getattr(space, "n" if isinstance(space, spaces.Discrete) else "nvec"))
