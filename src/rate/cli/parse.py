@@ -203,8 +203,8 @@ def _reflected(mirrored: Any, value: Any) -> Any:
         kind, part = get_args(kinds[here])[0], getattr(value, name)
         if not hasattr(kind, "restore"):
             values[here] = part
-        elif kind.holds(part):
-            values[here] = _reflected(kind, part)
+        else:
+            values[here] = _reflected(kind, part) if kind.holds(part) else kind()
     return mirrored(**values)
 
 
