@@ -1,39 +1,51 @@
-# Two commands matter: `make demo` and `make test`. Each prepares .venv by itself.
-PYTHON ?= python3.11
+# Two commands matter: `make demo` and `make test`. Each prepares .venv with a Python from 3.11 to
+# 3.14; `make PYTHON=/path/to/python ...` names one.
 BIN := .venv/bin
 # Two processes with one thread each beat two processes that fight for the cores.
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test slow check lint types bench publish clean
 
-demo: .venv/ready
+demo: .venv/demo
 	env -u OMP_NUM_THREADS $(BIN)/rate reproduce demo --jobs 2
 
-test: .venv/ready
+test: .venv/development
 	$(BIN)/pytest -n auto
 
-slow: .venv/ready
+slow: .venv/development
 	$(BIN)/pytest -n auto -m slow
 
-lint: .venv/ready
+lint: .venv/development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: .venv/ready
+types: .venv/development
 	$(BIN)/mypy
 
 check: lint types test
 
-bench: .venv/ready
+bench: .venv/development
 	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks
 
-publish: .venv/ready  # make publish EXPERIMENT=demo takes runs/demo into results/, docs/results/ and README.md
+# make publish EXPERIMENT=demo takes runs/demo into results/, docs/results/ and README.md
+publish: .venv/development
 	$(BIN)/python -c "from rate.reporting.publish import publish; publish('runs/$(EXPERIMENT)')"
 
-.venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[development]'
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt --editable
+
+.venv/bin/python:
+	python="$$(.ci/find-python $(PYTHON))" && "$$python" -m venv .venv
+
+.venv/demo: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing what the demo needs into .venv; PyTorch may take minutes to download."
+	$(INSTALL) .
 	touch $@
+
+.venv/development: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing what tests and tools need into .venv; PyTorch may take minutes to download."
+	$(INSTALL) '.[development]'
+	touch $@ .venv/demo
 
 clean:
 	rm -rf .venv runs

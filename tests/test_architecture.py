@@ -20,6 +20,7 @@ LAYERS = [
     {
         "addresses",
         "episode",
+        "extras",
         "segment",
         "spaces",
         "images",

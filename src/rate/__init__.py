@@ -74,6 +74,10 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("rate-rl")
     if name not in _HOMES:
         raise AttributeError(
             f"module 'rate' has no attribute {name!r}; public names are {', '.join(__all__)}"

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
+from importlib.metadata import version
 from itertools import pairwise
 
 import pytest
@@ -15,7 +16,8 @@ from rate import experiments
 from rate.cli import VERBS, main
 from rate.files import read_jsonl
 from rate.models import config_class, names
-from rate.recipe import ObjectiveConfig, OptimiserConfig, Recipe, SelectionConfig
+from rate.objectives import OBJECTIVES
+from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
 
 SIZES = [
     "--model.segment-length",
@@ -79,7 +81,7 @@ def test_without_a_verb_the_usage_names_every_verb(arguments, capsys):
                 "--sample",
             ],
         ),
-        ("evaluate", ["--target-return", "--device", "--threads"]),
+        ("evaluate", ["--target-return", "--accelerator", "--devices", "--threads"]),
         (
             "reproduce",
             ["EXPERIMENT", "--output", "--seeds", "--variants", "--jobs", "--threads", "--smoke"],
@@ -105,25 +107,67 @@ def flags_of(config: type, prefix: str = "") -> set[str]:
     return {f"--{prefix}{name.replace('_', '-')}" for name in names}
 
 
+def explained(capsys, monkeypatch, *command: str) -> dict[str, bool]:
+    """Flags in the help of a command, and whether something is said of each."""
+    monkeypatch.setenv("COLUMNS", "80")  # narrow, so that flags are printed in one column
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    lines = [line.strip("│ ") for line in capsys.readouterr().out.splitlines()]
+    return {
+        flag: bool(re.search(r" {2,}[^( ].{10}", line) or re.match(r"[^(-].{10}", below))
+        for line, below in pairwise(lines)
+        for flag in re.findall(r"^(--[a-z][a-z.-]*)", line)
+    }
+
+
 @pytest.mark.parametrize("model", names())
 def test_the_help_of_every_model_explains_every_field(model, capsys, monkeypatch):
-    monkeypatch.setenv(
-        "COLUMNS", "80"
-    )  # narrow, so that one column of flags is printed and not several
-    with pytest.raises(SystemExit):
-        main(["train", model, "--help"])
-    lines = [line.strip("│ ") for line in capsys.readouterr().out.splitlines()]
-    explained = {
-        flag
-        for line, following in pairwise(lines)
-        for flag in re.findall(r"^(--[a-z][a-z.-]*)", line)
-        if re.search(r" {2,}[^( ].{10}", line) or re.match(r"[^(-].{10}", following)
+    flags = flags_of(config_class(model), "model.") | flags_of(Recipe) | {"--objective"}
+    flags |= flags_of(OptimiserConfig, "optimiser.") | flags_of(SelectionConfig, "selection.")
+    flags |= flags_of(OBJECTIVES.find("behaviour-cloning"), "objective.")
+    flags |= {"--run", "--seed", "--devices", "--accelerator", "--threads", "--loggers"}
+    flags |= {"--loader-workers", "--eval-workers"}
+    found = explained(capsys, monkeypatch, "train", model)
+    assert flags - {flag for flag, said in found.items() if said} == set()
+
+
+VERBS_OF_DATA = [f"data {verb}" for verb in ("import", "export", "info", "validate")]
+
+
+@pytest.mark.parametrize("verb", [*(verb for verb in VERBS if verb != "data"), *VERBS_OF_DATA])
+def test_the_help_of_every_verb_explains_every_option(verb, capsys, monkeypatch):
+    command = "train lstm" if verb == "train" else verb
+    found = explained(capsys, monkeypatch, *command.split())
+    assert [flag for flag, said in found.items() if not said] == []
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.names())
+def test_the_help_of_an_objective_explains_its_options(objective, capsys, monkeypatch):
+    found = explained(capsys, monkeypatch, "train", "lstm", "--objective", objective)
+    assert flags_of(OBJECTIVES.find(objective), "objective.") == {
+        flag for flag, said in found.items() if flag.startswith("--objective.") and said
     }
-    wanted = flags_of(config_class(model), "model.") | flags_of(Recipe)
-    wanted |= flags_of(OptimiserConfig, "optimiser.") | flags_of(SelectionConfig, "selection.")
-    wanted |= flags_of(ObjectiveConfig, "objective.")
-    wanted |= {"--run", "--seed", "--devices", "--accelerator", "--threads", "--loggers"}
-    assert wanted - explained == set()
+
+
+def test_an_objective_is_chosen_and_set(tiny, tmp_path, capsys):
+    command = ("train", "lstm", "--dataset", tiny().dataset, "--run", tmp_path / "run", *SIZES)
+    options = ("--objective", "cql", "--objective.conservative-weight", 0.5)
+    assert answer(capsys, *command, *options)[0] == 0
+    recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert recipe["objective"]["name"] == "cql"
+    assert recipe["objective"]["conservative_weight"] == 0.5
+    code, text = answer(capsys, *command, "--objective", "cqll")
+    assert (code, "unknown objective 'cqll'; did you mean 'cql'?" in text) == (2, True)
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert answer(capsys, "--version") == (0, f"rate {version('rate-rl')}")
+    assert rate.__version__ == version("rate-rl")
+
+
+def test_options_of_a_task_need_a_task(trained, capsys):
+    code, text = answer(capsys, "inspect", trained, "--horizon", 5)
+    assert (code, "belong to a task: name it with --task" in text) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -190,9 +234,10 @@ def test_list_names_everything(what, capsys):
 def test_list_and_report_do_not_import_torch(trained, tmp_path):
     rate.evaluate(trained, ["recall/12"], episodes=4)
     script = (
-        "import sys; from rate.cli import main; from rate.reporting import report; "
-        f"codes = [main(['list']), main([])]; report({str(trained)!r}, {str(tmp_path)!r}); "
-        "assert codes == [0, 0]; assert 'torch' not in sys.modules, 'torch was imported'"
+        "import sys; from rate.cli import main; report = "
+        f"['report', {str(trained)!r}, '--output', {str(tmp_path)!r}]; "
+        "assert [main(words) for words in (['list'], [], ['--version'], report)] == 4 * [0]; "
+        "assert 'torch' not in sys.modules, 'torch was imported'"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ from rate.dataset import open_dataset, write_dataset
 from rate.dataset.export_minari import export_minari
 from rate.episode import Episode
 
+ROOT = Path(__file__).parents[2]
 SIMULATORS = (
     "minigrid",
     "popgym",
@@ -183,7 +184,7 @@ def test_what_is_not_installed_is_named_with_its_extra(tmp_path, kind, module):
     before = sorted(os.listdir(tmp_path))
     done = rate([module], "data", "import", path, "--output", tmp_path / "data")
     assert done.returncode == 2
-    assert f"needs {module}: pip install 'rate-rl[data]'" in done.stderr
+    assert f"needs {module}: pip install --editable '{ROOT}[data]'" in done.stderr
     assert sorted(os.listdir(tmp_path)) == before
 
 

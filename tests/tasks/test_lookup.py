@@ -31,7 +31,7 @@ def test_a_missing_simulator_is_answered_with_the_extra_to_install(
     )
     monkeypatch.setattr(lookup, "discover", lambda: {"maze": family})
     with pytest.raises(
-        ModuleNotFoundError, match=r"no_such_simulator.*pip install 'rate-rl\[mazes\]'"
+        ModuleNotFoundError, match=r"no_such_simulator.*pip install --editable '.*\[mazes\]'"
     ):
         find("maze/9")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,8 +29,8 @@ from rate.tasks.task import Task
 class Protocol:
     """What is evaluated, and how; all of it has an influence on the scores."""
 
-    checkpoint: str = "last"
-    """Which checkpoint: "last" or "best"."""
+    checkpoint: Literal["last", "best"] = "last"
+    """The last checkpoint, or the best by validation."""
     episodes: int = 100
     """Episodes per task."""
     first_seed: int = 0

@@ -18,7 +18,7 @@ import numpy as np
 
 from rate.episode import Episode
 from rate.spaces import as_leaf, flatten, unflatten
-from rate.tasks.gym.errors import told
+from rate.tasks.gym.errors import describe_error
 from rate.tasks.lookup import find
 from rate.tasks.task import Agent, Environments, Task
 
@@ -113,7 +113,9 @@ class Serial:
                 raise ValueError("reset must return two values: observation and info")
             return flatten(self.observation_space, returned[0])
         except Exception as error:
-            raise ValueError(f"{self._name} failed in reset(seed={seed}): {told(error)}") from error
+            raise ValueError(
+                f"{self._name} failed in reset(seed={seed}): {describe_error(error)}"
+            ) from error
 
     def _step(self, row: int, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool]:
         try:
@@ -135,7 +137,7 @@ class Serial:
             )
         except Exception as error:
             place = f"step {self._elapsed} of the episode of seed {self._seeds[row]}"
-            raise ValueError(f"{self._name} failed in {place}: {told(error)}") from error
+            raise ValueError(f"{self._name} failed in {place}: {describe_error(error)}") from error
 
     def _batch(self) -> Any:
         leaves = {path: np.stack([row[path] for row in self._rows]) for path in self._rows[0]}

@@ -1,12 +1,13 @@
 """Where the command line prints to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 
 from rich.console import Console
 from rich.table import Table
 
-out = Console(soft_wrap=True, markup=False, emoji=False)
-err = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
+out = Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
+err = Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def show_names(title: str, names: Mapping[str, str]) -> None:
@@ -16,3 +17,11 @@ def show_names(title: str, names: Mapping[str, str]) -> None:
     for name, description in names.items():
         table.add_row(name, description)
     out.print(table)
+
+
+def refuse(command: str, verb: str, verbs: Iterable[str]) -> int:
+    """Say that there is no such verb, and which there are; returns the exit status."""
+    close = get_close_matches(verb, list(verbs), 1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    err.print(f"{command}: unknown verb {verb!r}{hint} Verbs are: {', '.join(verbs)}")
+    return 2

@@ -187,7 +187,7 @@ def read_card(folder: Path, verify: bool = True) -> dict[str, Any]:
     version = card.get("format_version")
     if version != FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
-        advice = "install a newer release of rate-rl" if newer else RECOVER
+        advice = "take a newer release of this library" if newer else RECOVER
         raise DatasetError(
             f"{path} has format version {version!r}, this release reads {FORMAT_VERSION}; {advice}"
         )

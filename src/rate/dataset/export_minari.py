@@ -6,7 +6,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rate.dataset import Dataset, DatasetError
 from rate.dataset.importers import require
@@ -17,22 +17,32 @@ _ID = re.compile(r"(\w[\w-]*/)*\w[\w-]*-v\d+")
 
 
 def export_minari(
-    dataset: Dataset, output: str | Path, dataset_id: str, *, data_format: str = "hdf5"
+    dataset: Dataset,
+    output: str | Path,
+    dataset_id: str = "",
+    *,
+    data_format: Literal["hdf5", "arrow"] = "hdf5",
 ) -> Path:
-    """Write a dataset as one of Minari's, images byte for byte; returns its folder,
-    `output`/`dataset_id`.
+    """Write a dataset as one of Minari's, images byte for byte.
 
     The folder appears complete or not at all; one episode is held in memory at a time.
 
     Args:
-        output: the folder of datasets; others read it with MINARI_DATASETS_PATH set to it.
-        dataset_id: Minari's name of the dataset, such as "namespace/name-v0".
-        data_format: "hdf5" or "arrow".
+        dataset: The dataset; its folder on the command line.
+        output: Folder of Minari datasets, which others read with MINARI_DATASETS_PATH set to it.
+        dataset_id: Minari's name of the dataset, such as rate/tmaze-v0; by default
+            rate/<name of the dataset's folder>-v0.
+        data_format: File format.
+
+    Returns:
+        The new folder, `output`/`dataset_id`.
 
     Raises:
-        DatasetError: the folder exists already, or Minari cannot hold such an id or such names of
-        observations. ModuleNotFoundError: Minari is not installed.
+        DatasetError: The folder exists already, or Minari cannot hold such an id or such names of
+            observations.
+        ModuleNotFoundError: Minari is not installed.
     """
+    dataset_id = dataset_id or f"rate/{dataset.path.name}-v0"
     if not _ID.fullmatch(dataset_id):
         raise DatasetError(f"{dataset_id!r} is no id of Minari's; give one like namespace/name-v0")
     if data_format == "hdf5" and any("/" in key for key in _keys(dataset.observation_space)):

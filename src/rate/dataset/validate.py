@@ -1,7 +1,7 @@
-"""What may be wrong with recorded data, found by reading all of it, an episode or a few rows at a
-time."""
+"""What may be wrong with recorded data, found by reading all of it, a few rows at a time."""
 
 import hashlib
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -36,12 +36,18 @@ cut."""
 
 
 class Finding(NamedTuple):
-    """Something that may be wrong. severity: "error" where training on it is a mistake, else
-    "warning"."""
+    """Something that may be wrong with a dataset."""
 
-    severity: Literal["error", "warning"]
     what: str
+    """What was found, and where."""
     advice: str
+    """What to do."""
+    severity: Literal["error", "warning"] = "warning"
+    """Error where training on it is a mistake."""
+
+
+def _error(what: str, advice: str) -> Finding:
+    return Finding(what, advice, "error")
 
 
 @dataclass
@@ -64,73 +70,61 @@ class _Channels:
         self.total = self.total + numbers.sum(0, dtype=np.float64)
         wide = np.uint16 if numbers.dtype == np.uint8 else np.float64
         self.squares = self.squares + np.square(numbers, dtype=wide).sum(0, dtype=np.float64)
-        self.least, self.greatest = (
-            np.minimum(self.least, numbers.min(0)),
-            np.maximum(self.greatest, numbers.max(0)),
-        )
+        self.least = np.minimum(self.least, numbers.min(0))
+        self.greatest = np.maximum(self.greatest, numbers.max(0))
         if numbers.shape[1] == 1 and numbers.dtype.kind in "iu":
             values, counts = np.unique(numbers, return_counts=True)
             self.values.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
 
 def statistics(dataset: Dataset) -> dict[str, tuple[float, float, float, float]]:
-    """Mean, standard deviation, least and greatest number of every leaf of observations, of actions
-    and of rewards."""
+    """Mean, standard deviation, least and greatest number of every array, by its name."""
     result = {}
     for name, channels in _channels(dataset).items():
         mean = float(np.mean(channels.total / channels.count))
         squares = float(np.mean(channels.squares / channels.count))
         deviation = float(np.sqrt(max(squares - mean**2, 0)))
-        result[name] = (
-            mean,
-            deviation,
-            float(np.min(channels.least)),
-            float(np.max(channels.greatest)),
-        )
+        bounds = float(np.min(channels.least)), float(np.max(channels.greatest))
+        result[name] = (mean, deviation, *bounds)
     return result
 
 
-def validate(path: str | os.PathLike[str]) -> list[Finding]:
-    """Everything that looks wrong with a dataset folder, errors first; damage that opening it would
-    refuse is among it.
+def validate(dataset: str | os.PathLike[str]) -> list[Finding]:
+    """Look for what may be wrong with a dataset, errors first.
+
+    Args:
+        dataset: Folder of the dataset; damage that opening it would refuse is a finding.
 
     Raises:
-        DatasetError: the folder is no dataset, or its files have not the sizes that its card says.
+        DatasetError: The folder is no dataset, or its files have not the sizes that its card says.
     """
-    dataset = open_dataset(path, verify=False)
+    unverified = open_dataset(dataset, verify=False)
     try:
-        open_dataset(path, trust_memory=False)
+        verified = open_dataset(dataset, trust_memory=False)
     except DatasetError as error:
-        return [
-            Finding("error", str(error), "training refuses this dataset"),
-            *_numbers(_channels(dataset)),
-        ]
-    return findings(dataset)
+        refused = _error(str(error), "training refuses this dataset")
+        return [refused, *_numbers(_channels(unverified))]
+    return findings(verified)
 
 
 def findings(dataset: Dataset) -> list[Finding]:
     """Everything that looks wrong with a sound dataset, errors first."""
     channels = _channels(dataset)
-    found = [
-        *_numbers(channels),
-        *_actions(dataset.action_space, channels["actions"]),
-        *_episodes(dataset),
-        *_ends(dataset),
-        *_images(dataset),
-    ]
-    return sorted(found, key=lambda finding: finding.severity != "error")
+    actions = _actions(dataset.action_space, channels["actions"])
+    parts = _numbers(channels), actions, _episodes(dataset), _ends(dataset), _images(dataset)
+    return sorted(itertools.chain(*parts), key=lambda finding: finding.severity != "error")
 
 
 def _channels(dataset: Dataset) -> dict[str, _Channels]:
-    found = {"actions": _Channels(), "rewards": _Channels()}
-    for name, part in found.items():
+    channels = {"actions": _Channels(), "rewards": _Channels()}
+    for name, part in channels.items():
         for rows in _chunks(dataset.arrays[name]):
             part.add(rows.reshape(len(rows), -1))
     for path, space in dataset.observation_leaves.items():
-        part = found[f"observations/{path}"] = _Channels()
+        part = channels[f"observations/{path}"] = _Channels()
         for rows in _chunks(dataset.arrays[f"observations/{path}"]):
             part.add(_by_colour(rows) if is_image(space) else rows.reshape(len(rows), -1))
-    return found
+    return channels
 
 
 def _chunks(array: Any) -> Iterator[np.ndarray]:
@@ -158,28 +152,22 @@ def _by_colour(images: np.ndarray) -> np.ndarray:
 def _numbers(channels: dict[str, _Channels]) -> Iterator[Finding]:
     for name, part in channels.items():
         if part.bad:
-            yield Finding(
-                "error",
+            yield _error(
                 f"{name}: {part.bad} numbers are NaN or infinite",
                 "repair the recording, or leave those episodes out",
             )
         constant = np.flatnonzero(np.asarray(part.least == part.greatest))
         if name.startswith("observations/") and len(constant) and part.count > 1:
             shown = f"{', '.join(map(str, constant[:8]))}{', ...' if len(constant) > 8 else ''}"
-            which = (
-                f"{len(constant)} of {np.size(part.least)} channels ({shown})"
-                if np.size(part.least) > 1
-                else "it"
-            )
+            several = f"{len(constant)} of {np.size(part.least)} channels ({shown})"
+            which = several if np.size(part.least) > 1 else "it"
             yield Finding(
-                "warning",
                 f"{name}: {which} never {'change' if len(constant) > 1 else 'changes'}",
                 "leave it out of the observations if it means nothing; it carries no information",
             )
     rewards = channels["rewards"]
     if float(np.min(rewards.least)) == float(np.max(rewards.greatest)):
         yield Finding(
-            "warning",
             f"rewards: all are {float(np.min(rewards.least)):g}",
             "models conditioned on returns learn nothing from them, and Q-learning no more "
             "than to clone; check the recording",
@@ -192,7 +180,6 @@ def _actions(space: gymnasium.Space[Any], part: _Channels) -> Iterator[Finding]:
         if unused:
             shown = f"{unused[:10]}{' and more' if len(unused) > 10 else ''}"
             yield Finding(
-                "warning",
                 f"actions: {len(unused)} of {space.n} are never taken: {shown}",
                 "a policy cannot learn when to take them; check that the action space is the "
                 "environment's",
@@ -201,29 +188,23 @@ def _actions(space: gymnasium.Space[Any], part: _Channels) -> Iterator[Finding]:
         low, high = space.low.reshape(-1), space.high.reshape(-1)
         outside = np.flatnonzero((part.least < low - 1e-6) | (part.greatest > high + 1e-6))
         if len(outside):
-            yield Finding(
-                "error",
+            yield _error(
                 f"actions: components {outside[:8].tolist()} leave their range, "
-                f"{part.least.min():.4g} to "
-                f"{part.greatest.max():.4g} in {low.min():.4g} to {high.max():.4g}",
+                f"{part.least.min():.4g} to {part.greatest.max():.4g} in {low.min():.4g} to "
+                f"{high.max():.4g}",
                 "give the right action space when importing, or rescale the actions",
             )
         bounded = np.isfinite(low) & np.isfinite(high)
-        used = np.where(
-            bounded,
-            (part.greatest - part.least) / np.where(bounded, np.maximum(high - low, 1e-12), 1),
-            1,
-        )
+        width = np.where(bounded, np.maximum(high - low, 1e-12), 1)
+        used = np.where(bounded, (part.greatest - part.least) / width, 1)
         if (used < 0.1).any():
             yield Finding(
-                "warning",
                 f"actions: components {np.flatnonzero(used < 0.1)[:8].tolist()} use less "
                 "than a tenth of their range",
                 "check the scale of the recorded actions: the environment may expect others",
             )
         if not bounded.all():
             yield Finding(
-                "warning",
                 "actions: the space has no bounds; those recorded reach from "
                 f"{part.least.min():.4g} to {part.greatest.max():.4g}",
                 "give the environment's range with --action-space when importing, so that "
@@ -241,16 +222,12 @@ def _episodes(dataset: Dataset) -> Iterator[Finding]:
             digest.update(np.ascontiguousarray(arrays[name][start:stop]).data)
         for path in dataset.observation_leaves:
             # Each earlier episode holds one observation more than it has steps.
-            digest.update(
-                np.ascontiguousarray(
-                    arrays[f"observations/{path}"][start + index : stop + index + 1]
-                ).data
-            )
+            rows = arrays[f"observations/{path}"][start + index : stop + index + 1]
+            digest.update(np.ascontiguousarray(rows).data)
         seen[digest.digest()] += 1
     repeated = len(dataset) - len(seen)
     if repeated:
         yield Finding(
-            "warning",
             f"{repeated} of {len(dataset)} episodes repeat another one byte for byte",
             "fine where few different episodes exist; else the recording was joined twice, "
             "or seeds were not changed",
@@ -258,7 +235,6 @@ def _episodes(dataset: Dataset) -> Iterator[Finding]:
     single = int((dataset.lengths == 1).sum())
     if single and dataset.lengths.max() > 1:
         yield Finding(
-            "warning",
             f"{single} of {len(dataset)} episodes have a single step while others have up to "
             f"{dataset.lengths.max()}",
             "ends may be marked one step off, or an autoreset step may have been recorded as "
@@ -267,7 +243,6 @@ def _episodes(dataset: Dataset) -> Iterator[Finding]:
     unknown = int((dataset.arrays["seeds"] < 0).sum())
     if unknown:
         yield Finding(
-            "warning",
             f"{unknown} of {len(dataset)} episodes do not say with which seed they began",
             "make sure that none of them was recorded with seeds that policies are scored on",
         )
@@ -284,20 +259,17 @@ def _ends(dataset: Dataset) -> Iterator[Finding]:
     shorter = int((~terminated & ~full).sum())
     if shorter and full.mean() >= RAGGED:
         yield Finding(
-            "warning",
             f"{shorter} of {len(dataset)} episodes are shorter than the {longest} steps of "
             "most, and nothing terminated them",
             "the recorder may have lost their ends; look whether they belong in the data",
         )
     if cut > 1:
         yield Finding(
-            "warning",
             f"{cut} of {len(dataset)} episodes end in neither termination nor truncation",
             "Q-learning goes on in value there; mark them as truncated if a time limit ended them",
         )
     if len(dataset) > 1 and longest > 1 and full.all() and terminated.all():
         yield Finding(
-            "warning",
             f"all episodes are terminated after exactly {longest} steps",
             "that looks like a time limit recorded as a termination: record it as a "
             "truncation, or values end where time does",
@@ -305,7 +277,6 @@ def _ends(dataset: Dataset) -> Iterator[Finding]:
     early = int((truncated & (dataset.lengths < longest) & ~full).sum())
     if early and terminated.sum() == 0 and early > len(dataset) / 2:
         yield Finding(
-            "warning",
             f"{early} of {len(dataset)} episodes are truncated before {longest} steps, and "
             "none is ever terminated",
             "terminations may have been recorded as truncations: values then go on behind an end",
@@ -314,41 +285,29 @@ def _ends(dataset: Dataset) -> Iterator[Finding]:
 
 def _images(dataset: Dataset) -> Iterator[Finding]:
     advice = "a small coloured cue may be lost; record without compression if you can"
-    pictures = {
-        path: space for path, space in dataset.observation_leaves.items() if is_image(space)
-    }
-    if pictures and dataset.card["provenance"].get("lossy_images"):
-        yield Finding(
-            "warning",
-            f"observations/{', '.join(pictures)}: the recording kept its images as JPEG",
-            advice,
-        )
+    images = {path: space for path, space in dataset.observation_leaves.items() if is_image(space)}
+    if images and dataset.card["provenance"].get("lossy_images"):
+        names = ", ".join(images)
+        yield Finding(f"observations/{names}: the recording kept its images as JPEG", advice)
         return
-    for path, space in pictures.items():
-        height, width = (
-            (space.shape or ())[1:] if _is_planar(space.shape or ()) else (space.shape or ())[:2]
-        )
-        if min(height, width) < 2 * BLOCK:
+    for path, space in images.items():
+        shape = space.shape or ()
+        if min(shape[1:] if _is_planar(shape) else shape[:2]) < 2 * BLOCK:
             continue
         array = dataset.arrays[f"observations/{path}"]
         rows = np.linspace(0, len(array) - 1, min(64, len(array))).astype(np.int64)
         grey = _channels_last(array.take(rows, axis=0)).mean(-1)
         ratio, share = blockiness(grey), quietness(grey)
         if ratio > BLOCKINESS and share > QUIET:
-            what = (
-                f"steps between blocks of {BLOCK} pixels are {ratio:.1f} times as large as within "
-                "them"
-            )
             yield Finding(
-                "warning",
-                f"observations/{path}: {what}, and fine detail is missing, as JPEG leaves images",
+                f"observations/{path}: steps between blocks of {BLOCK} pixels are {ratio:.1f} "
+                "times as large as within them, and fine detail is missing, as JPEG leaves images",
                 advice,
             )
 
 
 def blockiness(grey: np.ndarray) -> float:
-    """Median step in brightness across borders of 8 x 8 blocks, over that elsewhere, of images [n,
-    H, W]."""
+    """Median step in brightness across borders of blocks over that within, of images [n, H, W]."""
     steps = np.abs(np.diff(grey, axis=2)).mean((0, 1))
     border = np.arange(1, len(steps) + 1) % BLOCK == 0
     inside = float(np.median(steps[~border]))
@@ -356,10 +315,9 @@ def blockiness(grey: np.ndarray) -> float:
 
 
 def quietness(grey: np.ndarray) -> float:
-    """Share of the blocks with content that lack their finest frequencies, of images [n, H, W]:
-    JPEG rounds those away first.
+    """Share of the blocks with content that lack their finest frequencies, of images [n, H, W].
 
-    Blocks of pixel art have them in full, or have no content at all.
+    JPEG rounds those away first. Blocks of pixel art have them in full, or have no content.
     """
     height, width = (side // BLOCK * BLOCK for side in grey.shape[1:])
     blocks = grey[:, :height, :width].reshape(

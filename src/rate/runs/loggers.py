@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
+from rate.extras import how_to_install
 from rate.files import atomic_write
 from rate.runs.folder import Run
 
-LOGGERS = ("tensorboard", "wandb")
+Logger = Literal["tensorboard", "wandb"]
+LOGGERS = get_args(Logger)
 """Names of loggers; each needs the package, and the extra, of its own name."""
 
 WANDB_TIMEOUT = 30.0
@@ -24,9 +26,7 @@ def require_loggers(names: Sequence[str]) -> None:
         if name not in LOGGERS:
             raise ValueError(f"unknown logger {name!r}: loggers are {', '.join(LOGGERS)}")
         if find_spec(name) is None:
-            raise ImportError(
-                f"the logger {name!r} is not installed: pip install 'rate-rl[{name}]'"
-            )
+            raise ImportError(f"the logger {name!r} is not installed: {how_to_install(name)}")
 
 
 class Sink(Protocol):

@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium
 
+from rate.extras import how_to_install
 from rate.tasks.task import Family, Task
 
 
@@ -58,8 +59,8 @@ def _of_family(name: str) -> Task:
     missing = [module for module in family.modules if importlib.util.find_spec(module) is None]
     if missing:
         raise ModuleNotFoundError(
-            f"the task {name!r} needs {', '.join(missing)}, not installed here: pip install "
-            f"'rate-rl[{family.extra}]'"
+            f"the task {name!r} needs {', '.join(missing)}, not installed here: "
+            f"{how_to_install(family.extra)}"
         )
     try:
         return family.make(size)

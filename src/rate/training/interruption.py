@@ -9,12 +9,16 @@ from types import FrameType
 
 
 class Interrupted(Exception):  # noqa: N818 (it is not an error)
-    """The run was asked to stop, has saved, and can be resumed. what: who stopped it, and when;
-    way_on: how to resume."""
+    """The run was asked to stop, has saved, and can be resumed.
 
-    def __init__(self, what: str, way_on: str = "") -> None:
-        super().__init__(what, way_on)  # both, so that it can be sent to another process
-        self.way_on = way_on
+    Args:
+        what: Who stopped it, and when.
+        how_to_continue: How to resume.
+    """
+
+    def __init__(self, what: str, how_to_continue: str = "") -> None:
+        super().__init__(what, how_to_continue)  # both, so that another process can be sent it
+        self.how_to_continue = how_to_continue
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -23,7 +23,7 @@ from rate.progress import progress_bar
 from rate.recipe import Recipe
 from rate.runs.checkpoint import load_state, save_policy, save_state
 from rate.runs.folder import Run, RunError
-from rate.runs.loggers import require_loggers
+from rate.runs.loggers import Logger, require_loggers
 from rate.runs.metrics import RunLog
 from rate.training.interruption import Interrupted, interruption
 from rate.training.selection import Selection, require_task
@@ -54,7 +54,7 @@ def train(
     *,
     seed: int = 0,
     compute: TrainingCompute = TrainingCompute(),  # noqa: B008 (frozen)
-    loggers: Sequence[str] = (),
+    loggers: Sequence[Logger] = (),
     show_progress: bool = False,
     **changes: Any,
 ) -> Path:

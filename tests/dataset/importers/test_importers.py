@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from rate.dataset import DatasetError, write_dataset
 from rate.dataset.export_minari import export_minari
-from rate.dataset.importers import Wishes, formats, import_dataset
+from rate.dataset.importers import ImportOptions, formats, import_dataset
 from rate.episode import Episode
 
 
@@ -430,11 +430,11 @@ def test_memory_maze_with_an_observation_more_than_actions(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("blank", "wishes"), [(True, Wishes()), (False, Wishes(previous_actions=True))]
+    ("blank", "options"), [(True, ImportOptions()), (False, ImportOptions(previous_actions=True))]
 )
-def test_memory_maze_with_the_actions_that_led_to_observations(tmp_path, blank, wishes):
+def test_memory_maze_with_the_actions_that_led_to_observations(tmp_path, blank, options):
     folder = write_episodes(tmp_path / "maze", 2, lambda index: maze_episode(11, 11, blank))
-    found = import_dataset(folder, tmp_path / "out", wishes=wishes)
+    found = import_dataset(folder, tmp_path / "out", options=options)
     episode = found.episode(0)
     assert found.action_space == spaces.Discrete(6)
     assert episode.actions.tolist() == [1, 2, 3, 4, 5, 0, 1, 2, 3, 4]
@@ -489,14 +489,20 @@ def test_popgym_rows_and_columns(tmp_path):
     assert found.action_space == spaces.MultiDiscrete([8, 8])
     assert (found.episode(0).actions == fields).all()
     found = import_dataset(
-        folder, tmp_path / "numbers", wishes=Wishes(action_space=spaces.Discrete(64))
+        folder, tmp_path / "numbers", options=ImportOptions(action_space=spaces.Discrete(64))
     )
     assert found.episode(0).actions.tolist() == [7, 56, 28]
     refused(
-        tmp_path, folder, "no board of 36 fields", wishes=Wishes(action_space=spaces.Discrete(36))
+        tmp_path,
+        folder,
+        "no board of 36 fields",
+        options=ImportOptions(action_space=spaces.Discrete(36)),
     )
     refused(
-        tmp_path, folder, "no board of 63 fields", wishes=Wishes(action_space=spaces.Discrete(63))
+        tmp_path,
+        folder,
+        "no board of 63 fields",
+        options=ImportOptions(action_space=spaces.Discrete(63)),
     )
 
 
@@ -598,13 +604,18 @@ def test_only_as_many_episodes_as_wished_for(tmp_path):
     assert found.lengths.tolist() == [3, 4]
 
 
-def test_wishes_for_spaces_are_checked(tmp_path):
+def test_options_for_spaces_are_checked(tmp_path):
     path = d4rl_file(tmp_path / "data.hdf5")
     found = import_dataset(
-        path, tmp_path / "out", wishes=Wishes(action_space=spaces.Box(-1, 1, (1,)))
+        path, tmp_path / "out", options=ImportOptions(action_space=spaces.Box(-1, 1, (1,)))
     )
     assert found.action_space == spaces.Box(-1, 1, (1,))
-    refused(tmp_path, path, "outside the space", wishes=Wishes(action_space=spaces.Box(0, 1, (1,))))
+    refused(
+        tmp_path,
+        path,
+        "outside the space",
+        options=ImportOptions(action_space=spaces.Box(0, 1, (1,))),
+    )
 
 
 def test_the_path_is_kept(tmp_path):

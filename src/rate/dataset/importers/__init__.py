@@ -1,8 +1,7 @@
-"""Other people's recordings as episodes: one format per module of this package, found by its file's
-name.
+"""Recordings as episodes: one format per module of this package, found by its file's name.
 
 A format's module says with `DESCRIPTION` what it reads, with `recognises(path)` whether something
-looks like it, and reads it with `read(path, wishes)`. Nothing is loaded before episodes are asked
+looks like it, and reads it with `read(path, options)`. Nothing is loaded before episodes are asked
 for, which then come one by one; no format runs code from a file.
 """
 
@@ -18,34 +17,40 @@ import gymnasium
 
 from rate.dataset import Dataset, DatasetError, write_dataset
 from rate.episode import Episode
+from rate.extras import how_to_install
 from rate.progress import progress_bar
 from rate.provenance import provenance
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What is known better than the file says: spaces to use in place of those that it states or
-    that its numbers suggest.
-
-    previous_actions: actions and rewards stand beside the observation that they led to; only
-    folders of episodes need to be told.
-    """
+class ImportOptions:
+    """What is known better than the file says."""
 
     observation_space: gymnasium.Space[Any] | None = None
+    """Space of observations, such as "Box(-10, 10, (17,))"; by default the recording's own, or
+    one that its numbers suggest. Dict and Tuple spaces are written as JSON, as in `card.json`."""
     action_space: gymnasium.Space[Any] | None = None
+    """Space of actions, such as "Discrete(4)"; by default the recording's own, or one that its
+    numbers suggest."""
     previous_actions: bool = False
+    """In a folder of episodes, each action and reward stands beside the observation that it led
+    to."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Episodes of a file or folder with their spaces. episodes: begins to read anew each time;
-    count: how many, 0 if unknown."""
+    """Episodes of a file or folder with their spaces."""
 
     observation_space: gymnasium.Space[Any]
+    """Space of observations."""
     action_space: gymnasium.Space[Any]
+    """Space of actions."""
     episodes: Callable[[], Iterator[Episode]]
+    """Begins to read, anew each time."""
     count: int = 0
+    """Number of episodes; 0 if unknown."""
     facts: dict[str, Any] = field(default_factory=dict)
+    """What to note in the dataset's provenance."""
 
 
 def formats() -> dict[str, str]:
@@ -53,20 +58,25 @@ def formats() -> dict[str, str]:
     return {name: _module(name).DESCRIPTION for name in _names()}
 
 
-def read(path: str | Path, file_format: str = "", wishes: Wishes | None = None) -> Recording:
-    """Read a recording. file_format: one of `formats()`; empty asks each whether it recognises the
-    path.
+def read(
+    path: str | Path, file_format: str = "", options: ImportOptions = ImportOptions()
+) -> Recording:
+    """Read a recording.
+
+    Args:
+        path: File or folder, or the id of a Minari dataset on this machine.
+        file_format: One of `formats()`; empty: the first that recognises the path.
+        options: What is known better than the file says.
 
     Raises:
-        DatasetError: the path does not exist, its format is not known, or it is damaged.
-        ModuleNotFoundError: a library that reads the format is not installed; the message says
-        which extra brings it.
+        DatasetError: The path does not exist, its format is not known, or it is damaged.
+        ModuleNotFoundError: A library that reads the format is not installed; the message says how
+            to install it.
     """
     path = Path(path)
     if file_format and file_format not in _names():
-        raise DatasetError(
-            f"there is no format {file_format!r}; formats are: {', '.join(_names())}"
-        )
+        known = "; ".join(f"{name}: {description}" for name, description in formats().items())
+        raise DatasetError(f"there is no format {file_format!r}. Formats are {known}")
     chosen = file_format or next((name for name in _names() if _module(name).recognises(path)), "")
     if not chosen:
         missing = "" if path.exists() else " (it does not exist)"
@@ -74,7 +84,7 @@ def read(path: str | Path, file_format: str = "", wishes: Wishes | None = None) 
             f"{path}{missing} looks like none of the formats {', '.join(_names())}: name one "
             "with --format"
         )
-    recording: Recording = _module(chosen).read(path, wishes or Wishes())
+    recording: Recording = _module(chosen).read(path, options)
     return recording
 
 
@@ -83,19 +93,29 @@ def import_dataset(
     output: str | Path,
     *,
     file_format: str = "",
-    wishes: Wishes | None = None,
+    options: ImportOptions = ImportOptions(),
     task: str | None = None,
     episodes: int = 0,
     show_progress: bool = False,
 ) -> Dataset:
-    """Write a recording as a dataset folder. task: name of the task, for evaluation; episodes: at
-    most so many, 0 for all."""
-    recording = read(path, file_format, wishes)
-    total = (
-        min(recording.count, episodes)
-        if recording.count and episodes
-        else recording.count or episodes
-    )
+    """Write a recording as a dataset; no simulator is needed, and no code in a file is run.
+
+    Args:
+        path: File or folder, or the id of a Minari dataset on this machine.
+        output: Folder of the new dataset.
+        file_format: arrays (NumPy), d4rl (HDF5), episodes (folder of .npz), minari or trajectories
+            (pickles); by default recognised.
+        options: What is known better than the file says.
+        task: Name of the task that was recorded, for evaluation.
+        episodes: At most so many episodes; 0 for all.
+        show_progress: Show a progress bar.
+
+    Raises:
+        DatasetError: The recording is damaged or not of a known format, or the output exists.
+        ModuleNotFoundError: A library that reads the format is not installed.
+    """
+    recording = read(path, file_format, options)
+    total = min(filter(None, (recording.count, episodes)), default=0)
     with progress_bar(f"import {Path(path).name}", total, show=show_progress) as advance:
 
         def counted() -> Iterator[Episode]:
@@ -116,13 +136,11 @@ def import_dataset(
 
 
 def require(module: str, extra: str = "data") -> Any:
-    """Import a library that a format needs, or say which extra brings it."""
+    """Import a library that a format needs, or say how to install it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"this format needs {module}: pip install 'rate-rl[{extra}]'"
-        ) from error
+        raise ModuleNotFoundError(f"this format needs {module}: {how_to_install(extra)}") from error
 
 
 def _names() -> list[str]:

@@ -1,5 +1,4 @@
-"""What formats share: spaces that fit recorded numbers, `.npz` files of plain numbers, and errors
-that name a damaged file."""
+"""What formats share: spaces that fit recorded numbers, `.npz` files, errors that name a file."""
 
 import zipfile
 from collections.abc import Collection, Iterable, Iterator
@@ -19,8 +18,7 @@ without a colour axis have more."""
 
 
 class Derived:
-    """The space of one step, from arrays [T, ...] that are seen one after another; nothing of them
-    is kept.
+    """The space of one step, derived from arrays [T, ...] one after another.
 
     Bytes [T, H, W, C] or [T, C, H, W] are images, other whole numbers are categories counted from
     their least, or from 0 (Discrete, or MultiDiscrete of several components), floating-point
@@ -38,29 +36,25 @@ class Derived:
         """Take another array into account.
 
         Raises:
-            DatasetError: it is empty, of another shape or kind than those before, or not of
-            numbers.
+            DatasetError: It is empty, of another shape or kind than those before, or not of
+                numbers.
         """
         kind = "i" if array.dtype.kind in "biu" else array.dtype.kind
         if not array.ndim or not array.size:
             raise DatasetError(
-                f"{self.what} have the shape {array.shape}; there must be at least one "
-                "number a step"
+                f"{self.what} have the shape {array.shape}; there must be at least one number a "
+                "step"
             )
         if self.shape is not None and array.shape[1:] != self.shape:
             raise DatasetError(
-                f"{self.what}: steps have the shapes {self.shape} and {array.shape[1:]}; "
-                "they must be alike"
+                f"{self.what}: steps have the shapes {self.shape} and {array.shape[1:]}; they "
+                "must be alike"
             )
         if kind not in "if" or len(self.kinds | {kind}) > 1:
-            given = sorted(
-                {
-                    "whole" if kind == "i" else "real" if kind == "f" else kind
-                    for kind in {*self.kinds, kind}
-                }
-            )
+            words = {"i": "whole", "f": "real"}
+            kinds = sorted({words.get(one, one) for one in {*self.kinds, kind}})
             raise DatasetError(
-                f"{self.what} are numbers of the kinds {given}; give whole or real numbers alone"
+                f"{self.what} are numbers of the kinds {kinds}; give whole or real numbers alone"
             )
         first, self.shape = self.shape is None, array.shape[1:]
         self.kinds.add(kind)
@@ -74,7 +68,7 @@ class Derived:
         """The space of all that was seen.
 
         Raises:
-            DatasetError: nothing was seen, or its categories are too many to be some.
+            DatasetError: There were no arrays, or the numbers are too many to be categories.
         """
         if self.shape is None:
             raise DatasetError(f"{self.what}: there is nothing to read")
@@ -87,9 +81,8 @@ class Derived:
         if (count < 1).any() or count.max() > MOST_CATEGORIES or count.sum() > MOST_CATEGORIES:
             raise DatasetError(
                 f"{self.what} of the shape {self.shape} reach from {self.least.min()} to "
-                f"{self.greatest.max()}, which are too "
-                "many categories; name the space, record real numbers, or give grey images "
-                "an axis for colour"
+                f"{self.greatest.max()}, which are too many categories; name the space, record "
+                "real numbers, or give grey images an axis for colour"
             )
         if self.shape == ():
             return spaces.Discrete(int(count), start=int(start))
@@ -97,7 +90,7 @@ class Derived:
 
 
 def space_of(arrays: Iterable[np.ndarray], what: str) -> gymnasium.Space[Any]:
-    """The space of one step that fits all arrays, see `Derived`."""
+    """The space of one step that fits all arrays; `Derived` says how."""
     derived = Derived(what)
     for array in arrays:
         derived.add(array)
@@ -105,10 +98,14 @@ def space_of(arrays: Iterable[np.ndarray], what: str) -> gymnasium.Space[Any]:
 
 
 def load_npz(path: Path, names: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """Arrays of a `.npz`, all or those of these names that it has.
+    """Arrays of a `.npz`.
+
+    Args:
+        path: The file.
+        names: The arrays to read, as far as the file has them; by default all.
 
     Raises:
-        DatasetError: it is damaged, or holds Python objects.
+        DatasetError: It is damaged, or holds Python objects.
     """
     with readable(path, "give an undamaged .npz of plain numbers"):
         if not zipfile.is_zipfile(path):
@@ -119,10 +116,9 @@ def load_npz(path: Path, names: Collection[str] = ()) -> dict[str, np.ndarray]:
 
 @contextmanager
 def readable(path: Path, advice: str) -> Iterator[None]:
-    """Whatever goes wrong in here is a DatasetError that names the path: damaged files fail in many
-    ways.
+    """Turn any error in here, as damaged files raise them, into a DatasetError with the path.
 
-    A library that is not installed stays what it is.
+    A ModuleNotFoundError stays one.
     """
     try:
         yield

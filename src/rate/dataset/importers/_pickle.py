@@ -1,10 +1,9 @@
-"""Numbers out of a pickle, without running what is in it: dicts, lists, tuples, text, numbers and
-NumPy arrays of numbers.
+"""Plain data and arrays of numbers out of a pickle, without running what is in it.
 
 A pickle is a program for a stack machine that may call anything. Here `pickletools` decodes its
-instructions and a machine of our own carries out the few that make plain data; Python's unpickler
-and NumPy's functions for it are never called. A few names are known, those by which arrays of
-numbers are pickled; each stands for a function below that looks at bytes and nothing else.
+instructions, and only those that make plain data are carried out; Python's unpickler and NumPy's
+functions for it are never called. Names by which arrays of numbers are pickled stand for functions
+below, which look at bytes and nothing else.
 """
 
 import mmap
@@ -32,16 +31,8 @@ _NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f
 _ENTRIES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _LITERALS = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-    *(
-        "STRING",
-        "BINSTRING",
-        "SHORT_BINSTRING",
-        "UNICODE",
-        "SHORT_BINUNICODE",
-        "BINUNICODE",
-        "BINUNICODE8",
-    ),
-    *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE"),
+    *("BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
 _CONTAINERS: dict[str, Callable[[], Any]] = {
     "EMPTY_LIST": list,
@@ -52,21 +43,20 @@ _SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def load_numbers(path: Path) -> Any:
-    """The data of a pickle file: dicts, lists (tuples among them), text, numbers and arrays;
-    nothing of it is run.
+    """The data of a pickle file: dicts, lists, text, numbers and arrays; tuples become lists.
 
     Raises:
-        DatasetError: it holds anything else, is damaged, or would need far more memory than its own
-        size.
+        DatasetError: It holds anything else, is damaged, or would need far more memory than its own
+            size.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
             most = GREATEST_GROWTH * (len(text) + 4096)
-            return _plain(_run(text, _Room(most)), 0, _Room(most))
+            return _plain(_run(text, _Budget(most)), 0, _Budget(most))
     except DatasetError as error:
         raise DatasetError(
-            f"{path} is refused: {error}. Only plain data and arrays of numbers are read "
-            "from pickles"
+            f"{path} is refused: {error}. Only plain data and arrays of numbers are read from "
+            "pickles"
         ) from error
     except OSError as error:
         raise DatasetError(
@@ -78,15 +68,17 @@ def load_numbers(path: Path) -> Any:
         ) from error
 
 
-class _Room:
-    """How many bytes may still be made: a few instructions could otherwise name the same large part
-    millions of times."""
+class _Budget:
+    """How many bytes may still be made.
+
+    Without a bound, a few instructions could name the same large part millions of times.
+    """
 
     def __init__(self, left: int) -> None:
         self.left = left
 
     def take(self, size: int) -> None:
-        """Use some of it."""
+        """Use some of the budget."""
         self.left -= size
         if self.left < 0:
             raise DatasetError(
@@ -94,11 +86,12 @@ class _Room:
             )
 
 
-def _run(text: mmap.mmap, room: _Room) -> Any:
+def _run(text: mmap.mmap, budget: _Budget) -> Any:
     """Carry out the instructions; what they leave on top of the stack."""
     stack: list[Any] = []
     memo: dict[Any, Any] = {}
-    for number, (opcode, argument, _) in enumerate(pickletools.genops(text)):  # type: ignore[arg-type]
+    instructions = pickletools.genops(text)  # type: ignore[arg-type]
+    for number, (opcode, argument, _) in enumerate(instructions):
         if number > MOST_INSTRUCTIONS:
             raise DatasetError(f"it has more than {MOST_INSTRUCTIONS} instructions")
         name = opcode.name
@@ -115,11 +108,11 @@ def _run(text: mmap.mmap, room: _Room) -> Any:
         elif name == "STOP":
             return stack.pop()
         elif name not in ("PROTO", "FRAME"):
-            _combine(name, argument, stack, room)
+            _combine(name, argument, stack, budget)
     raise ValueError("it ends too early")
 
 
-def _combine(name: str, argument: Any, stack: list[Any], room: _Room) -> None:
+def _combine(name: str, argument: Any, stack: list[Any], budget: _Budget) -> None:
     """Carry out an instruction that makes something out of what is on the stack."""
     match name:
         case "MARK":
@@ -147,13 +140,13 @@ def _combine(name: str, argument: Any, stack: list[Any], room: _Room) -> None:
         case "REDUCE":
             arguments, function = _expect(tuple, stack.pop()), _expect(_Known, stack.pop())
             stack.append(function.make(*arguments))
-            room.take(_size(stack[-1]))
+            budget.take(_size(stack[-1]))
         case "BUILD":
             state, built = _expect(tuple, stack.pop()), stack[-1]
             if not isinstance(built, _Type | _Array):
                 raise DatasetError("it gives a state to what has none")
             built.build(*state)
-            room.take(_size(built))
+            budget.take(_size(built))
         case _:
             raise DatasetError(f"it has the instruction {name}, which plain data do not need")
 
@@ -166,8 +159,7 @@ def _since_mark(stack: list[Any]) -> list[Any]:
 
 
 def _enter(into: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
-    """Put keys and values that follow one another into a dict; keys are text or numbers, whose
-    hashes cost nothing."""
+    """Put alternating keys and values into a dict; keys are text or numbers, for cheap hashes."""
     for key, value in zip(items[::2], items[1::2], strict=True):
         plain = key.value[()].item() if isinstance(key, _Array) and key.value.shape == () else key
         if not isinstance(plain, str | int | float):
@@ -194,11 +186,8 @@ class _Type:
 
     def build(self, version: Any, order: Any, *rest: Any) -> None:
         """Take the byte order; fields and shapes of records are refused."""
-        if (
-            not isinstance(order, str)
-            or order not in "<>=|"
-            or any(part is not None for part in rest[:3])
-        ):
+        record = any(part is not None for part in rest[:3])
+        if record or not isinstance(order, str) or order not in "<>=|":
             raise DatasetError("it has arrays of records, not of numbers")
         if order in "<>":
             self.dtype = self.dtype.newbyteorder("<" if order == "<" else ">")
@@ -216,19 +205,16 @@ class _Array:
 
 
 def _numbers(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
-    """An array that looks at bytes, in this machine's byte order; a wrong shape is an error, so
-    that it is never larger."""
+    """An array on top of these bytes, in this machine's byte order."""
     if isinstance(data, str):  # as Python 2 wrote bytes
         data = data.encode("latin1")
-    if (
-        not isinstance(data, bytes | bytearray)
-        or not isinstance(kind, _Type)
-        or order not in ("C", "F")
-    ):
+    plain = isinstance(data, bytes | bytearray) and isinstance(kind, _Type)
+    if not plain or order not in ("C", "F"):
         raise DatasetError("it has an array of Python objects, not of numbers")
     sides = shape if isinstance(shape, tuple) else (shape,)
     if not all(isinstance(side, int) and side >= 0 for side in sides):
         raise DatasetError("it has an array without a sound shape")
+    # A shape that does not fit the bytes is an error, so the array is never larger than they are.
     array = np.frombuffer(data, kind.dtype).reshape(sides, order=order)
     return array.astype(kind.dtype.newbyteorder("="), copy=False)
 
@@ -272,9 +258,8 @@ for _core in ("numpy.core", "numpy._core"):  # before and after NumPy 2
 def _known(module: Any, name: Any) -> _Known:
     full = f"{_expect(str, module)}.{_expect(str, name)}"
     if (module, name) not in _NAMES:
-        raise DatasetError(
-            f"it names {ascii(full[:80])[1:-1]}, which would be run"
-        )  # no control characters
+        printable = ascii(full[:80])[1:-1]
+        raise DatasetError(f"it names {printable}, which would be run")
     return _NAMES[module, name]
 
 
@@ -282,28 +267,23 @@ def _size(value: Any) -> int:
     """About how many bytes a value takes, its parts left out."""
     if isinstance(value, _Array):
         return value.value.nbytes + 32
-    return (
-        len(value)
-        if isinstance(value, bytes)
-        else 64
-        if isinstance(value, dict | list | tuple)
-        else 8
-    )
+    if isinstance(value, bytes):
+        return len(value)
+    return 64 if isinstance(value, dict | list | tuple) else 8
 
 
-def _plain(value: Any, depth: int, room: _Room) -> Any:
-    """The data with arrays in place of what stood for them; a part that is named repeatedly counts
-    each time."""
-    room.take(_size(value))
+def _plain(value: Any, depth: int, budget: _Budget) -> Any:
+    """The data with arrays in place of what stood for them; repeated parts count each time."""
+    budget.take(_size(value))
     if depth > DEEPEST:
         raise DatasetError(f"its containers are nested deeper than {DEEPEST} levels")
     match value:
         case _Array():
             return value.value[()]
         case dict():
-            return {key: _plain(item, depth + 1, room) for key, item in value.items()}
+            return {key: _plain(item, depth + 1, budget) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item, depth + 1, room) for item in value]
+            return [_plain(item, depth + 1, budget) for item in value]
         case None | bool() | int() | float() | str() | bytes() | bytearray():
             return value
     raise DatasetError(f"it holds a {type(value).__name__.strip('_').lower()}, which is no data")

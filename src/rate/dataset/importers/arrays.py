@@ -1,6 +1,6 @@
-"""NumPy's arrays, in a `.npz` or a folder of `.npy`: steps in a row with flags where episodes end,
-or episodes of equal room."""
+"""NumPy's arrays, in a `.npz` or a folder of `.npy`: all steps in a row, or padded episodes."""
 
+import itertools
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 
 from rate.dataset import DatasetError
 from rate.dataset.card import CARD
-from rate.dataset.importers import Recording, Wishes
+from rate.dataset.importers import ImportOptions, Recording
 from rate.dataset.importers._infer import load_npz, readable, space_of
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf, flatten, leaves
@@ -28,8 +28,7 @@ _ADVICE = "give arrays of plain numbers"
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a `.npz`, or a folder of `.npy`, that holds observations, actions and
-    rewards."""
+    """Whether it is a `.npz`, or a folder of `.npy`, with observations, actions and rewards."""
     if path.is_dir():
         names = {file.stem if file.is_file() else file.name for file in path.iterdir()}
         return {"observations", "actions", "rewards"} <= names and not (path / CARD).exists()
@@ -41,9 +40,10 @@ def recognises(path: Path) -> bool:
     return {"observations", "actions", "rewards"} <= names
 
 
-def read(path: Path, wishes: Wishes) -> Recording:
-    """Read arrays; leaves of observations are named `observations/<leaf>`. Those of a folder are
-    memory-mapped, others are held.
+def read(path: Path, options: ImportOptions) -> Recording:
+    """Read arrays; leaves of observations are named `observations/<leaf>`.
+
+    Arrays of a folder are memory-mapped, others are held in memory.
 
     Terminations may be called terminals or dones, truncations timeouts. In [E, T, ...] episodes are
     as long as `lengths` or `mask` say, else T. There is no observation after an episode's last
@@ -51,54 +51,40 @@ def read(path: Path, wishes: Wishes) -> Recording:
     `final_observation`). Other arrays are ignored (fact `ignored`).
 
     Raises:
-        DatasetError: a file is damaged, holds Python objects, or an array is lacking or has a wrong
-        shape.
+        DatasetError: A file is damaged or holds Python objects, or an array is missing or has a
+            wrong shape.
     """
     arrays = _folder(path) if path.is_dir() else load_npz(path)
     with readable(path, _ADVICE):
         fields = _fields(path, arrays)
         slices = _slices(path, fields, arrays)
-        observed = wishes.observation_space or _observation_space(fields, slices)
-        acted = wishes.action_space or space_of(
-            (fields["actions"][part] for part in slices), f"{path}: actions"
-        )
+        observed = options.observation_space or _observation_space(fields, slices)
+        actions = (fields["actions"][part] for part in slices)
+        acted = options.action_space or space_of(actions, f"{path}: actions")
 
     def episodes() -> Iterator[Episode]:
         for number, part in enumerate(slices):
             with readable(path, f"look at episode {number}"):
-                episode = _episode(
-                    {name: array[part] for name, array in fields.items()}, observed, acted
-                )
+                parts = {name: array[part] for name, array in fields.items()}
+                episode = _episode(parts, observed, acted)
             yield episode
 
-    known = {
-        *fields,
-        "mask",
-        "lengths",
-        *(spelling for names in _ENDS.values() for spelling in names),
-    }
-    facts = {
-        "format": "arrays",
-        "final_observation": "repeated",
-        "ignored": sorted(set(arrays) - known),
-    }
+    known = {*fields, "mask", "lengths", *itertools.chain(*_ENDS.values())}
+    ignored = sorted(set(arrays) - known)
+    facts = {"format": "arrays", "final_observation": "repeated", "ignored": ignored}
     return Recording(observed, acted, episodes, len(slices), facts)
 
 
 def _folder(path: Path) -> dict[str, np.ndarray]:
     with readable(path, _ADVICE):
-        return {
-            file.relative_to(path).with_suffix("").as_posix(): np.load(
-                file, mmap_mode="r", allow_pickle=False
-            )
-            for file in sorted(path.rglob("*.npy"))
-        }
+        files = sorted(path.rglob("*.npy"))
+        names = [file.relative_to(path).with_suffix("").as_posix() for file in files]
+        arrays = [np.load(file, mmap_mode="r", allow_pickle=False) for file in files]
+        return dict(zip(names, arrays, strict=True))
 
 
 def _fields(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    fields = {
-        name: array for name, array in arrays.items() if name.partition("/")[0] == "observations"
-    }
+    fields = {name: arrays[name] for name in arrays if name.partition("/")[0] == "observations"}
     missing = [name for name in ("actions", "rewards") if name not in arrays]
     if missing or not fields:
         raise DatasetError(
@@ -106,16 +92,14 @@ def _fields(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
         )
     fields |= {"actions": arrays["actions"], "rewards": arrays["rewards"]}
     for name, spellings in _ENDS.items():
-        given = next((arrays[spelling] for spelling in spellings if spelling in arrays), None)
-        fields[name] = (
-            np.zeros(fields["rewards"].shape, bool) if given is None else given.astype(bool)
-        )
+        recorded = [arrays[spelling] for spelling in spellings if spelling in arrays]
+        fields[name] = (recorded or [np.zeros(fields["rewards"].shape)])[0].astype(bool)
     shape = fields["rewards"].shape
     for name, array in fields.items():
         if array.shape[: len(shape)] != shape or len(shape) not in (1, 2) or not array.size:
             raise DatasetError(
-                f"{path}: {name} is {array.shape}, rewards are {shape}; all begin with [N] "
-                "or [E, T]"
+                f"{path}: {name} is {array.shape}, rewards are {shape}; all begin with [N] or "
+                "[E, T]"
             )
     return fields
 
@@ -138,12 +122,8 @@ def _slices(
             raise DatasetError(
                 f"{path}: mask must be {shape}, true for an episode's first steps and for no other"
             )
-    if (
-        lengths.shape != shape[:1]
-        or lengths.dtype.kind not in "iu"
-        or (lengths < 1).any()
-        or (lengths > shape[1]).any()
-    ):
+    whole = lengths.shape == shape[:1] and lengths.dtype.kind in "iu"
+    if not whole or (lengths < 1).any() or (lengths > shape[1]).any():
         raise DatasetError(
             f"{path}: lengths must be {shape[0]} whole numbers from 1 to {shape[1]}, got {lengths}"
         )
@@ -167,16 +147,11 @@ def _episode(
         for name, array in parts.items()
         if name.partition("/")[0] == "observations"
     }
-    wanted = leaves(observed)
-    if set(seen) != set(wanted):
+    expected = leaves(observed)
+    if set(seen) != set(expected):
         raise ValueError(
-            f"observations have the leaves {sorted(seen)}, the space has {sorted(wanted)}"
+            f"observations have the leaves {sorted(seen)}, the space has {sorted(expected)}"
         )
-    cast = {name: flatten(space, seen[name])[PLAIN] for name, space in wanted.items()}
-    return Episode(
-        cast,
-        as_leaf(acted, parts["actions"]),
-        parts["rewards"],
-        parts["terminations"],
-        parts["truncations"],
-    )
+    cast = {name: flatten(space, seen[name])[PLAIN] for name, space in expected.items()}
+    ends = parts["terminations"], parts["truncations"]
+    return Episode(cast, as_leaf(acted, parts["actions"]), parts["rewards"], *ends)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rate.dataset import DatasetError
-from rate.dataset.importers import Recording, Wishes, require
+from rate.dataset.importers import ImportOptions, Recording, require
 from rate.dataset.importers._infer import readable, space_of
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf
@@ -34,7 +34,7 @@ def recognises(path: Path) -> bool:
         return False
 
 
-def read(path: Path, wishes: Wishes) -> Recording:
+def read(path: Path, options: ImportOptions) -> Recording:
     """Read a D4RL file; a trailing piece without an end is an episode that was cut.
 
     The observation after an episode's last action is its entry in `next_observations`; a file
@@ -42,15 +42,14 @@ def read(path: Path, wishes: Wishes) -> Recording:
     never look at it (fact `final_observation`).
 
     Raises:
-        DatasetError: the file is damaged, or a field is missing or of another length.
+        DatasetError: The file is damaged, or a field is missing or of another length.
     """
     with readable(path, _ADVICE), require("h5py").File(path, "r") as file:
         _check(path, file)
         ends = _ends(file)
-        observed = wishes.observation_space or space_of(
-            _chunks(file["observations"]), f"{path}: observations"
-        )
-        acted = wishes.action_space or space_of(_chunks(file["actions"]), f"{path}: actions")
+        seen, actions = _chunks(file["observations"]), _chunks(file["actions"])
+        observed = options.observation_space or space_of(seen, f"{path}: observations")
+        acted = options.action_space or space_of(actions, f"{path}: actions")
         final = "recorded" if "next_observations" in file else "repeated"
         ignored = sorted(set(file) - {*_NEEDED, *_OPTIONAL})
 
@@ -70,7 +69,7 @@ def _check(path: Path, file: Any) -> None:
         if not getattr(file.get(name), "shape", ()):
             raise DatasetError(
                 f"{path}: no array {name!r}, got {sorted(file)}; D4RL files hold "
-                f"{', '.join(_NEEDED)}"
+                + ", ".join(_NEEDED)
             )
     steps = len(file["rewards"])
     for name in (*_NEEDED, *_OPTIONAL):
@@ -99,13 +98,11 @@ def _ends(file: Any) -> list[int]:
 def _episode(file: Any, start: int, stop: int, observed: Any, acted: Any) -> Episode:
     seen = np.asarray(file["observations"][start:stop])
     last = file["next_observations"][stop - 1 : stop] if "next_observations" in file else seen[-1:]
-    timeouts = (
-        np.asarray(file["timeouts"][start:stop]) if "timeouts" in file else np.zeros(stop - start)
-    )
+    timeouts = file["timeouts"][start:stop] if "timeouts" in file else np.zeros(stop - start)
     return Episode(
         {PLAIN: as_leaf(observed, np.concatenate([seen, last]))},
         as_leaf(acted, np.asarray(file["actions"][start:stop])),
         np.asarray(file["rewards"][start:stop]).reshape(-1),
         np.asarray(file["terminals"][start:stop]).reshape(-1).astype(bool),
-        timeouts.reshape(-1).astype(bool),
+        np.asarray(timeouts).reshape(-1).astype(bool),
     )

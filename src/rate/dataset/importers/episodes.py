@@ -1,10 +1,9 @@
-"""Folders of `.npz` files with an episode each, as the authors of RATE keep ViZDoom, Minigrid,
-Memory Maze and POPGym."""
+"""Folders of `.npz` files, an episode each: ViZDoom, Minigrid and others of RATE's authors."""
 
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rate.dataset import DatasetError
-from rate.dataset.importers import Recording, Wishes
+from rate.dataset.importers import ImportOptions, Recording
 from rate.dataset.importers._infer import Derived, load_npz, readable
 from rate.episode import Episode
 from rate.spaces import PLAIN, as_leaf
@@ -31,23 +30,26 @@ def recognises(path: Path) -> bool:
     return path.is_dir() and next(path.glob("*.npz"), None) is not None
 
 
-def read(path: Path, wishes: Wishes) -> Recording:
+def read(path: Path, options: ImportOptions) -> Recording:
     """Read a folder of episodes, one file at a time, in the order of the numbers in their names.
 
-    What is done to all files, if all allow it and no wish for a space speaks against it (facts
-    `images`, `actions`, `alignment`): images that were divided by 255 become bytes again, exactly;
-    one-hot actions of three and more components become numbers; where the first of them is blank,
-    actions and rewards stand beside the observation that they led to, and are moved to the one
-    before. Observations [T, 1, D] lose their second axis. Pairs of a row and a column (Battleship,
-    MineSweeper) are MultiDiscrete, or the number row * size + column where a Discrete space of size
-    * size is wished for.
+    If all files allow it, and the spaces that are asked for do, all are changed (facts `images`,
+    `actions`, `alignment`):
+
+    * Images that were divided by 255 become bytes again, exactly.
+    * One-hot actions of three and more components become numbers. Where the first of them is blank,
+      actions and rewards stand beside the observation that they led to, and are moved to the one
+      before.
+    * Observations [T, 1, D] lose their second axis.
+    * Pairs of a row and a column (Battleship, MineSweeper) are MultiDiscrete, or the number
+      row * size + column where a Discrete space of size * size is asked for.
 
     A file with as many observations as actions has none after the last: it is repeated, which is
     right only for models that never look at it (fact `final_observation`). An episode that is not
     done at its end was truncated.
 
     Raises:
-        DatasetError: a file is damaged, holds Python objects, or lacks an array.
+        DatasetError: A file is damaged, holds Python objects, or lacks an array.
     """
     files = sorted(
         path.glob("*.npz"),
@@ -55,7 +57,7 @@ def read(path: Path, wishes: Wishes) -> Recording:
     )
     if not files:
         raise DatasetError(f"{path} holds no .npz file; give the folder that does")
-    reading = _survey(files, wishes)
+    reading = _survey(files, options)
 
     def episodes() -> Iterator[Episode]:
         for file in files:
@@ -72,17 +74,22 @@ class _Reading:
     """How the files of a folder are read, all in the same way."""
 
     observation_space: gymnasium.Space[Any]
+    """Space of observations."""
     action_space: gymnasium.Space[Any]
+    """Space of actions."""
     restored: bool
+    """Whether images were divided by 255 and become bytes again."""
     one_hot: bool
+    """Whether actions are one-hot and become numbers."""
     previous: bool
-    facts: dict[str, Any] = field(default_factory=dict)
+    """Whether actions and rewards stand beside the observation that they led to."""
+    facts: dict[str, Any]
+    """What to note in the dataset's provenance."""
 
     def episode(self, arrays: dict[str, np.ndarray]) -> Episode:
         """An episode from the arrays of its file."""
-        seen, actions, rewards, done = (
-            arrays[name] for name in ("obs", "action", "reward", "done")
-        )
+        seen, actions = arrays["obs"], arrays["action"]
+        rewards, done = arrays["reward"], arrays["done"]
         seen = _bytes(seen) if self.restored else seen
         actions = actions.argmax(1) if self.one_hot else _numbered(actions, self.action_space)
         if self.previous:
@@ -102,11 +109,11 @@ class _Reading:
         )
 
 
-def _survey(files: list[Path], wishes: Wishes) -> _Reading:
-    """Go once through all files, to see what is true of all."""
+def _survey(files: list[Path], options: ImportOptions) -> _Reading:
+    """Read all files once, to see what is true of all."""
     stored, divided = Derived("observations"), Derived("observations")
     plain, numbered = Derived("actions"), Derived("actions")
-    observed, acted = wishes.observation_space, wishes.action_space
+    observed, acted = options.observation_space, options.action_space
     restored = observed is None or observed.dtype == np.uint8
     one_hot = acted is None or isinstance(acted, spaces.Discrete)
     blank, more, ignored = set(), set(), set()
@@ -131,7 +138,7 @@ def _survey(files: list[Path], wishes: Wishes) -> _Reading:
             f"{files[0].parent}: the first action is blank in some files and not in others; "
             "import the files of each recorder alone"
         )
-    previous = wishes.previous_actions or (one_hot and blank == {True})
+    previous = options.previous_actions or (one_hot and blank == {True})
     facts = {
         "images": "bytes that had been divided by 255" if restored else "as stored",
         "actions": "numbers that had been one-hot" if one_hot else "as stored",
@@ -156,11 +163,7 @@ def _load(file: Path) -> dict[str, np.ndarray]:
     if not all(arrays[name].ndim and len(arrays[name]) for name in _NEEDED):
         raise DatasetError(f"{file} holds no step; take it out")
     rewards = arrays["reward"].reshape(-1)
-    done = (
-        arrays["done"].reshape(-1).astype(bool)
-        if "done" in arrays
-        else np.zeros(len(rewards), bool)
-    )
+    done = arrays.get("done", np.zeros(len(rewards))).reshape(-1).astype(bool)
     seen = arrays["obs"]
     if seen.ndim == 3 and seen.shape[1] == 1:
         seen = seen[:, 0]
@@ -169,11 +172,9 @@ def _load(file: Path) -> dict[str, np.ndarray]:
 
 def _is_divided(values: np.ndarray) -> bool:
     """Whether these are images whose bytes were divided by 255."""
-    if (
-        values.ndim != 4
-        or values.dtype.kind != "f"
-        or not (values.min() >= 0 and values.max() <= 1)
-    ):
+    if values.ndim != 4 or values.dtype.kind != "f":
+        return False
+    if not (values.min() >= 0 and values.max() <= 1):
         return False
     return bool((np.abs(_bytes(values) / np.float32(255) - values) < 1e-6).all())
 
@@ -183,8 +184,7 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _is_one_hot(actions: np.ndarray) -> bool:
-    """Whether each row has a single 1 among three zeros or more; the first may be blank, as
-    recorders begin an episode."""
+    """Whether each row has a single 1 among three entries or more; the first may be blank."""
     if actions.ndim != 2 or actions.shape[1] < 3 or actions.dtype.kind not in "biuf":
         return False
     rows = actions[1:] if len(actions) > 1 and not actions[0].any() else actions
@@ -192,8 +192,7 @@ def _is_one_hot(actions: np.ndarray) -> bool:
 
 
 def _numbered(actions: np.ndarray, space: gymnasium.Space[Any] | None) -> np.ndarray:
-    """Whole numbers [T, 1] as [T], and pairs of row and column as one number where a Discrete space
-    asks for it."""
+    """Whole numbers [T, 1] as [T], and rows and columns as one number for a Discrete space."""
     if actions.dtype.kind not in "biu" or actions.ndim != 2:
         return actions
     if actions.shape[1] == 1 and (space is None or not space.shape):
@@ -202,9 +201,9 @@ def _numbered(actions: np.ndarray, space: gymnasium.Space[Any] | None) -> np.nda
         size = math.isqrt(int(space.n))
         if size * size != space.n or actions.min() < 0 or actions.max() >= size:
             raise ValueError(
-                f"rows and columns reach from {actions.min()} to {actions.max()}, which is "
-                f"no board of {space.n} fields; "
-                f"give Discrete(size * size), or MultiDiscrete([rows, columns])"
+                f"rows and columns reach from {actions.min()} to {actions.max()}, which is no "
+                f"board of {space.n} fields; give Discrete(size * size), or "
+                "MultiDiscrete([rows, columns])"
             )
         return actions[:, 0] * size + actions[:, 1]
     return actions

@@ -1,5 +1,4 @@
-"""Minari's datasets, in HDF5 or Arrow: a folder of one, or the id of one that Minari has stored on
-this machine."""
+"""Minari's datasets, in HDF5 or Arrow, by folder or by the id of one on this machine."""
 
 import json
 import os
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rate.dataset import DatasetError
-from rate.dataset.importers import Recording, Wishes, require
+from rate.dataset.importers import ImportOptions, Recording, require
 from rate.dataset.importers._infer import readable
 from rate.episode import Episode
 from rate.spaces import as_leaf, flatten, leaves
@@ -25,34 +24,31 @@ def recognises(path: Path) -> bool:
     return _data(path) is not None
 
 
-def read(path: Path, wishes: Wishes) -> Recording:
-    """Read a Minari dataset; spaces are those it states, and every episode has its final
-    observation and its seed.
+def read(path: Path, options: ImportOptions) -> Recording:
+    """Read a Minari dataset; every episode has its final observation and its seed.
 
     Images from 32 x 32 pixels on that Minari keeps as JPEG, its default, are not those that were
     recorded (fact `lossy_images`).
 
     Raises:
-        DatasetError: there is no such dataset, it is damaged, or a space is not supported.
+        DatasetError: There is no such dataset, it is damaged, or a space is not supported.
     """
     data = _data(path)
     if data is None:
         raise DatasetError(
-            f"{path} is no Minari dataset: give a folder with data/metadata.json, or the id "
-            "of a local one"
+            f"{path} is no Minari dataset: give a folder with data/metadata.json, or the id of a "
+            "local one"
         )
     with readable(path, "repair it or fetch it again"):
         facts = {"format": "minari", "final_observation": "recorded", **_metadata(path, data)}
         source = require("minari").MinariDataset(data)
-        observed = wishes.observation_space or source.observation_space
-        acted = wishes.action_space or source.action_space
+        observed = options.observation_space or source.observation_space
+        acted = options.action_space or source.action_space
         for space in (observed, acted):
             leaves(space)
-        pictures = map(
-            require("minari.dataset.minari_storage").is_image_space,
-            leaves(source.observation_space).values(),
-        )
-        facts["lossy_images"] = bool(source.storage.jpeg_encoding) and any(pictures)
+        is_image = require("minari.dataset.minari_storage").is_image_space
+        images = any(map(is_image, leaves(source.observation_space).values()))
+        facts["lossy_images"] = bool(source.storage.jpeg_encoding) and images
         seeds = _seeds(source)
         count = int(source.total_episodes)
 
@@ -78,20 +74,13 @@ def _metadata(path: Path, data: Path) -> dict[str, Any]:
     whatever the metadata name.
     """
     metadata = json.loads((data / "metadata.json").read_text(encoding="utf-8"))
-    missing = [
-        name
-        for name in ("observation_space", "action_space")
-        if not isinstance(metadata.get(name), str)
-    ]
-    if missing:
-        raise DatasetError(
-            f"{path}: its metadata state no {missing[0]}; write the dataset again with "
-            "Minari 0.5 or later, which states it"
-        )
-    return {
-        "dataset_id": str(metadata.get("dataset_id", "")),
-        "data_format": str(metadata.get("data_format", "")),
-    }
+    for name in ("observation_space", "action_space"):
+        if not isinstance(metadata.get(name), str):
+            raise DatasetError(
+                f"{path}: its metadata state no {name}; write the dataset again with Minari 0.5 or "
+                "later, which states it"
+            )
+    return {name: str(metadata.get(name, "")) for name in ("dataset_id", "data_format")}
 
 
 def _seeds(source: Any) -> list[int | None]:

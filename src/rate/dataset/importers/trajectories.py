@@ -1,5 +1,4 @@
-"""Pickled trajectories, as the authors of RATE keep T-Maze (dict of dicts) and MuJoCo (list of
-dicts); no code in them is run."""
+"""Pickled trajectories of RATE's authors: T-Maze (dict of dicts) and MuJoCo (list of dicts)."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rate.dataset import DatasetError
-from rate.dataset.importers import Recording, Wishes
+from rate.dataset.importers import ImportOptions, Recording
 from rate.dataset.importers._infer import Derived, readable
 from rate.dataset.importers._pickle import load_numbers
 from rate.episode import Episode
@@ -31,7 +30,7 @@ def recognises(path: Path) -> bool:
     return path.suffix in (".pickle", ".pkl") and path.is_file()
 
 
-def read(path: Path, wishes: Wishes) -> Recording:
+def read(path: Path, options: ImportOptions) -> Recording:
     """Read a pickle of trajectories, which is held in memory.
 
     T-Maze: rewards are the differences of returns-to-go, and the final observation is recorded.
@@ -40,47 +39,40 @@ def read(path: Path, wishes: Wishes) -> Recording:
     are ignored (fact `ignored`).
 
     Raises:
-        DatasetError: the pickle holds anything but plain data and arrays of numbers, or no
-        trajectories.
+        DatasetError: The pickle holds anything but plain data and arrays of numbers, or no
+            trajectories.
     """
     data = load_numbers(path)
-    found = list(data.values()) if isinstance(data, dict) else data
-    if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
+    items = list(data.values()) if isinstance(data, dict) else data
+    if not isinstance(items, list) or not items or not all(isinstance(one, dict) for one in items):
         raise DatasetError(
             f"{path} holds no trajectories: give a pickled list, or dict, of dicts of arrays"
         )
     observed, acted = Derived(f"{path}: observations"), Derived(f"{path}: actions")
-    for number, one in enumerate(found):
+    for number, one in enumerate(items):
         part = _part(path, number, one)
         observed.add(part["observations"])
         acted.add(part["actions"])
-    observation_space = wishes.observation_space or observed.space()
-    action_space = wishes.action_space or acted.space()
+    observation_space = options.observation_space or observed.space()
+    action_space = options.action_space or acted.space()
 
     def episodes() -> Iterator[Episode]:
-        for number, one in enumerate(found):
+        for number, one in enumerate(items):
             with readable(path, f"look at trajectory {number}"):
                 part = _part(path, number, one)
-                seen, actions = (
-                    as_leaf(observation_space, part["observations"]),
-                    as_leaf(action_space, part["actions"]),
-                )
-                episode = Episode(
-                    {PLAIN: seen},
-                    actions,
-                    part["rewards"],
-                    part["terminations"],
-                    part["truncations"],
-                )
+                seen = {PLAIN: as_leaf(observation_space, part["observations"])}
+                actions = as_leaf(action_space, part["actions"])
+                ends = part["terminations"], part["truncations"]
+                episode = Episode(seen, actions, part["rewards"], *ends)
             yield episode
 
-    recorded = all("rtg" in one or "next_observations" in one for one in found)
+    recorded = all("rtg" in one or "next_observations" in one for one in items)
     facts = {
         "format": "trajectories",
         "final_observation": "recorded" if recorded else "repeated",
-        "ignored": sorted({str(key) for one in found for key in one if key not in _keys(one)}),
+        "ignored": sorted({str(key) for one in items for key in one if key not in _keys(one)}),
     }
-    return Recording(observation_space, action_space, episodes, len(found), facts)
+    return Recording(observation_space, action_space, episodes, len(items), facts)
 
 
 def _keys(one: Mapping[Any, Any]) -> tuple[str, ...]:
@@ -90,15 +82,12 @@ def _keys(one: Mapping[Any, Any]) -> tuple[str, ...]:
 def _part(path: Path, number: int, one: Mapping[Any, Any]) -> dict[str, np.ndarray]:
     """The arrays of a trajectory under our names; observations [T + 1, ...]."""
     needed = [key for key in _keys(one) if key not in _OPTIONAL]
-    lacking = [
-        key for key in needed if not isinstance(one.get(key), np.ndarray) or not one[key].ndim
-    ]
-    if lacking:
-        names = sorted(map(str, one))
-        raise DatasetError(
-            f"{path}: trajectory {number} has no array {lacking[0]!r}, got {names}; needed "
-            f"are {needed}"
-        )
+    for key in needed:
+        if not isinstance(one.get(key), np.ndarray) or not one[key].ndim:
+            raise DatasetError(
+                f"{path}: trajectory {number} has no array {key!r}, got {sorted(map(str, one))}; "
+                f"needed are {needed}"
+            )
     with readable(path, f"look at trajectory {number}"):
         return _returns(one) if "rtg" in one else _rewards(one)
 

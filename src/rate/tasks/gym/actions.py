@@ -1,5 +1,4 @@
-"""Actions of several parts as one array: what a dataset holds and what the heads of a policy put
-out."""
+"""Actions of several parts as one array, which datasets hold and policies choose."""
 
 from typing import Any
 
@@ -15,8 +14,7 @@ _Categories = spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
 
 
 class ArrayActions(gymnasium.ActionWrapper[Any, Any, Any]):
-    """Takes one array in place of Dict, Tuple and MultiBinary actions, the leaves one behind the
-    other.
+    """Takes one array, the leaves joined, in place of Dict, Tuple and MultiBinary actions.
 
     Leaves that are all choices become a MultiDiscrete space that counts from 0; leaves that are all
     Box become one Box.
@@ -31,27 +29,23 @@ class ArrayActions(gymnasium.ActionWrapper[Any, Any, Any]):
         self._leaves = leaves(self._inner)
         parts = list(self._leaves.values())
         if all(isinstance(part, _Categories) for part in parts):
-            self.action_space = spaces.MultiDiscrete(
-                np.concatenate([_counts(part).ravel() for part in parts])
-            )
+            counts = [_counts(part).ravel() for part in parts]
+            self.action_space = spaces.MultiDiscrete(np.concatenate(counts))
         elif all(isinstance(part, spaces.Box) for part in parts):
             low, high = (
-                np.concatenate([np.ravel(getattr(part, bound)) for part in parts]).astype(
-                    np.float32
-                )
+                np.concatenate([np.ravel(getattr(part, bound)) for part in parts])
                 for bound in ("low", "high")
             )
-            self.action_space = spaces.Box(low, high)
+            self.action_space = spaces.Box(low.astype(np.float32), high.astype(np.float32))
         else:
             raise ValueError(
-                f"the actions {self._inner} mix choices and numbers, and no head puts out "
-                "both: write a wrapper that takes "
-                "a Discrete, MultiDiscrete or Box action"
+                f"the actions {self._inner} mix choices and numbers, and no head puts out both: "
+                "write a wrapper that takes a Discrete, MultiDiscrete or Box action"
             )
 
     def action(self, action: np.ndarray) -> Any:
         """Turn an array into an action of the environment's own structure."""
-        found, begin = {}, 0
+        parts, begin = {}, 0
         for path, part in self._leaves.items():
             shape = part.shape or ()
             size = int(np.prod(shape))
@@ -59,11 +53,10 @@ class ArrayActions(gymnasium.ActionWrapper[Any, Any, Any]):
             if isinstance(part, spaces.Discrete | spaces.MultiDiscrete):
                 numbers = numbers + part.start
             leaf = np.asarray(numbers).astype(part.dtype)
-            found[path] = (
-                leaf[()] if isinstance(part, spaces.Discrete) else leaf
-            )  # a number is what environments look up
+            # Environments look up a single choice, so it is a number.
+            parts[path] = leaf[()] if isinstance(part, spaces.Discrete) else leaf
             begin += size
-        return unflatten(self._inner, found)
+        return unflatten(self._inner, parts)
 
 
 def is_array(space: gymnasium.Space[Any]) -> bool:
@@ -74,4 +67,4 @@ def is_array(space: gymnasium.Space[Any]) -> bool:
 def _counts(space: gymnasium.Space[Any]) -> np.ndarray:
     if isinstance(space, spaces.MultiBinary):
         return np.full(space.shape, 2)
-    return np.asarray(space.n if isinstance(space, spaces.Discrete) else space.nvec)  # type: ignore[attr-defined]
+    return np.asarray(getattr(space, "n" if isinstance(space, spaces.Discrete) else "nvec"))

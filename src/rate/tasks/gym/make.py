@@ -1,18 +1,15 @@
-"""Environments that others wrote, by address: a registered Gymnasium id or a function that makes
-one.
+"""Third-party environments by address: a registered Gymnasium id or a function that makes one.
 
-``gym:CartPole-v1`` is what ``gymnasium.make`` knows as ``CartPole-v1``; ``gym:package:Id-v0``
-imports the package first. ``package.module:make`` calls ``make()``; a class of environments does as
-well. Nothing has to be registered here.
+`gym:CartPole-v1` is what `gymnasium.make` knows as `CartPole-v1`; `gym:package:Id-v0` imports the
+package first. `package.module:make` calls `make()`; a class of environments is called as well. An
+address names Python code: to use a task of that name, or a dataset or run that states it, is to
+trust and run that code.
 """
 
 import contextlib
 import copy
 import importlib
-import inspect
 import sys
-import sysconfig
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,7 +21,7 @@ from gymnasium.vector import VectorEnv
 
 from rate.spaces import leaves
 from rate.tasks.gym.actions import ArrayActions, is_array
-from rate.tasks.gym.errors import told
+from rate.tasks.gym.errors import describe_error
 from rate.tasks.gym.options import Options
 from rate.tasks.gym.vector import FirstRow, Vectorised
 from rate.tasks.task import Agent, Task, success
@@ -32,39 +29,43 @@ from rate.tasks.task import Agent, Task, success
 __all__ = ["PATTERNS", "RandomAgent", "expert", "task"]
 
 REGISTERED = "gym:"
+RANDOM = "random"
 NUM_ENVS = 16
 """Simulators side by side by default: one may take much memory, and processes of its own."""
 PATTERNS = {
-    "gym:<id>": "Any environment that Gymnasium knows by an id, such as gym:CartPole-v1 or gym:package:Id-v0",
-    "<module>:<function>": "Any function or class that makes a Gymnasium environment, such as my_package.mazes:make",
+    "gym:<id>": "Any environment that Gymnasium knows by an id, such as gym:CartPole-v1 or "
+    "gym:package:Id-v0",
+    "<module>:<function>": "Any function or class that makes a Gymnasium environment, such as "
+    "my_package.mazes:make",
 }
 """Descriptions of the two kinds of address, by pattern."""
 
 
 def task(name: str, address: str, options: Options) -> Task:
-    """Return the task of an address, such as ``gym:CartPole-v1``; it has an expert only if the
-    options name one.
+    """Return the task of an address; it has an expert only if the options name one.
+
+    Args:
+        name: The address with its options, which names the task.
+        address: An address such as `gym:CartPole-v1`.
+        options: What the name says beyond the address.
 
     Raises:
         ValueError: There is no such environment, it cannot be made, or its spaces or wrappers
-        cannot be used. ModuleNotFoundError: The module, or something it needs, is not installed.
+            cannot be used.
+        ModuleNotFoundError: The module, or something it needs, is not installed.
     """
-    make, horizon = (
-        _registered(address, options)
-        if address.startswith(REGISTERED)
-        else _function(address, options)
-    )
+    registered = address.startswith(REGISTERED)
+    make = (_registered if registered else _function)(address, options)
     first = _made(address, make, options.environment)
     try:
-        horizon = horizon or _time_limit(first)
+        horizon = options.horizon or _time_limit(first)
         _check(address, first)
     finally:
         first.close()
     if horizon is None:
         raise ValueError(
-            f"{address} has no time limit, so its episodes might never end: give horizon, "
-            "the steps after which an "
-            f"episode is cut off, as in {name},horizon=200"
+            f"{address} has no time limit, so its episodes might never end: give horizon, the "
+            f"steps after which an episode is cut off, as in {name},horizon=200"
         )
     maker = partial(_made, address, make, options.environment)
     vectorised = partial(Vectorised, address, maker) if isinstance(first, VectorEnv) else None
@@ -100,27 +101,25 @@ class RandomAgent:
     def reset(self, batch: int, seeds: Sequence[int] | None = None) -> None:
         """Begin new episodes."""
         self.spaces = [copy.deepcopy(self.action_space) for _ in range(batch)]
-        for space, seed in zip(
-            self.spaces, [None] * batch if seeds is None else seeds, strict=True
-        ):
+        given = [None] * batch if seeds is None else seeds
+        for space, seed in zip(self.spaces, given, strict=True):
             space.seed(None if seed is None else int(seed))
 
     def act(
         self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
     ) -> np.ndarray:
         """Actions [n, ...] drawn from the space's own distribution."""
-        return (
-            np.stack([space.sample() for space in self.spaces])
-            if forced is None
-            else np.asarray(forced)
-        )
+        if forced is not None:
+            return np.asarray(forced)
+        return np.stack([space.sample() for space in self.spaces])
 
 
 class OutsideAgent:
-    """An agent that somebody else wrote: whatever goes wrong in it becomes an error that names it
-    and the place.
+    """A third-party agent: whatever goes wrong in it becomes an error that names it and the place.
 
-    address: what errors call it. make: makes it, without arguments.
+    Args:
+        address: What errors call it.
+        make: Makes it, without arguments.
     """
 
     def __init__(self, address: str, make: Callable[[], Agent]) -> None:
@@ -135,24 +134,28 @@ class OutsideAgent:
         self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
     ) -> np.ndarray:
         """Return the other agent's actions [n, ...]."""
-        actions: np.ndarray = self._asked(
-            "failed in act", self._agent.act, observations, rewards, forced
-        )
+        act = self._agent.act
+        actions: np.ndarray = self._asked("failed in act", act, observations, rewards, forced)
         return actions
 
     def _asked(self, failure: str, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return function(*arguments)
         except Exception as error:
-            raise ValueError(f"the expert {self._address} {failure}: {told(error)}") from error
+            raise ValueError(
+                f"the expert {self._address} {failure}: {describe_error(error)}"
+            ) from error
 
 
 def expert(address: str, action_space: Callable[[], gymnasium.Space[Any]]) -> Callable[[], Agent]:
-    """Return what makes the agent of an address: "random", or "module:Class" of an ``Agent`` made
-    without arguments.
+    """Return what makes the agent of an address.
+
+    Args:
+        address: "random", or "module:Class" of an `Agent` that is made without arguments.
+        action_space: Gives the space that "random" draws from.
 
     Raises:
-        ValueError: The address names no class with the methods of an ``Agent``.
+        ValueError: The address names no class with the methods of an `Agent`.
         ModuleNotFoundError: Its module is not installed.
     """
     if ":" not in address:
@@ -161,60 +164,41 @@ def expert(address: str, action_space: Callable[[], gymnasium.Space[Any]]) -> Ca
                 f"there is no expert {address!r}: give {RANDOM!r}, or 'module:Class' of an agent"
             )
         return lambda: RandomAgent(action_space())
-    found = _named(address, "expert")
-    missing = [name for name in ("reset", "act") if not callable(getattr(found, name, None))]
-    if missing or not isinstance(found, type):
+    agent = _named(address, "expert")
+    missing = [name for name in ("reset", "act") if not callable(getattr(agent, name, None))]
+    if missing or not isinstance(agent, type):
+        lack = f"it has no {' and no '.join(missing)}" if missing else "it is not a class"
         raise ValueError(
-            f"the expert {address!r} is not a class of agents ({_lack(missing)}): give a "
-            "class that is made without "
-            "arguments, with reset(batch, seeds) and act(observations, rewards, forced) as "
-            "rate.tasks.Agent describes"
+            f"the expert {address!r} is not a class of agents ({lack}): give a class that is made "
+            "without arguments, with reset(batch, seeds) and act(observations, rewards, forced) "
+            "as rate.tasks.Agent describes"
         )
-    return partial(OutsideAgent, address, found)
+    return partial(OutsideAgent, address, agent)
 
 
-RANDOM = "random"
+def _registered(address: str, options: Options) -> Callable[..., Any]:
+    """What makes the environment of a registered id.
 
-
-def _lack(missing: Sequence[str]) -> str:
-    return f"it has no {' and no '.join(missing)}" if missing else "it is not a class"
-
-
-def _registered(address: str, options: Options) -> tuple[Callable[..., Any], int | None]:
-    """What makes the environment of a registered id, and how many steps an episode has, if that is
-    known."""
+    The package of `package:Id-v0` is imported first: an error then names it, and a folder with
+    modules is searched as well.
+    """
     key = address.removeprefix(REGISTERED)
-    limit: dict[str, Any] = (
-        {} if options.horizon is None else {"max_episode_steps": options.horizon}
-    )
-    _import_owner(address, key)
-    return partial(gymnasium.make, key, **limit), options.horizon
-
-
-def _import_owner(address: str, key: str) -> None:
-    """Import the package of ``package:Id-v0`` first: an error names it, and a folder with modules
-    is searched as well."""
     module, colon, _ = key.rpartition(":")
     if colon:
         _import(module, address)
+    if options.horizon is None:
+        return partial(gymnasium.make, key)
+    return partial(gymnasium.make, key, max_episode_steps=options.horizon)
 
 
-def _function(address: str, options: Options) -> tuple[Callable[..., Any], int | None]:
-    """What makes the environment of ``module:function``, once it is known to be harmless to
-    call."""
-    found = _named(address, "task")
-    if not callable(found):
+def _function(address: str, options: Options) -> Callable[..., Any]:
+    """What makes the environment of `module:function`."""
+    make = _named(address, "task")
+    if not callable(make):
         raise ValueError(
-            f"{address} is {found!r}, but a function or class that makes an environment is needed"
+            f"{address} is {make!r}, but a function or class that makes an environment is needed"
         )
-    if not _makes_environments(found) and _is_installed(found):
-        raise ValueError(
-            f"{address} does not say that it makes environments, and names of tasks are read "
-            "from files of others, so "
-            "nothing else of an installed package is called: write a function in a module of "
-            "yours that calls it"
-        )
-    return found, options.horizon
+    return make
 
 
 def _named(address: str, what: str) -> Any:
@@ -224,24 +208,24 @@ def _named(address: str, what: str) -> Any:
             f"{address!r} is no {what}: addresses look like package.module:name"
             + (" or gym:Id-v0, with the id that gymnasium.make takes" if what == "task" else "")
         )
-    found = _import(module, address)
+    named: Any = _import(module, address)
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            names = [
+        if not hasattr(named, part):
+            own = [
                 name
-                for name, value in vars(found).items()
+                for name, value in vars(named).items()
                 if getattr(value, "__module__", "") == module
             ]
             raise ValueError(
                 f"{address}: there is no {part!r} in {module}; it has "
-                f"{', '.join(names) or 'no functions'}"
+                f"{', '.join(own) or 'no functions'}"
             )
-        found = getattr(found, part)
-    return found
+        named = getattr(named, part)
+    return named
 
 
 def _import(module: str, address: str) -> Any:
-    """Import a module that is installed or lies in the current folder, as ``python -m`` does."""
+    """Import a module that is installed or lies in the current folder, as `python -m` does."""
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)  # last: a file of the folder hides no installed module
@@ -255,41 +239,14 @@ def _import(module: str, address: str) -> Any:
             ) from error
         raise ModuleNotFoundError(
             f"{address}: there is no module {error.name!r}, neither installed nor in {here}: "
-            "install its package, or run "
-            "the command in the folder that holds it"
+            "install its package, or run the command in the folder that holds it"
         ) from error
 
 
-def _makes_environments(found: Callable[..., Any]) -> bool:
-    """Whether it is a class of environments or is annotated to return them."""
-    try:
-        made = found if isinstance(found, type) else typing.get_type_hints(found).get("return")
-    except (NameError, TypeError, AttributeError):
-        return False
-    made = typing.get_origin(made) or made
-    return isinstance(made, type) and issubclass(made, gymnasium.Env | VectorEnv)
-
-
-def _is_installed(found: Callable[..., Any]) -> bool:
-    """Whether code is part of Python or of an installed package, as opposed to a file of the user's
-    own."""
-    try:
-        file = Path(inspect.getfile(inspect.unwrap(found)))
-    except TypeError:  # built in
-        return True
-    installed = {"site-packages", "dist-packages"} & set(file.parts)
-    return (
-        bool(installed)
-        or not file.is_file()
-        or file.resolve().is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
-    )
-
-
 def _made(address: str, make: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """Call what makes an environment; whatever goes wrong becomes an error that names the
-    address."""
+    """Call what makes an environment; any failure becomes an error that names the address."""
     try:
-        found = make(**arguments)
+        made = make(**arguments)
     except gymnasium.error.DependencyNotInstalled as error:
         raise ModuleNotFoundError(
             f"{address} needs something that is not installed: {error}"
@@ -297,25 +254,24 @@ def _made(address: str, make: Callable[..., Any], arguments: Mapping[str, Any]) 
     except Exception as error:
         given = f" with {dict(arguments)}" if arguments else ""
         raise ValueError(
-            f"{address} cannot be made{given}: {told(error)}{_unknown(address, error)}"
+            f"{address} cannot be made{given}: {describe_error(error)}{_unknown(address, error)}"
         ) from error
-    if not isinstance(found, gymnasium.Env | VectorEnv):
+    if not isinstance(made, gymnasium.Env | VectorEnv):
         raise ValueError(
-            f"{address} made {type(found).__module__}.{type(found).__name__}, which is no "
-            "environment of Gymnasium 1: "
-            "derive it from gymnasium.Env, or put it into a wrapper that does"
+            f"{address} made {type(made).__module__}.{type(made).__name__}, which is no "
+            "environment of Gymnasium 1: derive it from gymnasium.Env, or put it into a wrapper "
+            "that does"
         )
-    if isinstance(found, VectorEnv) or is_array(found.action_space):
-        return found
+    if isinstance(made, VectorEnv) or is_array(made.action_space):
+        return made
     try:
-        return ArrayActions(found)
+        return ArrayActions(made)
     except ValueError as error:
         raise ValueError(f"{address}: {error}") from error
 
 
 def _unknown(address: str, error: Exception) -> str:
-    """What to do about an id that Gymnasium does not know, because the package that registers it
-    was not imported."""
+    """What to do about an id that no imported package has registered."""
     unknown = isinstance(error, gymnasium.error.NameNotFound | gymnasium.error.NamespaceNotFound)
     key = address.removeprefix(REGISTERED)
     if not unknown or key == address or ":" in key or "Did you mean" in str(error):
@@ -345,9 +301,8 @@ def _time_limit(environment: Any) -> int | None:
     return None if spec is None else spec.max_episode_steps
 
 
-def _way_out(space: gymnasium.Space[Any]) -> str:
-    """How to leave out the entries of a dictionary that no dataset holds, such as a text that never
-    changes."""
+def _how_to_leave_out(space: gymnasium.Space[Any]) -> str:
+    """How to leave out entries of a dictionary that no dataset holds, such as a constant text."""
     if not isinstance(space, gymnasium.spaces.Dict):
         return ""
     usable = []
@@ -356,14 +311,12 @@ def _way_out(space: gymnasium.Space[Any]) -> str:
             usable += [key] if leaves(part) else []
     return (
         f", or leave it out: gymnasium.wrappers.FilterObservation(environment, {usable}). A "
-        "function that returns the wrapped "
-        "environment is an address, <module>:<function>"
+        "function that returns the wrapped environment is an address, <module>:<function>"
     )
 
 
 def _check(address: str, environment: Any) -> None:
-    """Refuse spaces that no dataset holds, and wrappers that make one episode depend on those
-    before it."""
+    """Refuse spaces that no dataset holds, and wrappers that learn from earlier episodes."""
     vector = isinstance(environment, VectorEnv)
     observations = environment.single_observation_space if vector else environment.observation_space
     actions = environment.single_action_space if vector else environment.action_space
@@ -371,7 +324,8 @@ def _check(address: str, environment: Any) -> None:
         leaves(observations)
     except ValueError as error:
         raise ValueError(
-            f"{address} has observations that cannot be used: {error}{_way_out(observations)}"
+            f"{address} has observations that cannot be used: {error}"
+            f"{_how_to_leave_out(observations)}"
         ) from error
     if not is_array(actions):
         raise ValueError(
@@ -381,8 +335,7 @@ def _check(address: str, environment: Any) -> None:
     for part in _wrappers(environment):
         if getattr(part, "update_running_mean", False):
             raise ValueError(
-                f"{address} is wrapped in {type(part).__name__}, which learns from one "
-                "episode for the next: set its "
-                "update_running_mean to False. (Training normalises by statistics of the "
-                "whole dataset.)"
+                f"{address} is wrapped in {type(part).__name__}, which learns from one episode "
+                "for the next: set its update_running_mean to False. (Training normalises by "
+                "statistics of the whole dataset.)"
             )

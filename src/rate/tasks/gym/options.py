@@ -1,5 +1,5 @@
-"""Options behind a task's name: ``tmaze/90,expert=random`` or
-``gym:CartPole-v1,horizon=200,environment.length=0.7``.
+"""Options behind a task's name: `tmaze/90,expert=random` or
+`gym:CartPole-v1,horizon=200,environment.length=0.7`.
 
 A name with its options is all that determines a task, so it can be written into datasets, recipes
 and rows and be sent to other processes.
@@ -7,82 +7,83 @@ and rows and be sent to other processes.
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = ["Options", "join", "read_arguments", "split"]
 
 ENVIRONMENT = "environment."
 """What stands before the name of a keyword argument of the environment."""
 
+NAMES = ("horizon", "target_return", "expert", "metric")
 METRICS = ("return", "success")
 _ALLOWED = "horizon, target_return, expert, metric and environment.<argument>"
 
 
-class Options(NamedTuple):
-    """What a name says beyond the task itself; None where it says nothing.
-
-    horizon: steps after which an episode is cut off. target_return: the return asked for. expert:
-    "random", or "module:Class" of an ``Agent``. metric: "return", or "success" for the share of
-    episodes with a positive return. environment: keyword arguments of the environment.
-    """
+@dataclass(frozen=True)
+class Options:
+    """What a name says beyond the task itself; None where it says nothing."""
 
     horizon: int | None = None
+    """Steps after which an episode is cut off; by default the task's own."""
     target_return: float | None = None
+    """The return asked for; by default the task's own."""
     expert: str | None = None
+    """Who acts: random, or module:Class of an agent; by default the task's own expert."""
     metric: str | None = None
-    environment: Mapping[str, Any] = {}
+    """What scores an episode: return, or success, which is 1 where the return is positive."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the environment, such as size=5 noise=0.1."""
 
 
 def split(name: str) -> tuple[str, Options]:
     """Split a name into the task itself and its options.
 
     A value is read as JSON where it is JSON and as text otherwise; a comma that is not followed by
-    ``key=`` belongs to the value before it, so that lists need no escape.
+    `key=` belongs to the value before it, so that lists need no escape.
 
     Raises:
-        ValueError: There is no option of that name, or its value makes no sense.
+        ValueError: There is no option of that name, or it has no such value.
     """
     base, *entries = re.split(r",(?=[A-Za-z_][\w.]*=)", name)
     if "," in base:
         raise ValueError(f"{name!r}: options are written ,key=value; there are {_ALLOWED}")
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     environment: dict[str, Any] = {}
     for entry in entries:
         key, _, text = entry.partition("=")
-        place, key = (
-            (environment, key.removeprefix(ENVIRONMENT))
-            if key.startswith(ENVIRONMENT)
-            else (found, key)
-        )
+        place = environment if key.startswith(ENVIRONMENT) else values
+        key = key.removeprefix(ENVIRONMENT)
         if key in place:
             raise ValueError(f"{name!r} gives {key} twice: give it once")
         place[key] = _value(text)
-    return base, _checked(name, found, environment)
+    return base, _checked(name, values, environment)
 
 
 def join(name: str, options: Options) -> str:
     """The name with options added; those given take the place of those in the name."""
     base, before = split(name)
-    chosen = {
-        key: before._asdict()[key] if value is None else value
-        for key, value in options._asdict().items()
-        if key != "environment"
-    }
-    entries = {key: value for key, value in chosen.items() if value is not None}
-    entries |= {
-        ENVIRONMENT + key: value
-        for key, value in {**before.environment, **options.environment}.items()
-    }
-    joined = ",".join([base, *(f"{key}={_text(value)}" for key, value in entries.items())])
+    entries: dict[str, Any] = {}
+    for key in NAMES:
+        value = getattr(options, key)
+        entries[key] = getattr(before, key) if value is None else value
+    for key, value in {**before.environment, **options.environment}.items():
+        entries[ENVIRONMENT + key] = value
+    texts = [f"{key}={_text(value)}" for key, value in entries.items() if value is not None]
+    joined = ",".join([base, *texts])
     split(joined)  # what cannot be read back is refused now, not when the name is used
     return joined
 
 
-def read_arguments(entries: tuple[str, ...]) -> dict[str, Any]:
-    """Keyword arguments of an environment from texts such as ``size=5``; values are JSON, or else
-    text."""
-    found = {}
+def read_arguments(entries: Iterable[str]) -> dict[str, Any]:
+    """Keyword arguments of an environment from texts such as `size=5`; values are JSON, or else
+    text.
+
+    Raises:
+        ValueError: A text is no `key=value`.
+    """
+    arguments = {}
     for entry in entries:
         key, equals, text = entry.partition("=")
         if not equals or not key.isidentifier():
@@ -90,18 +91,18 @@ def read_arguments(entries: tuple[str, ...]) -> dict[str, Any]:
                 f"{entry!r} is not a keyword argument of an environment: write key=value, "
                 "such as size=5"
             )
-        found[key] = _value(text)
-    return found
+        arguments[key] = _value(text)
+    return arguments
 
 
-def _checked(name: str, found: Mapping[str, Any], environment: Mapping[str, Any]) -> Options:
-    unknown = sorted(set(found) - set(Options._fields[:-1]))
+def _checked(name: str, values: Mapping[str, Any], environment: Mapping[str, Any]) -> Options:
+    unknown = sorted(set(values) - set(NAMES))
     if unknown:
         raise ValueError(
             f"{name!r}: there is no option {unknown[0]!r}. Options are {_ALLOWED}; did you "
             f"mean {ENVIRONMENT}{unknown[0]}?"
         )
-    options = Options(**found, environment=environment)
+    options = Options(**values, environment=environment)
     if options.horizon is not None and (type(options.horizon) is not int or options.horizon < 1):
         raise ValueError(
             f"{name!r}: horizon is {options.horizon!r}, but it must be a whole number of "

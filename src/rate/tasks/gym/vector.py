@@ -1,5 +1,4 @@
-"""Gymnasium's vector environments as batches of one episode per row, whatever they do when an
-episode ends."""
+"""Gymnasium's vector environments as batches of one episode per row, in every autoreset mode."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,19 +8,21 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rate.spaces import flatten, unflatten
-from rate.tasks.gym.errors import told
+from rate.tasks.gym.errors import describe_error
 
 __all__ = ["FirstRow", "Vectorised"]
 
 
 class Vectorised:
-    """Vector environments side by side, as many as the episodes need, without the automatic reset
-    that they may do.
+    """Vector environments side by side, as many as the episodes need, without automatic resets.
 
-    An environment that resets in the next step goes on unseen; one that resets in the same step
-    gives the last observation of an episode in its info; one that does not reset is told to.
+    Of an environment that resets in the next step, what follows an episode is not used; one that
+    resets in the same step gives the last observation of an episode in its info; one that does not
+    reset is reset here.
 
-    name: what errors call the environment. maker: makes one vector environment.
+    Args:
+        name: What errors call the environment.
+        maker: Makes one vector environment.
 
     Raises:
         ValueError: The environment does not say when it resets, or cannot seed its rows one by one.
@@ -31,23 +32,20 @@ class Vectorised:
         self._name, self._maker = name, maker
         self._environments = [maker()]
         first = self._environments[0]
-        self.observation_space, self.action_space = (
-            first.single_observation_space,
-            first.single_action_space,
-        )
+        self.observation_space = first.single_observation_space
+        self.action_space = first.single_action_space
         self._rows: int = first.num_envs
         self._mode = _autoreset_mode(name, first)
 
     def reset(self, seeds: Sequence[int]) -> Any:
-        """Begin one episode per seed; rows beyond the last seed play along unseen."""
+        """Begin one episode per seed; rows beyond the last seed are not used."""
         needed = -(-len(seeds) // self._rows)
         while len(self._environments) < needed:
             self._environments.append(self._maker())
         self._used = self._environments[:needed]
         self._count = len(seeds)
-        padded = [int(seed) for seed in seeds] + [int(seeds[-1])] * (
-            needed * self._rows - len(seeds)
-        )
+        unused = needed * self._rows - len(seeds)
+        padded = [int(seed) for seed in seeds] + [int(seeds[-1])] * unused
         self._running = np.arange(len(padded)) < len(seeds)
         return self._batch([self._reset(index, padded) for index in range(needed)])
 
@@ -86,9 +84,9 @@ class Vectorised:
             values, _ = self._used[index].reset(seed=rows)
         except (TypeError, ValueError, gymnasium.error.Error) as error:
             raise ValueError(
-                f"{self._name} cannot be reset with one seed per row "
-                f"({type(error).__name__}: {error}), so the k-th seed "
-                "would not be the k-th episode: give a function that makes a single environment"
+                f"{self._name} cannot be reset with one seed per row ({type(error).__name__}: "
+                f"{error}), so the k-th seed would not be the k-th episode: give a function that "
+                "makes a single environment"
             ) from error
         return self._leaves(values)
 
@@ -98,19 +96,15 @@ class Vectorised:
         try:
             values, rewards, terminations, truncations, info = environment.step(actions)
         except Exception as error:
-            raise ValueError(f"{self._name} failed in step: {told(error)}") from error
+            raise ValueError(f"{self._name} failed in step: {describe_error(error)}") from error
         leaves, ended = self._leaves(values), np.asarray(terminations | truncations, bool)
         if self._mode == AutoresetMode.SAME_STEP:
             for row in np.flatnonzero(ended & running):
                 last = flatten(self.observation_space, info["final_obs"][row])
                 for path, leaf in leaves.items():
                     leaf[row] = last[path]
-        result = (
-            leaves,
-            np.array(rewards),
-            np.array(terminations, bool),
-            np.array(truncations, bool),
-        )
+        terminations, truncations = np.array(terminations, bool), np.array(truncations, bool)
+        result = leaves, np.array(rewards), terminations, truncations
         if self._mode == AutoresetMode.DISABLED and ended.any():
             environment.reset(options={"reset_mask": ended})
         return result
@@ -130,15 +124,14 @@ class Vectorised:
 class FirstRow(gymnasium.Env[Any, Any]):
     """A batch of environments as a single one: its first row.
 
-    maker: makes the batch.
+    Args:
+        maker: Makes the batch.
     """
 
     def __init__(self, maker: Callable[[], Vectorised]) -> None:
         self._batch = maker()
-        self.observation_space, self.action_space = (
-            self._batch.observation_space,
-            self._batch.action_space,
-        )
+        self.observation_space = self._batch.observation_space
+        self.action_space = self._batch.action_space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

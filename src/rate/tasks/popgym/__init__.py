@@ -193,7 +193,13 @@ def names() -> tuple[str, ...]:
 
 def _environment(name: str) -> gymnasium.Env[Any, Any]:
     """Make the environment of a class of the package popgym."""
-    environment: gymnasium.Env[Any, Any] = getattr(importlib.import_module("popgym.envs"), name)()
+    module = importlib.import_module("popgym.envs")
+    if not hasattr(module, name):  # labyrinths, which POPGym leaves out without mazelib
+        raise ModuleNotFoundError(
+            f"popgym/{name} needs mazelib, which is not installed: pip install mazelib (it has no "
+            "wheel for Python 3.14, where it needs a C compiler)"
+        )
+    environment: gymnasium.Env[Any, Any] = getattr(module, name)()
     return environment
 
 

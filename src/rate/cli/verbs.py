@@ -1,0 +1,125 @@
+"""Verbs that act on tasks, runs and experiments; `data` and `train` have modules of their own."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from rich.markdown import Markdown
+from rich.table import Column, Table
+
+from rate.cli.console import out, show_names
+from rate.cli.parse import Reader, mirror, parse
+from rate.tasks.gym.options import Options, join, read_arguments
+
+ARGUMENTS = {Mapping: Reader(read_arguments, "KEY=VALUE", several=True)}
+"""How the keyword arguments of an environment are read."""
+
+
+def list_(arguments: list[str]) -> None:
+    """List models, tasks and experiments by name."""
+    from rate import experiments, models, tasks
+
+    sources: dict[str, Callable[[], dict[str, str]]] = {
+        "models": models.names,
+        "tasks": tasks.families,
+        "experiments": experiments.names,
+    }
+
+    def names(what: Literal["all", "models", "tasks", "experiments"] = "all") -> None:
+        """List models, tasks and experiments by name.
+
+        Args:
+            what: What to list.
+        """
+        for title, found in sources.items():
+            if what in ("all", title):
+                show_names(title, found())
+
+    names(**parse(names, arguments, "rate list"))
+
+
+def collect(arguments: list[str]) -> None:
+    """Record episodes of a task's expert into a dataset."""
+    from rate.acting.collection import collect as run
+
+    added = _task_options("horizon", "expert", "environment")
+    options = parse(run, arguments, "rate collect", readers=ARGUMENTS, added=added)
+    options["task"] = join(options["task"], options.pop("added"))
+    dataset = run(**options, show_progress=True)
+    out.print(
+        f"{options['output']}: {len(dataset)} episodes, {dataset.steps} steps, mean return "
+        f"{dataset.returns.mean():.3f}, content {dataset.content_hash[:12]}"
+    )
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Score a trained policy and show the scores."""
+    from rate.acting.corruption import Corruption
+    from rate.acting.evaluation import evaluate as run
+
+    corrupt = {"what": "corrupt", "strength": "corrupt_strength", "step": "corrupt_from"}
+    options = parse(
+        run,
+        arguments,
+        "rate evaluate",
+        replaced={Corruption | None: mirror(Corruption, corrupt, absent="nothing")},
+        readers=ARGUMENTS,
+        added=_task_options("horizon", "environment"),
+    )
+    added = options.pop("added")
+    options["tasks"] = [join(task, added) for task in options["tasks"]]
+    table = Table(
+        Column("task", overflow="fold"), "metric", "mean", "standard error", "episodes", "steps/s"
+    )
+    for row in run(**options, show_progress=True):
+        numbers = f"{row['value']:.3f}", f"{row['standard_error']:.3f}", str(row["episodes"])
+        speed = row["steps"] / max(row["seconds"], 1e-9)
+        table.add_row(row["task"], row["metric"], *numbers, f"{speed:.0f}")
+    out.print(table)
+
+
+def inspect(arguments: list[str]) -> None:
+    """Look into a trained policy and show the report."""
+    from rate.inspection import inspect as run
+
+    added = _task_options("horizon", "environment")
+    options = parse(run, arguments, "rate inspect", readers=ARGUMENTS, added=added)
+    task_options = options.pop("added")
+    if options["task"]:
+        options["task"] = join(options["task"], task_options)
+    elif task_options != Options():
+        raise ValueError("--horizon and --environment belong to a task: name it with --task")
+    folder = run(**options, show_progress=True)
+    if options["output"] is None:
+        _show_report(folder)
+    else:
+        out.print(f"written: {folder}/inspection.json and inspect-*.png")
+
+
+def reproduce(arguments: list[str]) -> None:
+    """Run an experiment and show its report."""
+    from rate.reproduction import reproduce as run
+
+    options = parse(run, arguments, "rate reproduce")
+    if len(options["name"]) == 1:
+        [options["name"]] = options["name"]
+    _show_report(run(**options, show_progress=True))
+
+
+def report(arguments: list[str]) -> None:
+    """Write a report and show it."""
+    from rate.reporting import report as run
+
+    _show_report(run(**parse(run, arguments, "rate report")).parent)
+
+
+def _task_options(*names: str) -> type:
+    """A dataclass of these options of a task, which join its name."""
+    return mirror(Options, {name: name for name in names})
+
+
+def _show_report(folder: Path) -> None:
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    lines = text.partition("\n## Training")[0].splitlines()
+    out.print(Markdown("\n".join(line for line in lines if not line.startswith("!["))))
+    out.print(f"\nwritten: {folder}/report.html, report.md, summary.json and figures")
