@@ -14,7 +14,7 @@ from gymnasium import spaces
 from scipy import fft
 
 from rate.dataset import Dataset, DatasetError, open_dataset
-from rate.spaces import is_image
+from rate.spaces import channels_last, is_image
 
 CHUNK_BYTES = 2**20
 """About how much is read at a time; sums over it take several times as much."""
@@ -141,7 +141,7 @@ def _chunks(array: Any) -> Iterator[np.ndarray]:
 
 def _is_planar(shape: tuple[int, ...]) -> bool:
     """Whether images of this shape are [C, H, W] and not [H, W, C]."""
-    return shape[0] < shape[-1]
+    return not channels_last(shape)
 
 
 def _channels_last(images: np.ndarray) -> np.ndarray:

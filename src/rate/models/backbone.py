@@ -24,6 +24,9 @@ class ModelConfig:
     """Width of tokens and hidden states, d."""
     dropout: float = 0.1
     """Dropout rate on token embeddings and layer outputs."""
+    encoder: str = "auto"
+    """Encoder of the observations: auto (by the space of each leaf), nature, impala, vector,
+    categories, or the module:Class of your own. By leaf: "camera=impala,grid=vector"."""
 
     def __post_init__(self) -> None:
         self.require_at_least(1, "segment_length", "segments", "width")

@@ -14,8 +14,11 @@ class CategoricalHead(nn.Module):
 
     def __init__(self, counts: np.ndarray, start: np.ndarray, width: int) -> None:
         super().__init__()
-        self.shape, self.start = counts.shape, start
+        self.shape = counts.shape
         self.counts = counts.ravel().tolist()
+        first = torch.from_numpy(start.ravel().astype(np.int64))
+        self.register_buffer("start", first, persistent=False)
+        self.start: Tensor
         self.linear = nn.Linear(width, sum(self.counts), bias=False)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -24,8 +27,7 @@ class CategoricalHead(nn.Module):
     def loss(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Cross-entropy of actions [..., *shape], summed over components, [...]."""
         batch = outputs.shape[:-1]
-        start = torch.as_tensor(self.start, device=actions.device).ravel()
-        targets = actions.reshape(*batch, -1).long() - start
+        targets = actions.reshape(*batch, -1).long() - self.start
         # Padding is zeros, which need not be an action; masked steps take any target.
         losses = [
             F.cross_entropy(
@@ -42,23 +44,23 @@ class CategoricalHead(nn.Module):
     def choose(self, outputs: Tensor, uniform: np.ndarray | None) -> np.ndarray:
         """The most likely actions, or, by inverse probability, those at `uniform` in [0, 1), [n,
         components]."""
-        chosen = []
-        for component, logits in enumerate(outputs.float().split(self.counts, -1)):
-            if uniform is None:
-                chosen.append(logits.argmax(-1))
-            else:
-                cumulative = logits.double().softmax(-1).cumsum(-1)
-                threshold = torch.as_tensor(uniform[:, component, None], device=outputs.device)
-                chosen.append(
-                    (cumulative <= threshold).sum(-1).clamp(max=self.counts[component] - 1)
+        components = outputs.float().split(self.counts, -1)
+        if uniform is None:
+            chosen = [logits.argmax(-1) for logits in components]
+        else:
+            thresholds = torch.from_numpy(uniform).to(outputs.device).unsqueeze(-1).unbind(1)
+            chosen = [
+                (logits.double().softmax(-1).cumsum(-1) <= threshold).sum(-1).clamp(max=count - 1)
+                for logits, threshold, count in zip(
+                    components, thresholds, self.counts, strict=True
                 )
-        actions = torch.stack(chosen, -1).cpu().numpy() + self.start.ravel()
-        return actions.reshape(len(actions), *self.shape).astype(np.int64)
+            ]
+        actions = torch.stack(chosen, -1) + self.start
+        return actions.view(-1, *self.shape).cpu().numpy()
 
     def correct(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Whether the most likely action is the given one, [...] float."""
-        start = torch.as_tensor(self.start, device=actions.device).ravel()
-        targets = actions.reshape(*outputs.shape[:-1], -1) - start
+        targets = actions.reshape(*outputs.shape[:-1], -1) - self.start
         best = torch.stack([logits.argmax(-1) for logits in outputs.split(self.counts, -1)], -1)
         return (best == targets).all(-1).float()
 

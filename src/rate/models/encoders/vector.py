@@ -1,0 +1,57 @@
+"""A linear map of standardised numbers of any shape; flags and small images are numbers, too."""
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces as gym
+from torch import Tensor, nn
+
+from rate.models.encoders._images import Statistics, picture_scale
+from rate.spaces import channels_last, is_image
+
+
+class Encoder(nn.Module):
+    """Numbers [..., *shape], standardised, flattened and mapped linearly to [..., width].
+
+    Args:
+        space: A Box or MultiBinary space.
+        width: Width of the tokens.
+        statistics: Statistics of the numbers, if they are known.
+    """
+
+    def __init__(
+        self, space: gymnasium.Space, width: int, statistics: Statistics | None = None
+    ) -> None:
+        super().__init__()
+        if not isinstance(space, gym.Box | gym.MultiBinary):
+            raise ValueError(
+                f"the encoder 'vector' is for Box and MultiBinary spaces, not for {space}: leave "
+                "it at auto"
+            )
+        shape = space.shape
+        self.dimensions = len(shape)
+        self.linear = nn.Linear(int(np.prod(shape)), width)
+        mean, std = _moments(space, statistics)
+        self.register_buffer("mean", torch.from_numpy(np.broadcast_to(mean, shape).copy()))
+        self.register_buffer("std", torch.from_numpy(np.broadcast_to(std, shape).copy()))
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        values = (values.to(self.mean.dtype) - self.mean) / self.std
+        return self.linear(
+            values.flatten(-self.dimensions) if self.dimensions else values[..., None]
+        )
+
+
+def _moments(
+    space: gym.Box | gym.MultiBinary, statistics: Statistics | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation that values of the space are standardised by, float32."""
+    if is_image(space):
+        last = channels_last(space.shape)
+        scale, shift = picture_scale(space.shape[-1 if last else 0], statistics)
+        mean, std = shift * scale, scale
+        return (mean, std) if last else (mean[:, None, None], std[:, None, None])
+    mean, std = statistics or (np.zeros(()), np.ones(()))
+    return np.asarray(mean, np.float32), np.asarray(std, np.float32)
