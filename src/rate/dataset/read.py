@@ -289,7 +289,7 @@ def _check_normalisation(
         if layout.standardised:
             expected[path] = (2, *layout.row_shape)
             required |= {path} if layout.dtype.kind == "f" else set()
-        elif layout.per == "frame":
+        elif layout.per != "step" and layout.space and spaces.is_image(layout.space):
             shape = layout.row_shape
             expected[path] = (4, shape[-1] if spaces.channels_last(shape) else shape[0])
     try:

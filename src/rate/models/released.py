@@ -255,8 +255,9 @@ def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
             "rows than memory"
         )
     heads = _integer(config, "n_head_ca")
+    sizes: dict[str, Any] = {ours: _integer(config, their) for their, ours in _INTEGERS.items()}
     return ReleasedConfig(
-        **{ours: _integer(config, theirs) for theirs, ours in _INTEGERS.items()},
+        **sizes,
         segments=_integer(config, "segments") if "segments" in config else 1,
         dropout=float(config["dropout"]),
         attention_dropout=float(config["dropatt"]),

@@ -28,8 +28,8 @@ class ResidualBlock(nn.Module):
 class Encoder(nn.Module):
     """Images [..., H, W, C] or [..., C, H, W] to tokens of unit variance, as those of actions are.
 
-    Each of three stages halves the image and adds one residual block; the paper's network has two
-    blocks in a stage.
+    Each of three stages is a convolution that halves the image, and one residual block. The paper's
+    network halves by pooling and has two blocks in a stage, at three times the cost.
 
     Args:
         space: An image space.
@@ -46,8 +46,7 @@ class Encoder(nn.Module):
         layers: list[nn.Module] = []
         for before, after in zip((channels, *CHANNELS), CHANNELS, strict=False):
             layers += [
-                nn.Conv2d(before, after, 3, 1, 1),
-                nn.MaxPool2d(3, 2, 1),
+                nn.Conv2d(before, after, 3, 2, 1),
                 ResidualBlock(after),
             ]
         self.convolutions = nn.Sequential(*layers, nn.ReLU(), nn.Flatten())
