@@ -11,22 +11,23 @@ Statistics = tuple[np.ndarray, ...]
 """Of a leaf of numbers: mean and standard deviation of each component. Of an image leaf: mean,
 standard deviation, minimum and maximum of each channel."""
 
-PICTURE_SPAN = 64
-"""A channel whose bytes span at least this much is a picture, and is divided by 255."""
+PICTURE_SPAN = 128
+"""A channel whose bytes span at least this much belongs to a picture, and is divided by 255."""
 
 
 def picture_scale(channels: int, statistics: Statistics | None) -> tuple[np.ndarray, np.ndarray]:
     """Scale and shift of each channel of an image leaf: its bytes are encoded as x / scale - shift.
 
-    Pictures, whose bytes span a good part of 0 to 255, become x / 255 - 0.5. Channels that hold
+    Pictures, whose bytes span at least half of 0 to 255, become x / 255 - 0.5. Channels that hold
     small numbers, such as the kinds of objects in a grid, are standardised by the data's mean and
-    standard deviation, as leaves of numbers are. Images without statistics are taken for pictures.
+    standard deviation, as leaves of numbers are. Constant channels, and images without statistics,
+    are taken for pictures.
     """
     scale, shift = np.full(channels, 255.0, np.float32), np.full(channels, 0.5, np.float32)
     if statistics is not None:
         mean, std, least, greatest = statistics
         small = (greatest - least < PICTURE_SPAN) & (greatest > least)
-        scale[small], shift[small] = std[small], (mean / std)[small]
+        scale[small], shift[small] = std[small], mean[small] / std[small]
     return scale, shift
 
 

@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces as gym
 from torch import Tensor, nn
 
-from rate.models.encoders._images import Statistics, picture_scale
+from rate.models.encoders._images import Statistics
 from rate.spaces import channels_last, is_image
 
 
@@ -48,10 +48,10 @@ def _moments(
     space: gym.Box | gym.MultiBinary, statistics: Statistics | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation that values of the space are standardised by, float32."""
-    if is_image(space):
-        last = channels_last(space.shape)
-        scale, shift = picture_scale(space.shape[-1 if last else 0], statistics)
-        mean, std = shift * scale, scale
-        return (mean, std) if last else (mean[:, None, None], std[:, None, None])
-    mean, std = statistics or (np.zeros(()), np.ones(()))
-    return np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    if statistics is None:
+        default = (127.5, 255.0) if is_image(space) else (0.0, 1.0)
+        return np.array(default[0], np.float32), np.array(default[1], np.float32)
+    mean, std = (np.asarray(part, np.float32) for part in statistics[:2])
+    if is_image(space) and not channels_last(space.shape):
+        mean, std = mean[:, None, None], std[:, None, None]
+    return mean, std
