@@ -20,6 +20,7 @@ TITLES = {
     "stepping": "Acting from cached keys and values, or by recomputing the segment",
     "training": "Training throughput",
     "memory": "Peak memory of training",
+    "encoders": "Encoders of images, forward and backward",
     "frames": "Images that repeat",
     "large": "A dataset larger than memory",
 }
@@ -28,6 +29,7 @@ RATIOS = {
     "stepping": "times as fast as recomputing",
     "training": "times as fast as naive",
     "memory": "share of naive",
+    "encoders": "times the cost of nature",
     "frames": "times as good",
     "large": "share of the dataset",
 }
