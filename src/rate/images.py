@@ -16,8 +16,15 @@ from rate.spaces import is_image, leaves
 
 
 def channel_axis(shape: tuple[int, ...]) -> int:
-    """Axis that holds the colours of an image: the last one where it is the shorter, else 0."""
-    return len(shape) - 1 if shape[-1] < shape[0] else 0
+    """Axis that holds the channels of an image of this shape: 2 or 0.
+
+    Where exactly two neighbouring axes are equal, they are height and width. Otherwise the shorter
+    of the first and the last axis holds the channels, the first one if they are equal.
+    """
+    height, width, depth = shape
+    if (height == width) != (width == depth):
+        return 2 if height == width else 0
+    return 2 if depth < height else 0
 
 
 def stack(frames: Any, shape: tuple[int, ...]) -> Any:

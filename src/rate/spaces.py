@@ -143,17 +143,6 @@ def is_image(space: gymnasium.Space[Any]) -> bool:
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
 
 
-def channels_last(shape: tuple[int, ...]) -> bool:
-    """Whether images of this shape are [H, W, C], and not [C, H, W].
-
-    Where exactly two neighbouring axes are equal, they are height and width. Otherwise the first or
-    the last axis holds the channels, whichever is smaller; the first if they are equal.
-    """
-    if (shape[0] == shape[1]) != (shape[1] == shape[2]):
-        return shape[0] == shape[1]
-    return shape[-1] < shape[0]
-
-
 def as_leaf(space: gymnasium.Space[Any], value: Any) -> np.ndarray:
     """A value of a leaf space, batched or not, as an array of the space's dtype if no whole number
     is lost.

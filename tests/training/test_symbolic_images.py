@@ -78,7 +78,7 @@ def accuracy(folder: Path, run: Path, model: str, updates: int) -> float:
         optimiser=OptimiserConfig(learning_rate=3e-3, warmup=20),
         selection=SelectionConfig(fraction=0.1, every=updates),
     )
-    rate.train(recipe, run, seed=0, accelerator="cpu", thread_count=1)
+    rate.train(recipe, run, seed=0, accelerator="cpu", threads=1)
     rows = [row for row in read_jsonl(run / "metrics.jsonl") if "validation_accuracy" in row]
     return float(rows[-1]["validation_accuracy"])
 

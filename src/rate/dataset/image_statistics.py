@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from rate.spaces import channels_last
+from rate.images import channel_axis
 
 EXACT_ROWS = 256
 """Images summed at once: the sum of so many squared bytes is exact in float32."""
@@ -20,7 +20,7 @@ class ImageStatistics:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.pixels = (0, 1) if channels_last(shape) else (1, 2)
+        self.pixels = (0, 1) if channel_axis(shape) else (1, 2)
         self.count = 0
         self.sums, self.squares = np.zeros(shape), np.zeros(shape)
         self.minimum = np.full(shape, 255, np.uint8)

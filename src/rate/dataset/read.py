@@ -26,6 +26,7 @@ from rate.dataset.card import (
 from rate.dataset.frames import SharedFrames
 from rate.dataset.verified import is_verified, present_state, remember
 from rate.episode import Episode
+from rate.images import channel_axis
 
 CHUNK_BYTES = 2**24
 SMALLEST_SCALE = 1e-6
@@ -291,7 +292,7 @@ def _check_normalisation(
             required |= {path} if layout.dtype.kind == "f" else set()
         elif layout.per != "step" and layout.space and spaces.is_image(layout.space):
             shape = layout.row_shape
-            expected[path] = (4, shape[-1] if spaces.channels_last(shape) else shape[0])
+            expected[path] = (4, shape[channel_axis(shape)])
     try:
         given = {
             path: np.array([moments[key] for key in MOMENTS[: expected[path][0]]], np.float64)

@@ -14,7 +14,8 @@ from gymnasium import spaces
 from scipy import fft
 
 from rate.dataset import Dataset, DatasetError, open_dataset
-from rate.spaces import channels_last, is_image
+from rate.images import channel_axis
+from rate.spaces import is_image
 
 CHUNK_BYTES = 2**20
 """About how much is read at a time; sums over it take several times as much."""
@@ -141,7 +142,7 @@ def _chunks(array: Any) -> Iterator[np.ndarray]:
 
 def _is_planar(shape: tuple[int, ...]) -> bool:
     """Whether images of this shape are [C, H, W] and not [H, W, C]."""
-    return not channels_last(shape)
+    return channel_axis(shape) == 0
 
 
 def _channels_last(images: np.ndarray) -> np.ndarray:

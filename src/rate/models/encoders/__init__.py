@@ -3,8 +3,9 @@ kind's name.
 
 A kind is a class `Encoder(space, width, statistics)`: a module that maps values [..., *shape] of
 the leaf space to tokens [..., width]. It raises a ValueError for spaces that it does not encode.
-`statistics` are those of the leaf in the training data, or None. A class in a module of one's own
-is named `module:Class`; like the address of a task, this names code that is imported and run.
+`statistics` are those of the leaf in the training data, or None. A class outside this library is
+named by its address, such as `my_module:Encoder` or `path/to/file.py:Encoder`; using it runs its
+code.
 """
 
 import importlib
@@ -16,6 +17,8 @@ import torch
 from gymnasium import spaces as gym
 from torch import Tensor, nn
 
+from rate.addresses import import_address
+from rate.images import stack
 from rate.models.encoders._images import Statistics
 from rate.spaces import is_image, leaves
 
@@ -41,28 +44,26 @@ def encoder(
         space: The leaf space; values come with any leading batch dimensions.
         width: Width of the tokens.
         statistics: Statistics of the leaf in the training data, if they are known.
-        kind: A name from `kinds()`, `module:Class`, or "auto", by which the space decides.
+        kind: A name from `kinds()`, the address of a class, or "auto": the space decides.
 
     Raises:
         ValueError: there is no such kind, or it does not encode this space.
     """
     if kind == "auto":
         kind = _default(space)
-    module, _, name = kind.partition(":")
-    if not name:
-        if kind not in kinds():
-            raise ValueError(
-                f"unknown encoder {kind!r}: kinds are auto, {', '.join(kinds())}, or the "
-                "module:Class of your own"
-            )
-        module, name = f"{__name__}.{kind}", "Encoder"
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"the encoder {kind!r} cannot be imported: {error}") from error
-    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-        raise ValueError(f"the encoder {kind!r} must be a subclass of torch.nn.Module, not {cls!r}")
-    return cls(space, width, statistics)
+    if ":" in kind:
+        cls = import_address(kind)
+        if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+            raise ValueError(f"the encoder {kind} must be a subclass of torch.nn.Module, not {cls}")
+    elif kind in kinds():
+        cls = importlib.import_module(f"{__name__}.{kind}").Encoder
+    else:
+        raise ValueError(
+            f"unknown encoder {kind!r}: kinds are auto, {', '.join(kinds())}, and addresses such "
+            "as my_module:Encoder"
+        )
+    made: nn.Module = cls(space, width, statistics)
+    return made
 
 
 def _default(space: gymnasium.Space) -> str:
@@ -130,17 +131,20 @@ class ObservationEncoder(nn.Module):
         """Tokens [..., width].
 
         Args:
-            observations: Values [..., *shape] of each leaf; of a leaf in `frames` numbers of
-                frames, [...] int64.
-            frames: Distinct values [n, *shape] of leaves whose values repeat.
+            observations: Values [..., *shape] of each leaf; of a leaf in `frames` the number of
+                each step's frame [B, K], or those of its stacked frames [B, K, k].
+            frames: Distinct frames of leaves whose images repeat, [n, ...].
         """
         frames = frames or {}
-        tokens = [
-            encode(frames[path])[observations[path]]
-            if path in frames
-            else encode(observations[path])
-            for path, encode in zip(self.paths, self.encoders, strict=True)
-        ]
+        tokens = []
+        for path, encode in zip(self.paths, self.encoders, strict=True):
+            values, images = observations[path], frames.get(path)
+            if images is None:
+                tokens.append(encode(values))
+            elif values.dim() == 3:  # the numbers of each step's stacked frames
+                tokens.append(encode(stack(images[values], images.shape[1:])))
+            else:
+                tokens.append(encode(images)[values])
         return tokens[0] if len(tokens) == 1 else torch.stack(tokens).sum(0)
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rate.spaces import channels_last, is_image
+from rate.images import channel_axis
+from rate.spaces import is_image
 
 Statistics = tuple[np.ndarray, ...]
 """Of a leaf of numbers: mean and standard deviation of each component. Of an image leaf: mean,
@@ -13,6 +14,11 @@ standard deviation, minimum and maximum of each channel."""
 
 PICTURE_SPAN = 128
 """A channel whose bytes span at least this much belongs to a picture, and is divided by 255."""
+
+
+def of_channels(statistics: Statistics, channels: int) -> Statistics:
+    """Statistics of so many channels: those of one frame repeat where several are stacked."""
+    return tuple(np.tile(part, channels // len(part)) for part in statistics)
 
 
 def picture_scale(channels: int, statistics: Statistics | None) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +31,7 @@ def picture_scale(channels: int, statistics: Statistics | None) -> tuple[np.ndar
     """
     scale, shift = np.full(channels, 255.0, np.float32), np.full(channels, 0.5, np.float32)
     if statistics is not None:
-        mean, std, least, greatest = statistics
+        mean, std, least, greatest = of_channels(statistics, channels)
         small = (greatest - least < PICTURE_SPAN) & (greatest > least)
         scale[small], shift[small] = std[small], mean[small] / std[small]
     return scale, shift
@@ -36,7 +42,7 @@ class PictureScaling(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], statistics: Statistics | None) -> None:
         super().__init__()
-        self.channels_last = channels_last(shape)
+        self.channels_last = channel_axis(shape) == 2
         self.shape = (shape[-1], *shape[:2]) if self.channels_last else shape
         scale, shift = picture_scale(self.shape[0], statistics)
         self.register_buffer("scale", torch.from_numpy(scale))

@@ -6,8 +6,9 @@ import torch
 from gymnasium import spaces as gym
 from torch import Tensor, nn
 
-from rate.models.encoders._images import Statistics
-from rate.spaces import channels_last, is_image
+from rate.images import channel_axis
+from rate.models.encoders._images import Statistics, of_channels
+from rate.spaces import is_image
 
 
 class Encoder(nn.Module):
@@ -51,7 +52,10 @@ def _moments(
     if statistics is None:
         default = (127.5, 255.0) if is_image(space) else (0.0, 1.0)
         return np.array(default[0], np.float32), np.array(default[1], np.float32)
+    if is_image(space):
+        axis = channel_axis(space.shape)
+        statistics = of_channels(statistics, space.shape[axis])
+        if axis == 0:
+            statistics = tuple(part[:, None, None] for part in statistics)
     mean, std = (np.asarray(part, np.float32) for part in statistics[:2])
-    if is_image(space) and not channels_last(space.shape):
-        mean, std = mean[:, None, None], std[:, None, None]
     return mean, std
