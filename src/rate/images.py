@@ -18,13 +18,11 @@ from rate.spaces import is_image, leaves
 def channel_axis(shape: tuple[int, ...]) -> int:
     """Axis that holds the channels of an image of this shape: 2 or 0.
 
-    Where exactly two neighbouring axes are equal, they are height and width. Otherwise the shorter
-    of the first and the last axis holds the channels, the first one if they are equal.
+    It is the shorter one of the first and the last axis, and the first if they are equal. [n, n, C]
+    is read as C channels of a square even if they are more than n.
     """
-    height, width, depth = shape
-    if (height == width) != (width == depth):
-        return 2 if height == width else 0
-    return 2 if depth < height else 0
+    height, width, last = shape
+    return 2 if last < height or height == width != last else 0
 
 
 def stack(frames: Any, shape: tuple[int, ...]) -> Any:

@@ -133,8 +133,8 @@ def test_small_grids_are_standardised_by_channel_like_numbers() -> None:
     assert isinstance(encode, vector.Encoder)
     numbers = (torch.from_numpy(grids) - encode.mean) / encode.std
     torch.testing.assert_close(numbers.mean((0, 1, 2)), torch.zeros(3), atol=1e-5, rtol=0)
-    planar = encoder(spaces.Box(0, 255, (20, 7, 7), np.uint8), 8, tuple(np.ones((4, 20))))
-    assert planar.mean.shape == (20, 7, 7)
+    planar = encoder(spaces.Box(0, 255, (3, 7, 7), np.uint8), 8, tuple(np.ones((4, 3))))
+    assert planar.mean.shape == (3, 7, 7)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_small_grids_are_standardised_by_channel_like_numbers() -> None:
         ((64, 112, 3), 2),
         ((4, 64, 112), 0),
         ((7, 7, 20), 2),
-        ((20, 7, 7), 0),
+        ((5, 4, 4), 2),
         ((5, 5, 16), 2),
         ((7, 7, 7), 0),
     ],
