@@ -1,5 +1,4 @@
-"""`python -m benchmarks [acting|collection|frames|large|models|training] [--quick]`: measure,
-append rows, render README.md.
+"""`python -m benchmarks [SUITE] [--quick]`: measure all suites or one, and render README.md.
 
 `python -m benchmarks popgym-experts` scores the experts of POPGym instead and appends to
 results/popgym-experts.jsonl.
@@ -7,11 +6,21 @@ results/popgym-experts.jsonl.
 
 import argparse
 
-from benchmarks import acting, collection, frames, large_dataset, models, popgym_experts, training
+from benchmarks import (
+    acting,
+    collection,
+    encoders,
+    frames,
+    large_dataset,
+    models,
+    popgym_experts,
+    training,
+)
 from benchmarks.rows import record, render
 
 SUITES = {
     "acting": acting.measure,
+    "encoders": encoders.measure,
     "models": models.measure,
     "training": training.measure,
     "frames": frames.measure,

@@ -16,8 +16,13 @@ from rate.spaces import is_image, leaves
 
 
 def channel_axis(shape: tuple[int, ...]) -> int:
-    """Axis that holds the colours of an image: the last one where it is the shorter, else 0."""
-    return len(shape) - 1 if shape[-1] < shape[0] else 0
+    """Axis that holds the channels of an image of this shape: 2 or 0.
+
+    It is the shorter one of the first and the last axis, and the first if they are equal. [n, n, C]
+    is read as C channels of a square even if they are more than n.
+    """
+    height, width, last = shape
+    return 2 if last < height or height == width != last else 0
 
 
 def stack(frames: Any, shape: tuple[int, ...]) -> Any:

@@ -182,6 +182,8 @@ class Recipe:
         for name, unused in (("shorter_segments", 0), ("growing_segments", 0), ("stack_frames", 1)):
             if data[name] == unused:
                 del data[name]
+        if data["model"]["encoder"] == "auto":
+            del data["model"]["encoder"]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 

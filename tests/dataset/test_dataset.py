@@ -126,7 +126,7 @@ def test_statistics_are_those_of_all_observations(tmp_path: Path) -> None:
         episode.observations["constant"][:] = 7
     dataset = write_dataset(tmp_path / "data", episodes, space, ACTIONS)
     everything = np.concatenate([episode.observations["state"] for episode in episodes])
-    assert set(dataset.normalisation) == {"state", "constant", "whole", "flags", "lamp"}
+    assert set(dataset.normalisation) == {"state", "constant", "whole", "flags", "lamp", "image"}
     flags = np.concatenate([episode.observations["flags"] for episode in episodes])
     np.testing.assert_allclose(dataset.normalisation["flags"][0], flags.mean(0), rtol=1e-4)
     counts = np.concatenate([episode.observations["whole"] for episode in episodes])

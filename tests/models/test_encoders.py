@@ -1,11 +1,33 @@
-"""Images that repeat are encoded once, to the same numbers and gradients."""
+"""Encoders: chosen by space or by name, scaled by statistics, and alike for frames and images."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from torch import nn
 
-from rate.models.encoders import ImageEncoder, ObservationEncoder, distinct
+from rate.dataset import open_dataset, write_dataset
+from rate.episode import Episode
+from rate.images import channel_axis
+from rate.models import MODELS, config_class, encoders, names
+from rate.models.encoders import ObservationEncoder, categories, encoder, impala, nature, vector
+from rate.models.policy import Policy
+from rate.recipe import Recipe, from_json
+from rate.runs.checkpoint import load_policy, save_policy
+
+IMAGE = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+GRID = spaces.Box(0, 255, (7, 7, 3), np.uint8)
+SPACES: dict[str, gymnasium.Space] = {
+    "nature": IMAGE,
+    "impala": IMAGE,
+    "vector": spaces.Box(-1, 1, (2, 3), np.float32),
+    "categories": spaces.MultiDiscrete([3, 4], start=[1, 0]),
+}
+every_kind = pytest.mark.parametrize("kind", SPACES)
 
 
 def images(count: int, different: int, shape: tuple[int, ...] = (36, 36, 3)) -> torch.Tensor:
@@ -14,65 +36,157 @@ def images(count: int, different: int, shape: tuple[int, ...] = (36, 36, 3)) -> 
     return pictures[torch.randint(different, (count,))] if different < count else pictures
 
 
-@pytest.mark.parametrize("shape", [(36, 36, 3), (3, 36, 36), (37, 41, 1)])
-def test_repeated_images_are_found(shape: tuple[int, ...]) -> None:
-    given = images(50, 7, shape)
-    found, index = distinct(given)
-    assert index is not None
-    assert len(found) == 7 == len(found.flatten(1).unique(dim=0))
-    assert torch.equal(found[index], given)
+def values(space: gymnasium.Space, *batch: int) -> torch.Tensor:
+    space.seed(0)
+    samples = np.stack([space.sample() for _ in range(int(np.prod(batch)))])
+    return torch.from_numpy(samples.reshape(*batch, *samples.shape[1:]))
 
 
-def test_images_that_all_differ_are_left_as_they_are() -> None:
-    given = images(20, 20)
-    found, index = distinct(given)
-    assert index is None
-    assert found is given
-    assert distinct(given[:1])[1] is None
+def statistics(pictures: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Those of the channels of images [n, H, W, C]."""
+    moments = pictures.mean((0, 1, 2)), pictures.std((0, 1, 2))
+    return (*moments, pictures.min((0, 1, 2)), pictures.max((0, 1, 2)))
 
 
-def test_a_collision_of_sums_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        torch, "randint", lambda high, size, **_: torch.zeros(size, dtype=torch.int64)
-    )
-    given = torch.arange(20, dtype=torch.uint8)[:, None, None, None].expand(20, 4, 4, 1)
-    found, index = distinct(given)
-    assert index is None
-    assert torch.equal(found, given)
+def test_the_kinds_of_the_package_are_those_tested_here() -> None:
+    assert sorted(SPACES) == sorted(encoders.kinds())
+
+
+@pytest.mark.parametrize(
+    ("space", "kind"),
+    [
+        (IMAGE, nature),
+        (spaces.Box(0, 255, (3, 64, 64), np.uint8), nature),
+        (spaces.Box(0, 255, (16, 20, 3), np.uint8), nature),
+        (GRID, vector),
+        (spaces.Box(0, 10, (20, 7, 7), np.uint8), vector),
+        (spaces.Box(0, 1, (64, 64, 3), np.float32), vector),
+        (spaces.Box(0, 255, (7, 7), np.uint8), vector),
+        (spaces.MultiBinary([2, 3]), vector),
+        (spaces.Discrete(4, start=2), categories),
+        (spaces.MultiDiscrete([2, 3]), categories),
+    ],
+)
+def test_the_space_decides_by_default(space: gymnasium.Space, kind: object) -> None:
+    encode = encoder(space, 8)
+    assert type(encode) is kind.Encoder  # type: ignore[attr-defined]
+    assert encode(values(space, 2, 5)).shape == (2, 5, 8)
+
+
+@every_kind
+def test_every_kind_refuses_spaces_that_it_does_not_encode(kind: str) -> None:
+    refused = IMAGE if kind == "categories" else spaces.Discrete(3)
+    with pytest.raises(ValueError, match=f"the encoder '{kind}' is for .* not for .*auto"):
+        encoder(refused, 8, kind=kind)
+
+
+@every_kind
+@pytest.mark.parametrize("training", [True, False])
+def test_no_kind_branches_on_its_input(kind: str, training: bool) -> None:
+    space = SPACES[kind]
+    encode, given = encoder(space, 8, kind=kind).train(training), values(space, 3, 5)
+    expected = encode(given)
+    exported = torch.export.export(encode, (given,)).module()
+    torch.testing.assert_close(exported(given), expected)
+    compiled = torch.compile(encode, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(given), expected)
+
+
+@pytest.mark.parametrize("shape", [(36, 36, 3), (3, 36, 40), (37, 41, 1)])
+@pytest.mark.parametrize("known", [False, True])
+def test_pictures_are_divided_by_255_to_the_last_bit(shape: tuple[int, ...], known: bool) -> None:
+    channels = shape[channel_axis(shape)]
+    moments = tuple(np.full(channels, number, np.float32) for number in (90, 60, 0, 255))
+    encode = nature.Encoder(spaces.Box(0, 255, shape, np.uint8), 8, moments if known else None)
+    given = images(6, 6, shape)
+    scaled = (given.permute(0, 3, 1, 2) if channel_axis(shape) else given).float() / 255 - 0.5
+    assert torch.equal(encode.scaling(given), scaled)
+    expected = nn.functional.layer_norm(encode.linear(encode.convolutions(scaled)), (8,))
+    assert torch.equal(encode(given), expected)
+
+
+@pytest.mark.parametrize("kind", [nature, impala])
+@pytest.mark.parametrize("planar", [False, True])
+def test_channels_of_small_numbers_are_standardised_beside_pictures(
+    kind: object, planar: bool
+) -> None:
+    pictures = images(5, 5, (20, 30, 3)).numpy()
+    pictures[..., 1] %= 11
+    pictures[..., 2] = 7
+    moments = statistics(pictures)
+    if planar:
+        pictures = pictures.transpose(0, 3, 1, 2)
+    space = spaces.Box(0, 255, pictures.shape[1:], np.uint8)
+    encode = kind.Encoder(space, 8, moments)  # type: ignore[attr-defined]
+    scaled = encode.scaling(torch.from_numpy(pictures))
+    assert scaled.shape == (5, 3, 20, 30)
+    assert float(scaled[:, 0].abs().max()) == 0.5
+    assert float(scaled[:, 1].mean()) == pytest.approx(0, abs=1e-5)
+    assert float(scaled[:, 1].std()) == pytest.approx(1, abs=1e-3)
+    assert float(scaled[:, 2].mean()) == pytest.approx(7 / 255 - 0.5)
+
+
+def test_small_grids_are_standardised_by_channel_like_numbers() -> None:
+    grids = images(50, 50, (7, 7, 3)).numpy() % np.array([11, 6, 3], np.uint8)
+    moments = statistics(grids)
+    encode = encoder(GRID, 8, moments)
+    assert isinstance(encode, vector.Encoder)
+    numbers = (torch.from_numpy(grids) - encode.mean) / encode.std
+    torch.testing.assert_close(numbers.mean((0, 1, 2)), torch.zeros(3), atol=1e-5, rtol=0)
+    planar = encoder(spaces.Box(0, 255, (3, 7, 7), np.uint8), 8, tuple(np.ones((4, 3))))
+    assert planar.mean.shape == (3, 7, 7)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((64, 64, 3), 2),
+        ((3, 64, 64), 0),
+        ((64, 112, 3), 2),
+        ((4, 64, 112), 0),
+        ((7, 7, 20), 2),
+        ((5, 4, 4), 2),
+        ((5, 5, 16), 2),
+        ((7, 7, 7), 0),
+    ],
+)
+def test_the_axis_of_channels(shape: tuple[int, ...], axis: int) -> None:
+    assert channel_axis(shape) == axis
 
 
 def test_frames_and_their_numbers_are_encoded_as_the_images_they_stand_for() -> None:
-    space = gymnasium.spaces.Box(0, 255, (36, 36, 3), np.uint8)
-    encoder = ObservationEncoder(space, 8, {})
+    encode = ObservationEncoder(IMAGE, 8, {})
     frames, numbers = images(4, 4), torch.randint(4, (3, 5))
-    known = encoder({"observation": numbers}, {"observation": frames})
-    torch.testing.assert_close(known, encoder({"observation": frames[numbers]}))
+    known = encode({"observation": numbers}, {"observation": frames})
+    torch.testing.assert_close(known, encode({"observation": frames[numbers]}))
 
 
-def test_images_that_differ_a_little_give_tokens_that_differ() -> None:
+@pytest.mark.parametrize("kind", ["nature", "impala"])
+def test_images_that_differ_a_little_give_tokens_that_differ(kind: str) -> None:
     given = images(2, 2)
     given[1] = given[0]
     given[1, :12] = 255 - given[1, :12]
     with torch.no_grad():
-        first, second = ImageEncoder((36, 36, 3), 64)(given)
+        first, second = encoder(IMAGE, 64, kind=kind)(given)
     assert float(first.std()) == pytest.approx(1, abs=0.05)
     assert float((first - second).std()) > 0.1
 
 
-def test_encodings_and_gradients_are_those_of_images_one_by_one() -> None:
-    encoder = ImageEncoder((36, 36, 3), 8).double()
+@pytest.mark.parametrize("kind", ["nature", "impala"])
+def test_encodings_and_gradients_are_those_of_images_one_by_one(kind: str) -> None:
+    encode = encoder(IMAGE, 8, kind=kind).double()
     given = images(30, 4)
-    together = encoder(given.view(5, 6, 36, 36, 3))
+    together = encode(given.view(5, 6, 36, 36, 3))
     together.square().sum().backward()
     gradients = [
-        parameter.grad.clone() for parameter in encoder.parameters() if parameter.grad is not None
+        parameter.grad.clone() for parameter in encode.parameters() if parameter.grad is not None
     ]
-    encoder.zero_grad()
-    single = torch.cat([encoder(image[None]) for image in given]).view(5, 6, 8)
+    encode.zero_grad()
+    single = torch.cat([encode(image[None]) for image in given]).view(5, 6, 8)
     single.square().sum().backward()
     torch.testing.assert_close(together, single)
-    assert len(gradients) == 8
-    for one, parameter in zip(gradients, encoder.parameters(), strict=True):
+    assert len(gradients) == len(list(encode.parameters()))
+    for one, parameter in zip(gradients, encode.parameters(), strict=True):
         torch.testing.assert_close(one, parameter.grad)
 
 
@@ -88,3 +202,99 @@ def test_flags_are_standardised_so_that_rare_ones_stand_out() -> None:
     shift = encode({"observation": torch.zeros(2, dtype=torch.int8)})
     torch.testing.assert_close(rare - shift, weight[:, 0] / np.sqrt(often * (1 - often)))
     torch.testing.assert_close(common - shift, weight[:, 1] / 0.5)
+
+
+SCENE = spaces.Dict({"camera": IMAGE, "grid": GRID, "state": spaces.Discrete(3)})
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("auto", (nature, vector, categories)),
+        ("camera=impala", (impala, vector, categories)),
+        ("camera=impala,grid=nature", (impala, nature, categories)),
+        ("state=categories,camera=vector", (vector, vector, categories)),
+    ],
+)
+def test_kinds_are_chosen_by_leaf(text: str, kinds: tuple[object, ...]) -> None:
+    encode = ObservationEncoder(SCENE, 8, {}, text)
+    assert [type(one) for one in encode.encoders] == [kind.Encoder for kind in kinds]  # type: ignore[attr-defined]
+    tokens = encode({path: values(SCENE[path], 2) for path in SCENE})
+    assert tokens.shape == (2, 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("resnet", "unknown encoder 'resnet': kinds are auto, categories, impala, nature, vector"),
+        ("impala", "observation 'state': the encoder 'impala' is for images"),
+        ("camera=impala,door=vector", "'door=vector'.*the leaves are camera, grid, state"),
+        ("camera=impala,grid", "'grid': give one kind, or leaf=kind pairs"),
+        ("camera=no_such_module:Encoder", "there is no module"),
+        ("camera=rate.recipe:Missing", "there is no .Missing. in rate.recipe"),
+        ("camera=os:system", "must be a subclass of torch.nn.Module"),
+    ],
+)
+def test_a_wrong_choice_is_named(text: str, message: str) -> None:
+    with pytest.raises((ValueError, ModuleNotFoundError), match=message):
+        ObservationEncoder(SCENE, 8, {}, text)
+
+
+class Brightness(nn.Module):
+    """An encoder of a user's own."""
+
+    def __init__(self, space: gymnasium.Space, width: int, statistics: object) -> None:
+        super().__init__()
+        self.linear = nn.Linear(1, width)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.linear(images.float().mean((-1, -2, -3))[..., None])
+
+
+def test_an_encoder_of_ones_own_is_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    encode = encoder(IMAGE, 8, kind="test_encoders:Brightness")
+    assert type(encode).__name__ == "Brightness"
+    assert encode(images(3, 3)).shape == (3, 8)
+
+
+def test_recipes_with_the_default_keep_the_hash_that_they_had() -> None:
+    config = config_class("rate")()
+    assert Recipe("data", config).hash == "a5abb80d852a"
+    assert Recipe("data", config_class("mlp")()).hash == "e0d865f861a4"
+    other = Recipe("data", replace(config, encoder="impala"))
+    assert other.hash != Recipe("data", config).hash
+    assert from_json(other.to_json()) == other
+
+
+@pytest.mark.parametrize("name", names())
+def test_models_without_the_option_in_their_files_have_the_default(name: str) -> None:
+    data = MODELS.to_json(config_class(name)())
+    assert data.pop("encoder") == "auto"
+    assert MODELS.from_json(data) == config_class(name)()
+
+
+def test_checkpoints_carry_statistics_and_kind(tmp_path: Path) -> None:
+    grids = images(9, 9, (7, 7, 3)).numpy() % np.uint8(11)
+    frames = images(9, 9).numpy() // 8
+    leaves = {"camera": frames, "grid": grids, "state": np.arange(9) % 3}
+    rest = (np.zeros(8, bool), np.arange(8) == 7)
+    episode = Episode(leaves, np.zeros(8, np.int64), np.ones(8, np.float32), *rest)
+    dataset = write_dataset(tmp_path / "data", [episode], SCENE, spaces.Discrete(2))
+    config = config_class("lstm")(encoder="camera=impala")
+    policy = Policy(SCENE, spaces.Discrete(2), config, dataset.normalisation).eval()
+    save_policy(tmp_path / "policy.safetensors", policy, 0.0)
+    loaded, _ = load_policy(tmp_path / "policy.safetensors")
+    given = {path: torch.from_numpy(leaf[None]) for path, leaf in leaves.items()}
+    tokens = policy.encoders["observation"](given)
+    torch.testing.assert_close(loaded.encoders["observation"](given), tokens)
+    untold = Policy(SCENE, spaces.Discrete(2), config).encoders["observation"].encoders
+    for path, one, other in zip(
+        SCENE, loaded.encoders["observation"].encoders, untold, strict=True
+    ):
+        same = {
+            name: torch.equal(one.state_dict()[name], buffer)
+            for name, buffer in other.named_buffers()
+        }
+        assert not any(same.values()) or path == "state"
+    assert open_dataset(tmp_path / "data").normalisation.keys() == {"camera", "grid"}

@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces as gym
 
 from rate.models import dt, rate
-from rate.models.encoders import ImageEncoder, ObservationEncoder
+from rate.models.encoders import ObservationEncoder, nature
 from rate.models.policy import Policy
 
 
@@ -137,7 +137,9 @@ def test_parameter_counts_are_those_of_table_12(size: Size) -> None:
         policy = Policy(size.observations, size.actions, config)
         encoder = policy.encoders["observation"]
         assert isinstance(encoder, ObservationEncoder)
-        if isinstance(encoder.encoders[0], ImageEncoder):
-            encoder.encoders[0] = ImageEncoder(size.observations.shape, size.width, size.padding)
+        if isinstance(encoder.encoders[0], nature.Encoder):
+            encoder.encoders[0] = nature.Encoder(
+                size.observations, size.width, padding=size.padding
+            )
         unused = (1000 + 2 + 2 * norms * size.layers + size.padding_rows) * size.width
         assert sum(parameter.numel() for parameter in policy.parameters()) + unused == expected

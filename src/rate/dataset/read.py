@@ -26,9 +26,12 @@ from rate.dataset.card import (
 from rate.dataset.frames import SharedFrames
 from rate.dataset.verified import is_verified, present_state, remember
 from rate.episode import Episode
+from rate.images import channel_axis
 
 CHUNK_BYTES = 2**24
 SMALLEST_SCALE = 1e-6
+MOMENTS = ("mean", "std", "min", "max")
+"""Statistics in a card; leaves of numbers have the first two, images all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +87,14 @@ class Dataset:
         return largest if largest >= SMALLEST_SCALE else 1.0
 
     @cached_property
-    def normalisation(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean and standard deviation of each leaf of numbers, float32; 1 where nothing varies."""
-        result = {}
+    def normalisation(self) -> dict[str, tuple[np.ndarray, ...]]:
+        """Statistics of each leaf but categories, float32: mean and standard deviation, 1 where
+        nothing varies; of images by channel, followed by minimum and maximum."""
+        result: dict[str, tuple[np.ndarray, ...]] = {}
         for path, moments in self.card["normalisation"].items():
-            mean, std = (np.array(moments[key], np.float32) for key in ("mean", "std"))
-            result[path] = mean, np.where(std < SMALLEST_SCALE, np.float32(1), std)
+            keys = MOMENTS if spaces.is_image(self.observation_leaves[path]) else MOMENTS[:2]
+            mean, std, *limits = (np.array(moments[key], np.float32) for key in keys)
+            result[path] = mean, np.where(std < SMALLEST_SCALE, np.float32(1), std), *limits
         return result
 
     def episode(self, index: int) -> Episode:
@@ -278,30 +283,31 @@ def _check_offsets(file: Path, offsets: np.ndarray, steps: int) -> None:
 def _check_normalisation(
     card: Path, normalisation: dict[str, Any], layouts: Mapping[str, ArrayLayout]
 ) -> None:
-    numbers = {
-        name.removeprefix("observations/"): layout
-        for name, layout in layouts.items()
-        if layout.standardised
-    }
-    expected = {path: layout.row_shape for path, layout in numbers.items()}
-    # Cards of earlier versions have none of whole numbers and flags, which stay as they are then.
-    required = {path for path, layout in numbers.items() if layout.dtype.kind == "f"}
+    # Cards of earlier versions have none of whole numbers, flags and images.
+    required, expected = set(), {}
+    for name, layout in layouts.items():
+        path = name.partition("/")[2]
+        if layout.standardised:
+            expected[path] = (2, *layout.row_shape)
+            required |= {path} if layout.dtype.kind == "f" else set()
+        elif layout.per != "step" and layout.space and spaces.is_image(layout.space):
+            shape = layout.row_shape
+            expected[path] = (4, shape[channel_axis(shape)])
     try:
         given = {
-            path: [np.array(moments[key], np.float64) for key in ("mean", "std")]
+            path: np.array([moments[key] for key in MOMENTS[: expected[path][0]]], np.float64)
             for path, moments in normalisation.items()
+            if path in expected
         }
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{card}: 'normalisation' is damaged ({error}); {RECOVER}") from error
-    fits = required <= given.keys() <= expected.keys() and all(
-        array.shape == expected[path] and np.isfinite(array).all()
-        for path, pair in given.items()
-        for array in pair
+    fits = required <= given.keys() == normalisation.keys() and all(
+        array.shape == expected[path] and np.isfinite(array).all() for path, array in given.items()
     )
-    if not fits or any((std < 0).any() for _, std in given.values()):
+    if not fits or any((array[1] < 0).any() for array in given.values()):
+        needed = {path: shape[1:] for path, shape in expected.items()}
         raise DatasetError(
-            f"{card}: 'normalisation' needs finite means and stds of the shapes {expected}; "
-            f"{RECOVER}"
+            f"{card}: 'normalisation' needs finite means and stds of the shapes {needed}; {RECOVER}"
         )
 
 

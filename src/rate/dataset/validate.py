@@ -14,6 +14,7 @@ from gymnasium import spaces
 from scipy import fft
 
 from rate.dataset import Dataset, DatasetError, open_dataset
+from rate.images import channel_axis
 from rate.spaces import is_image
 
 CHUNK_BYTES = 2**20
@@ -135,7 +136,7 @@ def _chunks(array: Any) -> Iterator[np.ndarray]:
 
 def _is_planar(shape: tuple[int, ...]) -> bool:
     """Whether images of this shape are [C, H, W] and not [H, W, C]."""
-    return shape[0] < shape[-1]
+    return channel_axis(shape) == 0
 
 
 def _channels_last(images: np.ndarray) -> np.ndarray:

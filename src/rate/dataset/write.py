@@ -17,6 +17,7 @@ import numpy as np
 from rate import spaces
 from rate.dataset.card import CARD, ArrayLayout, DatasetError, array_header, array_layouts, seal
 from rate.dataset.frames import FrameNumbers
+from rate.dataset.image_statistics import ImageStatistics
 from rate.dataset.read import Dataset, open_dataset
 from rate.dataset.verified import present_state, remember
 from rate.episode import Episode, returns_to_go
@@ -108,6 +109,7 @@ def _write_arrays(
         for name, layout in layouts.items()
         if layout.per == "frame"
     }
+    images = {path: ImageStatistics(layouts[f"frames/{path}"].row_shape) for path in pictures}
     lengths, returns = [], []
     with ExitStack() as stack:
         files = {
@@ -121,6 +123,7 @@ def _write_arrays(
             returns.append(arrays["returns_to_go"][0])
             arrays["episode_offsets"] = np.array([files["actions"].rows + len(episode)])
             for path, numbers in pictures.items():
+                images[path].add(arrays[f"frames/{path}"])
                 arrays[f"observations/{path}"], arrays[f"frames/{path}"] = numbers.add(
                     arrays[f"frames/{path}"]
                 )
@@ -137,7 +140,8 @@ def _write_arrays(
         "lengths": {"min": min(lengths), "max": max(lengths), "mean": float(np.mean(lengths))},
         "returns": _summary(np.array(returns, np.float64)),
         "normalisation": {
-            name.removeprefix("observations/"): part.result(name) for name, part in moments.items()
+            **{name.removeprefix("observations/"): m.result(name) for name, m in moments.items()},
+            **{path: part.result() for path, part in images.items()},
         },
         "arrays": records,
     }

@@ -26,6 +26,9 @@ class ModelConfig:
     """Width of tokens and hidden states, d."""
     dropout: float = 0.1
     """Dropout rate on token embeddings and layer outputs."""
+    encoder: str = "auto"
+    """Encoder of the observations: auto (the space of each leaf decides), nature, impala, vector,
+    categories, or an address such as my_module:Encoder; by leaf: camera=impala,grid=vector."""
 
     def __post_init__(self) -> None:
         self.require_at_least(1, "segment_length", "segments", "width")

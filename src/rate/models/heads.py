@@ -1,4 +1,4 @@
-"""From a Gymnasium action space to a head: outputs, loss per step, and the choice of an action."""
+"""Action heads: from a Gymnasium action space to outputs, a loss per step, and actions."""
 
 import gymnasium
 import numpy as np
@@ -9,13 +9,23 @@ from torch import Tensor, nn
 
 
 class CategoricalHead(nn.Module):
-    """Logits of Discrete and MultiDiscrete actions, components side by side: [..., d] -> [..., sum
-    of counts]."""
+    """Logits of Discrete and MultiDiscrete actions, [..., width] to [..., sum of counts]: those of
+    all components side by side.
+
+    Args:
+        counts: Number of categories of each component, of the shape of an action.
+        start: First category of each component.
+        width: Width of hidden states.
+    """
 
     def __init__(self, counts: np.ndarray, start: np.ndarray, width: int) -> None:
         super().__init__()
-        self.shape, self.start = counts.shape, start
+        self.shape = counts.shape
         self.counts = counts.ravel().tolist()
+        self.register_buffer(
+            "start", torch.from_numpy(start.ravel().astype(np.int64)), persistent=False
+        )
+        self.start: Tensor
         self.linear = nn.Linear(width, sum(self.counts), bias=False)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -24,8 +34,7 @@ class CategoricalHead(nn.Module):
     def loss(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Cross-entropy of actions [..., *shape], summed over components, [...]."""
         batch = outputs.shape[:-1]
-        start = torch.as_tensor(self.start, device=actions.device).ravel()
-        targets = actions.reshape(*batch, -1).long() - start
+        targets = actions.reshape(*batch, -1).long() - self.start
         # Padding is zeros, which need not be an action; masked steps take any target.
         losses = [
             F.cross_entropy(
@@ -40,31 +49,41 @@ class CategoricalHead(nn.Module):
         return (losses[0] if len(losses) == 1 else torch.stack(losses).sum(0)).view(batch)
 
     def choose(self, outputs: Tensor, uniform: np.ndarray | None) -> np.ndarray:
-        """The most likely actions, or, by inverse probability, those at `uniform` in [0, 1), [n,
-        components]."""
-        chosen = []
-        for component, logits in enumerate(outputs.float().split(self.counts, -1)):
-            if uniform is None:
-                chosen.append(logits.argmax(-1))
-            else:
-                cumulative = logits.double().softmax(-1).cumsum(-1)
-                threshold = torch.as_tensor(uniform[:, component, None], device=outputs.device)
-                chosen.append(
-                    (cumulative <= threshold).sum(-1).clamp(max=self.counts[component] - 1)
+        """Actions [n, *shape]; the device is read once.
+
+        Args:
+            outputs: Logits [n, sum of counts].
+            uniform: Numbers in [0, 1), [n, components], at which the cumulative probability of each
+                component is inverted; None: the most likely actions.
+        """
+        components = outputs.float().split(self.counts, -1)
+        if uniform is None:
+            chosen = [logits.argmax(-1) for logits in components]
+        else:
+            thresholds = torch.from_numpy(uniform).to(outputs.device).unsqueeze(-1).unbind(1)
+            chosen = [
+                (logits.double().softmax(-1).cumsum(-1) <= threshold).sum(-1).clamp(max=count - 1)
+                for logits, threshold, count in zip(
+                    components, thresholds, self.counts, strict=True
                 )
-        actions = torch.stack(chosen, -1).cpu().numpy() + self.start.ravel()
-        return actions.reshape(len(actions), *self.shape).astype(np.int64)
+            ]
+        actions = torch.stack(chosen, -1) + self.start
+        return actions.view(-1, *self.shape).cpu().numpy()
 
     def correct(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Whether the most likely action is the given one, [...] float."""
-        start = torch.as_tensor(self.start, device=actions.device).ravel()
-        targets = actions.reshape(*outputs.shape[:-1], -1) - start
+        targets = actions.reshape(*outputs.shape[:-1], -1) - self.start
         best = torch.stack([logits.argmax(-1) for logits in outputs.split(self.counts, -1)], -1)
         return (best == targets).all(-1).float()
 
 
 class ContinuousHead(nn.Module):
-    """Box actions: tanh scaled to the bounds where there are any, [..., d] -> [..., size]."""
+    """Box actions, [..., width] to [..., size]: tanh scaled to the bounds where there are any.
+
+    Args:
+        space: The action space.
+        width: Width of hidden states.
+    """
 
     def __init__(self, space: gym.Box, width: int) -> None:
         super().__init__()
@@ -90,7 +109,15 @@ class ContinuousHead(nn.Module):
         return (outputs.float() - actions.reshape(outputs.shape)).square().mean(-1)
 
     def choose(self, outputs: Tensor, uniform: np.ndarray | None) -> np.ndarray:
-        """The actions themselves; there is no distribution to sample from."""
+        """The actions [n, *shape] themselves.
+
+        Args:
+            outputs: Components of actions, [n, size].
+            uniform: Must be None.
+
+        Raises:
+            ValueError: random numbers were given; there is no distribution to sample from.
+        """
         if uniform is not None:
             raise ValueError(
                 "Box actions are deterministic and cannot be sampled: evaluate with greedy actions"
@@ -105,7 +132,15 @@ class ContinuousHead(nn.Module):
 
 
 def head(space: gymnasium.Space, width: int) -> CategoricalHead | ContinuousHead:
-    """The head for an action space."""
+    """The head for an action space.
+
+    Args:
+        space: A Discrete, MultiDiscrete or Box space.
+        width: Width of hidden states.
+
+    Raises:
+        ValueError: the space is of another kind.
+    """
     match space:
         case gym.Discrete():
             return CategoricalHead(np.asarray(space.n), np.asarray(space.start), width)

@@ -48,7 +48,9 @@ class Policy(nn.Module):
         self.target = self.tokens.index("observation")
         seen = stacked_space(observation_space, stack_frames)
         encoders: dict[str, nn.Module] = {
-            "observation": ObservationEncoder(seen, config.width, normalisation or {})
+            "observation": ObservationEncoder(
+                seen, config.width, normalisation or {}, config.encoder
+            )
         }
         if "return_to_go" in self.tokens:
             encoders["return_to_go"] = ReturnEncoder(config.width, return_scale)

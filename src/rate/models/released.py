@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rate.models import rate
 from rate.models.backbone import Stream
-from rate.models.encoders import CategoryEncoder
+from rate.models.encoders import categories
 from rate.models.nn.transformer import Layer, LayerKind, RelativeAttention, View
 from rate.models.nn.valve import Activation
 from rate.models.policy import Policy
@@ -151,7 +151,7 @@ def load_released(
     )
     action, table = policy.encoders["action"], state_dict.get("action_embeddings.0.weight")
     if (
-        isinstance(action, CategoryEncoder)
+        isinstance(action, categories.Encoder)
         and table is not None
         and np.shape(table)[:1] == (count + 1,)
     ):
@@ -255,8 +255,9 @@ def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
             "rows than memory"
         )
     heads = _integer(config, "n_head_ca")
+    sizes: dict[str, Any] = {ours: _integer(config, their) for their, ours in _INTEGERS.items()}
     return ReleasedConfig(
-        **{ours: _integer(config, theirs) for theirs, ours in _INTEGERS.items()},
+        **sizes,
         segments=_integer(config, "segments") if "segments" in config else 1,
         dropout=float(config["dropout"]),
         attention_dropout=float(config["dropatt"]),

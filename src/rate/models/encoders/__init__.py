@@ -1,0 +1,170 @@
+"""Encoders: from one leaf of a Gymnasium space to tokens; one kind per file, the file's name is the
+kind's name.
+
+A kind is a class `Encoder(space, width, statistics)`: a module that maps values [..., *shape] of
+the leaf space to tokens [..., width]. It raises a ValueError for spaces that it does not encode.
+`statistics` are those of the leaf in the training data, or None. A class outside this library is
+named by its address, such as `my_module:Encoder` or `path/to/file.py:Encoder`; using it runs its
+code.
+"""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import gymnasium
+import torch
+from gymnasium import spaces as gym
+from torch import Tensor, nn
+
+from rate.addresses import import_address
+from rate.images import stack
+from rate.models.encoders._images import Statistics
+from rate.spaces import is_image, leaves
+
+Normalisation = Mapping[str, Statistics]
+"""Statistics of observation leaves in the training data, by path."""
+
+SMALLEST_IMAGE = 16
+"""Images with a shorter side than this are encoded as vectors by default."""
+
+
+def kinds() -> tuple[str, ...]:
+    """Names of all kinds of encoders in this package."""
+    paths = sorted(Path(__file__).parent.glob("[!_]*.py"))
+    return tuple(path.stem for path in paths)
+
+
+def encoder(
+    space: gymnasium.Space, width: int, statistics: Statistics | None = None, kind: str = "auto"
+) -> nn.Module:
+    """The encoder of one leaf space.
+
+    Args:
+        space: The leaf space; values come with any leading batch dimensions.
+        width: Width of the tokens.
+        statistics: Statistics of the leaf in the training data, if they are known.
+        kind: A name from `kinds()`, the address of a class, or "auto": the space decides.
+
+    Raises:
+        ValueError: there is no such kind, or it does not encode this space.
+    """
+    if kind == "auto":
+        kind = _default(space)
+    if ":" in kind:
+        cls = import_address(kind)
+        if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+            raise ValueError(f"the encoder {kind} must be a subclass of torch.nn.Module, not {cls}")
+    elif kind in kinds():
+        cls = importlib.import_module(f"{__name__}.{kind}").Encoder
+    else:
+        raise ValueError(
+            f"unknown encoder {kind!r}: kinds are auto, {', '.join(kinds())}, and addresses such "
+            "as my_module:Encoder"
+        )
+    made: nn.Module = cls(space, width, statistics)
+    return made
+
+
+def _default(space: gymnasium.Space) -> str:
+    if is_image(space):
+        assert space.shape is not None
+        return "nature" if sorted(space.shape)[1] >= SMALLEST_IMAGE else "vector"
+    match space:
+        case gym.Box() | gym.MultiBinary():
+            return "vector"
+        case gym.Discrete() | gym.MultiDiscrete():
+            return "categories"
+    raise ValueError(
+        f"no encoder for {type(space).__name__} spaces: use Box, Discrete, MultiDiscrete, "
+        "MultiBinary, or Dict and Tuple of these"
+    )
+
+
+def kind_of_leaves(paths: list[str], kind: str) -> dict[str, str]:
+    """The kind of encoder of each leaf.
+
+    Args:
+        paths: Paths of the leaves.
+        kind: One kind for all leaves, or `leaf=kind` pairs separated by commas, such as
+            "camera=impala,grid=vector"; the other leaves are then left to their spaces.
+
+    Raises:
+        ValueError: a pair is incomplete, or names a leaf that does not exist.
+    """
+    if "=" not in kind:
+        return dict.fromkeys(paths, kind)
+    chosen = dict.fromkeys(paths, "auto")
+    for pair in kind.split(","):
+        path, separator, one = pair.rpartition("=")
+        if not separator or path not in chosen:
+            raise ValueError(
+                f"the encoder {kind!r} has the part {pair!r}: give one kind, or leaf=kind pairs "
+                f"separated by commas; the leaves are {', '.join(paths)}"
+            )
+        chosen[path] = one
+    return chosen
+
+
+class ObservationEncoder(nn.Module):
+    """The sum of the encodings of all leaves of an observation space."""
+
+    def __init__(
+        self,
+        space: gymnasium.Space,
+        width: int,
+        normalisation: Normalisation,
+        kind: str = "auto",
+    ) -> None:
+        super().__init__()
+        spaces = leaves(space)
+        self.paths = list(spaces)
+        kinds = kind_of_leaves(self.paths, kind)
+        self.encoders = nn.ModuleList(
+            _named(path, leaf, width, normalisation.get(path), kinds[path])
+            for path, leaf in spaces.items()
+        )
+
+    def forward(
+        self, observations: dict[str, Tensor], frames: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        """Tokens [..., width].
+
+        Args:
+            observations: Values [..., *shape] of each leaf; of a leaf in `frames` the number of
+                each step's frame [B, K], or those of its stacked frames [B, K, k].
+            frames: Distinct frames of leaves whose images repeat, [n, ...].
+        """
+        frames = frames or {}
+        tokens = []
+        for path, encode in zip(self.paths, self.encoders, strict=True):
+            values, images = observations[path], frames.get(path)
+            if images is None:
+                tokens.append(encode(values))
+            elif values.dim() == 3:  # the numbers of each step's stacked frames
+                tokens.append(encode(stack(images[values], images.shape[1:])))
+            else:
+                tokens.append(encode(images)[values])
+        return tokens[0] if len(tokens) == 1 else torch.stack(tokens).sum(0)
+
+
+def _named(
+    path: str, space: gymnasium.Space, width: int, statistics: Statistics | None, kind: str
+) -> nn.Module:
+    try:
+        return encoder(space, width, statistics, kind)
+    except ValueError as error:
+        raise ValueError(f"observation {path!r}: {error}") from error
+
+
+class ReturnEncoder(nn.Module):
+    """A linear map of the return-to-go, divided by the return scale of the data."""
+
+    def __init__(self, width: int, scale: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(1, width)
+        self.register_buffer("scale", torch.tensor(float(scale)))
+        self.scale: Tensor
+
+    def forward(self, returns_to_go: Tensor) -> Tensor:
+        return self.linear((returns_to_go / self.scale)[..., None])

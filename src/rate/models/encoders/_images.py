@@ -1,0 +1,89 @@
+"""How values of a leaf are scaled before they are encoded, decided by statistics of the data."""
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rate.images import channel_axis
+from rate.spaces import is_image
+
+Statistics = tuple[np.ndarray, ...]
+"""Of a leaf of numbers: mean and standard deviation of each component. Of an image leaf: mean,
+standard deviation, minimum and maximum of each channel."""
+
+PICTURE_SPAN = 128
+"""A channel whose bytes span at least this much belongs to a picture, and is divided by 255."""
+
+
+def of_channels(statistics: Statistics, channels: int) -> Statistics:
+    """Statistics of so many channels: those of one frame repeat where several are stacked."""
+    return tuple(np.tile(part, channels // len(part)) for part in statistics)
+
+
+def picture_scale(channels: int, statistics: Statistics | None) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and shift of each channel of an image leaf: its bytes are encoded as x / scale - shift.
+
+    Pictures, whose bytes span at least half of 0 to 255, become x / 255 - 0.5. Channels that hold
+    small numbers, such as the kinds of objects in a grid, are standardised by the data's mean and
+    standard deviation, as leaves of numbers are. Constant channels, and images without statistics,
+    are taken for pictures.
+    """
+    scale, shift = np.full(channels, 255.0, np.float32), np.full(channels, 0.5, np.float32)
+    if statistics is not None:
+        mean, std, least, greatest = of_channels(statistics, channels)
+        small = (greatest - least < PICTURE_SPAN) & (greatest > least)
+        scale[small], shift[small] = std[small], mean[small] / std[small]
+    return scale, shift
+
+
+class PictureScaling(nn.Module):
+    """Images [n, H, W, C] or [n, C, H, W] of bytes to floats [n, C, H, W], scaled by channel."""
+
+    def __init__(self, shape: tuple[int, ...], statistics: Statistics | None) -> None:
+        super().__init__()
+        self.channels_last = channel_axis(shape) == 2
+        self.shape = (shape[-1], *shape[:2]) if self.channels_last else shape
+        scale, shift = picture_scale(self.shape[0], statistics)
+        self.register_buffer("scale", torch.from_numpy(scale))
+        self.register_buffer("shift", torch.from_numpy(shift))
+        self.scale: Tensor
+        self.shift: Tensor
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = images.to(self.scale.dtype)
+        if not self.channels_last:
+            return images / self.scale[:, None, None] - self.shift[:, None, None]
+        # Whole rows of pixels side by side are faster than one pixel's few channels.
+        channels, _, breadth = self.shape
+        rows = images.flatten(-2) / self.scale.repeat(breadth) - self.shift.repeat(breadth)
+        return rows.unflatten(-1, (breadth, channels)).permute(0, 3, 1, 2)
+
+
+def image_shape(space: gymnasium.Space, kind: str) -> tuple[int, ...]:
+    """The shape of an image space.
+
+    Raises:
+        ValueError: the space is none; the message says that `kind` encodes images.
+    """
+    if not is_image(space):
+        raise ValueError(
+            f"the encoder {kind!r} is for images (uint8, three axes), not for {space}: leave it "
+            "at auto"
+        )
+    assert space.shape is not None
+    return space.shape
+
+
+def he_weights(*layers: nn.Module) -> None:
+    """Draw first weights as He et al. (2015) do, with zero biases; the last layer is linear.
+
+    With PyTorch's own weights, two images would begin all but alike.
+    """
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(
+                layer.weight, nonlinearity="linear" if layer is layers[-1] else "relu"
+            )
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
