@@ -1,5 +1,5 @@
-"""`python -m benchmarks [acting|frames|large|models|training] [--quick]`: measure, append rows,
-render README.md.
+"""`python -m benchmarks [acting|frames|large|loader|models|training] [--quick]`: measure, append
+rows, render README.md.
 
 `python -m benchmarks popgym-experts` scores the experts of POPGym instead and appends to
 results/popgym-experts.jsonl.
@@ -7,7 +7,7 @@ results/popgym-experts.jsonl.
 
 import argparse
 
-from benchmarks import acting, frames, large_dataset, models, popgym_experts, training
+from benchmarks import acting, frames, large_dataset, loader, models, popgym_experts, training
 from benchmarks.rows import record, render
 
 SUITES = {
@@ -16,6 +16,7 @@ SUITES = {
     "training": training.measure,
     "frames": frames.measure,
     "large": large_dataset.measure,
+    "loader": loader.measure,
 }
 
 

@@ -22,6 +22,7 @@ TITLES = {
     "memory": "Peak memory of training",
     "frames": "Images that repeat",
     "large": "A dataset larger than memory",
+    "loader": "Waiting for data",
 }
 RATIOS = {
     "acting": "cost against first segments",
@@ -30,6 +31,7 @@ RATIOS = {
     "memory": "share of naive",
     "frames": "times as good",
     "large": "share of the dataset",
+    "loader": "share of the time",
 }
 
 

@@ -17,7 +17,7 @@ import torch
 from benchmarks import naive
 from benchmarks.configurations import CONFIGURATIONS, DEMO, RELEASED, Configuration
 from benchmarks.rows import Measurement
-from rate.dataset import BatchReader, Dataset, Sampler, read_windows
+from rate.dataset import Batch, BatchReader, Dataset, Sampler, read_windows
 from rate.models.policy import Policy
 from rate.training import _update, adamw
 from rate.training.window_loss import Learner
@@ -105,16 +105,24 @@ def peak_memory(
 
 
 def ours(configuration: Configuration, dataset: Dataset, per_segment: bool = False) -> Update:
-    """The library's update; by default its own rule, one optimiser step per window with the
-    gradient through memory."""
+    """The library's update on batches that it reads itself."""
+    recipe, update = configuration.recipe(dataset), learner(configuration, dataset, per_segment)
+    reader = BatchReader(dataset, [sampler_of(configuration, dataset)], recipe.updates, 16)
+    return lambda index: update(reader[index])
+
+
+def learner(
+    configuration: Configuration, dataset: Dataset, per_segment: bool = False
+) -> Callable[[Batch], int]:
+    """The library's update of a batch; by default its own rule, one optimiser step per window with
+    the gradient through memory. Returns the real steps."""
     policy = policy_for(configuration, dataset)
     recipe = configuration.recipe(dataset)
     if per_segment:
         recipe = replace(recipe, bptt_segments=1, update_per_segment=True)
     fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
-    learner, optimiser = fabric.setup(Learner(policy), adamw(policy, recipe.optimiser))
-    reader = BatchReader(dataset, [sampler_of(configuration, dataset)], recipe.updates, 16)
-    return lambda index: _update(fabric, learner, policy, optimiser, recipe, reader[index], 0)[3]
+    module, optimiser = fabric.setup(Learner(policy), adamw(policy, recipe.optimiser))
+    return lambda batch: _update(fabric, module, policy, optimiser, recipe, batch, 0)[3]
 
 
 def ours_per_segment(configuration: Configuration, dataset: Dataset) -> Update:

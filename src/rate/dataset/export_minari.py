@@ -1,4 +1,4 @@
-"""Datasets in the formats of other libraries, so that others can read them."""
+"""Export to Minari's format."""
 
 import os
 import re
@@ -19,19 +19,23 @@ _ID = re.compile(r"(\w[\w-]*/)*\w[\w-]*-v\d+")
 def export_minari(
     dataset: Dataset, output: str | Path, dataset_id: str, *, data_format: str = "hdf5"
 ) -> Path:
-    """Write a dataset as one of Minari's, images byte for byte; returns its folder,
-    `output`/`dataset_id`.
+    """Write a dataset as one of Minari's, images byte for byte.
 
     The folder appears complete or not at all; one episode is held in memory at a time.
 
     Args:
-        output: the folder of datasets; others read it with MINARI_DATASETS_PATH set to it.
+        dataset: What is written.
+        output: The folder of datasets; Minari reads it with MINARI_DATASETS_PATH set to it.
         dataset_id: Minari's name of the dataset, such as "namespace/name-v0".
         data_format: "hdf5" or "arrow".
 
+    Returns:
+        The folder of the dataset, `output`/`dataset_id`.
+
     Raises:
         DatasetError: the folder exists already, or Minari cannot hold such an id or such names of
-        observations. ModuleNotFoundError: Minari is not installed.
+            observations.
+        ModuleNotFoundError: Minari is not installed.
     """
     if not _ID.fullmatch(dataset_id):
         raise DatasetError(f"{dataset_id!r} is no id of Minari's; give one like namespace/name-v0")

@@ -1,5 +1,4 @@
-"""Opening a dataset: arrays are memory-mapped, and every kind of damage is an error that names the
-file."""
+"""Opening a dataset: arrays are memory-mapped, and damage is an error that names the file."""
 
 import hashlib
 import math
@@ -93,7 +92,10 @@ class Dataset:
         return result
 
     def episode(self, index: int) -> Episode:
-        """Episode `index`, copied out of the files; negative indices count from the end.
+        """An episode, copied out of the files.
+
+        Args:
+            index: Which one; negative indices count from the end.
 
         Raises:
             IndexError: there is no such episode.
@@ -194,8 +196,7 @@ def _images(layouts: Mapping[str, ArrayLayout]) -> list[str]:
 
 
 def _frames(record: Any) -> int:
-    """Distinct frames that a record counts; at least 1, so that a damaged record fails its
-    check."""
+    """Distinct frames that a record counts, at least 1: a damaged record then fails its check."""
     try:
         return max(1, int(record["shape"][0]))
     except (KeyError, IndexError, TypeError, ValueError):
@@ -214,8 +215,7 @@ def _check_record(
 
 
 def _map_array(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
-    """Memory-map a `.npy` file whose header must be the expected one; nothing that the file says is
-    evaluated."""
+    """Memory-map a `.npy` file whose header must be the expected one and is never evaluated."""
     expected = array_header(dtype, shape)
     try:
         with open(file, "rb") as stream:
@@ -239,8 +239,7 @@ def _map_array(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.n
 
 
 def _verify(file: Path, array: np.ndarray, layout: ArrayLayout, name: str, sha256: Any) -> None:
-    """Read a file once, to compare it with its hash and its values with the space, which protects
-    from a wrong writer."""
+    """Read a file once, to compare it with its hash, and its values with the space."""
     digest, wrong = hashlib.sha256(), ""
     for chunk in _stored(file, array):
         digest.update(chunk.reshape(-1).view(np.uint8).data)
@@ -261,7 +260,7 @@ def _verify(file: Path, array: np.ndarray, layout: ArrayLayout, name: str, sha25
 
 def _stored(file: Path, array: np.ndarray) -> Iterator[np.ndarray]:
     """Consecutive rows of about `CHUNK_BYTES`, read and not mapped: pages of a mapping would stay
-    in this process's memory."""
+    in the memory of this process."""
     rows = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
     with open(file, "rb") as stream:
         stream.seek(len(array_header(array.dtype, array.shape)))

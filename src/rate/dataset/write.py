@@ -41,8 +41,12 @@ def write_dataset(
     `.<name>.<random>.partial` beside it, which may be deleted.
 
     Args:
-        task: name of the task that was recorded, if it has one.
-        provenance: where the data comes from, as JSON data; kept in the card.
+        path: The new folder.
+        episodes: What was recorded.
+        observation_space: Space of the observations.
+        action_space: Space of the actions.
+        task: Name of the task that was recorded, if it has one.
+        provenance: Where the data comes from, as JSON data; kept in the card.
 
     Raises:
         DatasetError: the folder exists, there is no episode, or an episode does not fit the spaces.
@@ -66,8 +70,7 @@ def write_dataset(
 
 @contextmanager
 def _new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that is renamed to `path` at the end, or removed on an
-    error."""
+    """A temporary folder that is renamed to `path` at the end, or removed on an error."""
     _check_free(path)
     missing = [parent for parent in path.parents if not parent.exists()]
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
@@ -177,7 +180,7 @@ def _arrays(
 
 
 class _ArrayFile:
-    """A `.npy` file that grows by rows, is hashed on the way, and learns its length at the end."""
+    """A `.npy` file that grows by rows and is hashed on the way; its header is completed last."""
 
     def __init__(self, folder: Path, layout: ArrayLayout) -> None:
         self.path, self.layout, self.rows = folder / layout.file, layout, 0
@@ -221,8 +224,10 @@ class _ArrayFile:
 
 
 class _Moments:
-    """Mean and standard deviation of rows that arrive in parts (Chan, Golub and LeVeque 1983), in
-    float64."""
+    """Mean and standard deviation, in float64, of rows that arrive in parts.
+
+    Chan, Golub and LeVeque (1983).
+    """
 
     def __init__(self) -> None:
         self.count = 0
