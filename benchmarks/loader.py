@@ -4,11 +4,12 @@
 benchmarks.loader 20` takes 20 and prints its measurements without recording them.
 """
 
+import gc
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,12 @@ from benchmarks.configurations import Configuration
 from benchmarks.large_dataset import write_noise
 from benchmarks.rows import Measurement
 from benchmarks.training import learner
-from rate.dataset import Batch, BatchReader, Dataset, Loader, Sampler
+from rate.dataset import Batch, BatchReader, Loader, Sampler, open_dataset
 from rate.models.rate import Config
 from rate.recipe import OptimiserConfig
 
 GIGABYTES, QUICK = 5.0, 0.2
-UPDATES, QUICK_UPDATES = 40, 4
+UPDATES, QUICK_UPDATES = 20, 3
 IMAGES = Configuration("images", Config(), batch_size=16, optimiser=OptimiserConfig())
 """The demo model on batches that a CPU trains on in a second or two."""
 SPACE = spaces.Box(0, 255, (64, 64, 3), np.uint8)
@@ -36,31 +37,36 @@ def measure(quick: bool) -> Iterator[Measurement]:
 
 
 def waiting(gigabytes: float, updates: int) -> Iterator[Measurement]:
-    """Train on a dataset of images that is removed at the end, and read it without training."""
-    threads = torch.get_num_threads()
+    """Train on a dataset of images that is removed at the end, and read it without training.
+
+    Training takes one thread, or a GPU where there is one.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(1)
     configuration = f"{gigabytes:g} GB of images, demo model, batch {IMAGES.batch_size}"
     with tempfile.TemporaryDirectory() as folder:
-        dataset = write_noise(Path(folder) / "data", gigabytes, SPACE)
+        path = write_noise(Path(folder) / "data", gigabytes, SPACE).path
         for workers in (0, 2):
-            variant = f"{workers} workers"
-            waited, total, steps = _run(dataset, updates, workers, learner(IMAGES, dataset))
-            share = waited / total
-            facts = ("loader", variant, configuration)
-            yield Measurement(*facts, waited, "s of waiting", share, threads)
-            yield Measurement(*facts, steps / total, "real steps/s", None, threads)
-            _, total, steps = _run(
-                dataset, updates, workers, lambda batch: int(batch.lengths.sum())
-            )
-            yield Measurement(*facts, steps / total, "real steps/s, reading alone", None, threads)
+            facts = ("loader", f"{workers} workers, {device}", configuration)
+            waited, total, steps = _train(path, updates, workers, device)
+            yield Measurement(*facts, waited, "s of waiting", waited / total)
+            yield Measurement(*facts, steps / total, "real steps/s")
+            _, total, steps = _train(path, updates, workers, "")
+            yield Measurement(*facts, steps / total, "real steps/s, reading alone")
 
 
-def _run(
-    dataset: Dataset, updates: int, workers: int, update: Callable[[Batch], int]
-) -> tuple[float, float, int]:
-    """Seconds of waiting, seconds in all, and real steps of all updates after the first."""
-    _forget(dataset.path)
-    sampler = Sampler(dataset.lengths, IMAGES.batch_size, IMAGES.model.window, "random", seed=0)
-    loader = Loader(BatchReader(dataset, [sampler], 1 + updates, 16), workers=workers)
+def _train(path: Path, updates: int, workers: int, device: str) -> tuple[float, float, int]:
+    """Seconds of waiting, seconds in all, and real steps of all updates after the first.
+
+    Without a device batches are only read. Every run reads windows of its own.
+    """
+    _forget(path)
+    dataset = open_dataset(path, verify=False)
+    update = learner(IMAGES, dataset, accelerator=device) if device else _count
+    window, seed = IMAGES.model.window, 2 * workers + bool(device)
+    sampler = Sampler(dataset.lengths, IMAGES.batch_size, window, "random", seed)
+    reader = BatchReader(dataset, [sampler], 1 + updates, 16)
+    loader = Loader(reader, workers=workers, pin_memory=device == "cuda")
     steps, before, started = 0, 0.0, 0.0
     for batch in loader:
         if batch.update == 0:
@@ -71,8 +77,13 @@ def _run(
     return loader.seconds_waited - before, time.perf_counter() - started, steps
 
 
+def _count(batch: Batch) -> int:
+    return int(batch.lengths.sum())
+
+
 def _forget(folder: Path) -> None:
     """Drop the files from the system's cache, so that they are read from the disk again."""
+    gc.collect()  # what is still mapped would stay
     if hasattr(os, "posix_fadvise"):
         for path in folder.rglob("*.npy"):
             with open(path, "rb") as file:

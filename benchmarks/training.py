@@ -112,7 +112,10 @@ def ours(configuration: Configuration, dataset: Dataset, per_segment: bool = Fal
 
 
 def learner(
-    configuration: Configuration, dataset: Dataset, per_segment: bool = False
+    configuration: Configuration,
+    dataset: Dataset,
+    per_segment: bool = False,
+    accelerator: str = "cpu",
 ) -> Callable[[Batch], int]:
     """The library's update of a batch; by default its own rule, one optimiser step per window with
     the gradient through memory. Returns the real steps."""
@@ -120,7 +123,7 @@ def learner(
     recipe = configuration.recipe(dataset)
     if per_segment:
         recipe = replace(recipe, bptt_segments=1, update_per_segment=True)
-    fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
+    fabric = lightning_fabric.Fabric(accelerator=accelerator, devices=1)
     module, optimiser = fabric.setup(Learner(policy), adamw(policy, recipe.optimiser))
     return lambda batch: _update(fabric, module, policy, optimiser, recipe, batch, 0)[3]
 

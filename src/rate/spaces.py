@@ -243,15 +243,15 @@ def _walk(
 def _collect(space: gymnasium.Space[Any], value: Any) -> list[np.ndarray]:
     if isinstance(space, spaces.Dict):
         if not isinstance(value, Mapping) or set(value) != set(space.spaces):
-            given = list(value) if isinstance(value, Mapping) else type(value).__name__
+            kind = list(value) if isinstance(value, Mapping) else type(value).__name__
             raise ValueError(
-                f"expected a dictionary with the keys {list(space.spaces)}, got {given}"
+                f"expected a dictionary with the keys {list(space.spaces)}, got {kind}"
             )
         return [array for key, part in space.spaces.items() for array in _collect(part, value[key])]
     if isinstance(space, spaces.Tuple):
         if not isinstance(value, Sequence) or len(value) != len(space.spaces):
-            given = f"{len(value)} parts" if isinstance(value, Sequence) else type(value).__name__
-            raise ValueError(f"expected a tuple of {len(space.spaces)} parts, got {given}")
+            kind = f"{len(value)} parts" if isinstance(value, Sequence) else type(value).__name__
+            raise ValueError(f"expected a tuple of {len(space.spaces)} parts, got {kind}")
         return [
             array
             for part, entry in zip(space.spaces, value, strict=True)

@@ -168,6 +168,7 @@ class Loader(DataLoader[Batch]):
                 ) from error
             self.seconds_waited += time.perf_counter() - started
             yield batch
+            del batch  # it would stay in memory beside the next one
 
 
 @atexit.register
@@ -269,8 +270,10 @@ def _check(dataset: Dataset, windows: Windows) -> None:
             f"episodes, starts and lengths must be [B] with B of 1 or more, got {shapes}"
         )
     if episodes.min() < 0 or episodes.max() >= len(dataset):
-        given = f"{episodes.min()} to {episodes.max()}"
-        raise ValueError(f"episodes reach from {given}, the dataset holds 0 to {len(dataset) - 1}")
+        raise ValueError(
+            f"episodes reach from {episodes.min()} to {episodes.max()}, the dataset holds 0 to "
+            f"{len(dataset) - 1}"
+        )
     ends = starts + lengths
     if starts.min() < 0 or lengths.min() < 1 or (ends > dataset.lengths[episodes]).any():
         raise ValueError(

@@ -146,8 +146,8 @@ def open_dataset(
     observation_space, action_space, layouts = _layouts(path / CARD, card)
     arrays: dict[str, Any] = {}
     for name, layout in layouts.items():
-        frames = _frames(card["arrays"][name]) if layout.per == "frame" else 0
-        shape = layout.shape(card["episodes"], card["steps"], frames)
+        count = _frames(card["arrays"][name]) if layout.per == "frame" else 0
+        shape = layout.shape(card["episodes"], card["steps"], count)
         _check_record(path / CARD, name, card["arrays"][name], layout, shape)
         arrays[name] = _map_array(path / layout.file, layout.dtype, shape)
     _check_offsets(path / layouts["episode_offsets"].file, arrays["episode_offsets"], card["steps"])
@@ -162,8 +162,8 @@ def open_dataset(
             _check_frame_numbers(path, arrays, layouts)
             remember(path, state)
     for leaf in _images(layouts):
-        numbers, pictures = arrays[f"observations/{leaf}"], arrays.pop(f"frames/{leaf}")
-        arrays[f"observations/{leaf}"] = SharedFrames(pictures, numbers)
+        frames = arrays.pop(f"frames/{leaf}")
+        arrays[f"observations/{leaf}"] = SharedFrames(frames, arrays[f"observations/{leaf}"])
     return Dataset(path, card, observation_space, action_space, arrays)
 
 
@@ -179,9 +179,9 @@ def _layouts(
     except ValueError as error:
         raise DatasetError(f"{file}: {error}; {RECOVER}") from error
     if set(card["arrays"]) != set(layouts):
-        given = sorted(card["arrays"])
         raise DatasetError(
-            f"{file} lists the arrays {given}, its spaces need {sorted(layouts)}; {RECOVER}"
+            f"{file} lists the arrays {sorted(card['arrays'])}, its spaces need {sorted(layouts)}; "
+            f"{RECOVER}"
         )
     if min(card["episodes"], card["steps"]) < 1:
         raise DatasetError(
@@ -228,9 +228,9 @@ def _map_array(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.n
             f"{file} cannot be read: {error.strerror}; check its permissions"
         ) from error
     if start != expected:
-        given = start[10:].partition(b"\n")[0].strip()
+        header = start[10:].partition(b"\n")[0].strip()
         raise DatasetError(
-            f"{file} begins with {given!r}, not with an array of {dtype.str} {shape}; {RECOVER}"
+            f"{file} begins with {header!r}, not with an array of {dtype.str} {shape}; {RECOVER}"
         )
     bytes_needed = len(expected) + math.prod(shape) * dtype.itemsize
     if size != bytes_needed:
@@ -286,18 +286,18 @@ def _check_normalisation(
     # Cards of earlier versions have none of whole numbers and flags, which stay as they are then.
     required = {path for path, layout in numbers.items() if layout.dtype.kind == "f"}
     try:
-        given = {
+        moments_by_path = {
             path: [np.array(moments[key], np.float64) for key in ("mean", "std")]
             for path, moments in normalisation.items()
         }
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{card}: 'normalisation' is damaged ({error}); {RECOVER}") from error
-    fits = required <= given.keys() <= expected.keys() and all(
+    fits = required <= moments_by_path.keys() <= expected.keys() and all(
         array.shape == expected[path] and np.isfinite(array).all()
-        for path, pair in given.items()
+        for path, pair in moments_by_path.items()
         for array in pair
     )
-    if not fits or any((std < 0).any() for _, std in given.values()):
+    if not fits or any((std < 0).any() for _, std in moments_by_path.values()):
         raise DatasetError(
             f"{card}: 'normalisation' needs finite means and stds of the shapes {expected}; "
             f"{RECOVER}"

@@ -106,7 +106,7 @@ def _write_arrays(
 ) -> dict[str, Any]:
     """Stream the episodes into array files; returns what the card says about them."""
     moments = {name: _Moments() for name, layout in layouts.items() if layout.standardised}
-    pictures = {
+    frame_numbers = {
         name.partition("/")[2]: FrameNumbers()
         for name, layout in layouts.items()
         if layout.per == "frame"
@@ -123,7 +123,7 @@ def _write_arrays(
             lengths.append(len(episode))
             returns.append(arrays["returns_to_go"][0])
             arrays["episode_offsets"] = np.array([files["actions"].rows + len(episode)])
-            for path, numbers in pictures.items():
+            for path, numbers in frame_numbers.items():
                 arrays[f"observations/{path}"], arrays[f"frames/{path}"] = numbers.add(
                     arrays[f"frames/{path}"]
                 )
