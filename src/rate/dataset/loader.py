@@ -33,8 +33,8 @@ from rate.images import stack
 from rate.segment import Segment
 
 GRACE = 3
-"""Seconds for which a worker still reads after SIGTERM, which a cluster sends to all processes, so
-that the first one can finish its update and save."""
+"""Seconds for which a worker reads on after SIGTERM, which clusters send to all processes, so that
+the training process can finish its update and save."""
 
 
 _CHILD_ENDED = getattr(signal, "SIGCHLD", None)
@@ -42,7 +42,7 @@ _CHILD_ENDED = getattr(signal, "SIGCHLD", None)
 
 
 _READING: WeakSet[Generator["Batch", None, None]] = WeakSet()
-"""Loops that have not come to their end."""
+"""Loops over loaders that have not ended."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +127,8 @@ class Loader(DataLoader[Batch]):
             collate_fn=_as_it_is,
             pin_memory=pin_memory,
             worker_init_fn=_begin_worker,
-            # A forked worker maps no file anew and imports no script again; it computes nothing
-            # that takes a lock of the threads that it does not inherit.
+            # A forked worker needs not import the script again, and it calls nothing that could
+            # wait for a lock of a thread that it did not inherit.
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             # Else PyTorch would take a number from the generator that training draws from.
             generator=torch.Generator(),
@@ -173,7 +173,7 @@ class Loader(DataLoader[Batch]):
 
 @atexit.register
 def _stop_reading() -> None:
-    """Let workers of loops that were left by an error end by themselves, not by force."""
+    """Let the workers of unfinished loops end by themselves before they are terminated."""
     for reading in list(_READING):
         reading.close()
 
@@ -204,13 +204,13 @@ def read_windows(
     first = first + episodes
     before, observations, frames, after = first[:, None], {}, {}, {}
     for path in dataset.observation_leaves:
-        look = partial(_observed, dataset.arrays[f"observations/{path}"], count=stack_frames)
-        values, images = look(before + timesteps, before, share=not next_observation)
+        observed = partial(_observed, dataset.arrays[f"observations/{path}"], count=stack_frames)
+        values, images = observed(before + timesteps, before, share=not next_observation)
         observations[path] = _tensor(values, padding)
         if images is not None:
             frames[path] = torch.from_numpy(images)
         if next_observation:
-            after[path] = _tensor(look(first + starts + lengths, first, share=False)[0])
+            after[path] = _tensor(observed(first + starts + lengths, first, share=False)[0])
     return Segment(
         observations=observations,
         **{
@@ -282,7 +282,10 @@ def _check(dataset: Dataset, windows: Windows) -> None:
 
 
 def _begin_worker(number: int) -> None:
-    """Leave Ctrl-C to the first process; PyTorch gives a worker one thread and ends it with it."""
+    """Leave Ctrl-C to the training process, and end a moment after SIGTERM.
+
+    PyTorch gives each worker one thread, and ends it when its parent has ended.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "alarm"):
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
