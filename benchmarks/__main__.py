@@ -12,6 +12,7 @@ from benchmarks import (
     encoders,
     frames,
     large_dataset,
+    loader,
     models,
     popgym_experts,
     training,
@@ -26,6 +27,7 @@ SUITES = {
     "frames": frames.measure,
     "collection": collection.measure,
     "large": large_dataset.measure,
+    "loader": loader.measure,
 }
 
 

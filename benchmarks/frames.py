@@ -12,7 +12,7 @@ from benchmarks.configurations import Configuration
 from benchmarks.rows import Measurement
 from benchmarks.training import Update, _turn, ours
 from rate.acting.collection import collect
-from rate.dataset import Dataset, batches, open_dataset
+from rate.dataset import Dataset, loader, open_dataset
 from rate.models import encoders
 from rate.models.rate import Config
 from rate.recipe import OptimiserConfig
@@ -67,7 +67,7 @@ def every_frame(update: Update) -> Update:
 
     def plain(index: int) -> int:
         with (
-            patch.object(batches, "SharedFrames", ()),
+            patch.object(loader, "SharedFrames", ()),
             patch.object(encoders, "distinct", lambda images: (images, None)),
         ):
             return update(index)

@@ -24,6 +24,7 @@ TITLES = {
     "frames": "Images that repeat",
     "collection": "Recording episodes of images",
     "large": "A dataset larger than memory",
+    "loader": "Waiting for data",
 }
 RATIOS = {
     "acting": "cost against first segments",
@@ -34,6 +35,7 @@ RATIOS = {
     "frames": "times as good",
     "collection": "share of the dataset",
     "large": "share of the dataset",
+    "loader": "share of the time",
 }
 
 

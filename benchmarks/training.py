@@ -17,7 +17,7 @@ import torch
 from benchmarks import naive
 from benchmarks.configurations import CONFIGURATIONS, DEMO, RELEASED, Configuration
 from benchmarks.rows import Measurement
-from rate.dataset import BatchReader, Dataset, Sampler, read_windows
+from rate.dataset import Batch, BatchReader, Dataset, Sampler, read_windows
 from rate.models.policy import Policy
 from rate.recipe import Recipe
 from rate.training.update import Learner, WindowLoss, adamw
@@ -105,26 +105,36 @@ def peak_memory(
 
 
 def ours(configuration: Configuration, dataset: Dataset, per_segment: bool = False) -> Update:
-    """The library's update; by default its own rule, one optimiser step per window with the
-    gradient through memory."""
+    """The library's update on batches that it reads itself."""
+    recipe, update = configuration.recipe(dataset), learner(configuration, dataset, per_segment)
+    reader = BatchReader(dataset, [sampler_of(configuration, dataset)], recipe.updates, 16)
+    return lambda index: update(reader[index])
+
+
+def learner(
+    configuration: Configuration,
+    dataset: Dataset,
+    per_segment: bool = False,
+    accelerator: str = "cpu",
+) -> Callable[[Batch], int]:
+    """The library's update of a batch; by default its own rule, one optimiser step per window with
+    the gradient through memory. Returns the real steps."""
     policy = policy_for(configuration, dataset)
     recipe = configuration.recipe(dataset)
     if per_segment:
         recipe = replace(recipe, bptt_segments=1, update_per_segment=True)
-    learner = learner_of(policy, recipe)
-    reader = BatchReader(dataset, [sampler_of(configuration, dataset)], recipe.updates, 16)
+    run = learner_of(policy, recipe, accelerator)
 
-    def update(index: int) -> int:
-        batch = reader[index]
-        learner.update(batch)
+    def update(batch: Batch) -> int:
+        run.update(batch)
         return int(batch.lengths.sum())
 
     return update
 
 
-def learner_of(policy: Policy, recipe: Recipe) -> Learner:
-    """What takes the library's updates of a policy, on the CPU."""
-    fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
+def learner_of(policy: Policy, recipe: Recipe, accelerator: str = "cpu") -> Learner:
+    """What takes the library's updates of a policy."""
+    fabric = lightning_fabric.Fabric(accelerator=accelerator, devices=1)
     module = WindowLoss(policy)
     loss, optimiser = fabric.setup(module, adamw(module, recipe.optimiser))
     return Learner(fabric, loss, policy, module.objective, optimiser, recipe, seed=0)

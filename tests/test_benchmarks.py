@@ -17,7 +17,7 @@ sys.path.insert(
     0, str(Path(__file__).parents[1])
 )  # the benchmarks are not part of the installed package
 
-from benchmarks import acting, collection, large_dataset, naive, rows
+from benchmarks import acting, collection, large_dataset, loader, naive, rows
 
 SIZES = [
     Config(),
@@ -113,6 +113,24 @@ def test_the_benchmark_of_large_data_goes_through_its_stages_and_cleans_up(
         0 < values[f"{stage}: own memory"] < large_dataset.ROOM / 2**20
         for stage in large_dataset.STAGES
     )
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_benchmark_of_loading_measures_waiting_and_cleans_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(loader, "SPACE", gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8))
+    measurements = list(loader.waiting(0.0002, 2))
+    assert [measurement.unit for measurement in measurements] == [
+        "s of waiting",
+        "real steps/s",
+        "real steps/s, reading alone",
+    ] * 2
+    assert all(measurement.value > 0 for measurement in measurements)
+    shares = [measurement.ratio for measurement in measurements if measurement.ratio is not None]
+    assert len(shares) == 2
+    assert all(0 < share < 1 for share in shares)
     assert not list(tmp_path.iterdir())
 
 

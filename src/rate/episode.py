@@ -9,22 +9,24 @@ import numpy as np
 class Episode:
     """One recorded trajectory of T steps, time-major; checked when made.
 
-    Shapes: observations (per leaf) [T + 1, ...], the one after the last action included; actions
-    [T, ...]; rewards [T] float32; terminations and truncations [T] bool. At most the last step ends
-    the episode; a recording that was cut ends in neither. `seed` is what the environment was reset
-    with, if known.
-
     Raises:
         ValueError: an array is missing, empty, ragged, of unequal length, not finite, or the
             episode ends before its last step; the message names the array.
     """
 
     observations: dict[str, np.ndarray]
+    """Observations of each leaf, [T + 1, ...], the one after the last action included."""
     actions: np.ndarray
+    """Actions, [T, ...]."""
     rewards: np.ndarray
+    """Rewards, [T] float32."""
     terminations: np.ndarray
+    """Whether the step terminated the episode, [T] bool; only the last one may."""
     truncations: np.ndarray
+    """Whether the episode was cut off after the step, [T] bool; only the last one may be. A
+    recording that was cut ends in neither."""
     seed: int | None = None
+    """What the environment was reset with, if known."""
 
     def __post_init__(self) -> None:
         leaves = {
@@ -103,11 +105,15 @@ class Episode:
 def returns_to_go(rewards: np.ndarray, discount: float = 1.0) -> np.ndarray:
     """Return-to-go of every step, R_t = sum over t' >= t of discount^(t' - t) r_t', as float32 [T].
 
-    Sums are taken in float64; the published experiments use discount 1.
+    Sums are taken in float64.
+
+    Args:
+        rewards: Rewards, [T].
+        discount: Discount of rewards; the published experiments use 1.
 
     Raises:
         ValueError: rewards are not [T], the discount is outside [0, 1], or a sum is too large for
-        float32.
+            float32.
     """
     rewards = np.asarray(rewards, dtype=np.float64)
     if rewards.ndim != 1:
@@ -118,10 +124,10 @@ def returns_to_go(rewards: np.ndarray, discount: float = 1.0) -> np.ndarray:
         sums = rewards[::-1].cumsum()[::-1]
     else:
         sums = np.empty_like(rewards)
-        following = 0.0
+        total = 0.0
         for step in range(len(rewards) - 1, -1, -1):
-            following = rewards[step] + discount * following
-            sums[step] = following
+            total = rewards[step] + discount * total
+            sums[step] = total
     with np.errstate(over="ignore"):
         result = sums.astype(np.float32)
     _check_finite("returns-to-go", result)

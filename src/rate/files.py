@@ -28,11 +28,14 @@ _REASONS = {
 
 @contextmanager
 def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Reword operating-system errors raised while writing `path`: which file, why, and what to do.
+    """Reword operating-system errors raised while writing a file: which file, why, what to do.
+
+    Args:
+        path: The file that is written.
 
     Raises:
-        OSError: of the same class and number (`PermissionError` stays `PermissionError`), with a
-        speaking message.
+        OSError: of the same class and number (`PermissionError` stays `PermissionError`), with the
+            new message.
     """
     try:
         yield
@@ -48,8 +51,11 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> None:
     one, never a part.
 
     A temporary file beside `path` is written, flushed to the disk and renamed over `path`; then the
-    folder is flushed. Text is encoded as UTF-8. On any error the temporary file is removed and the
-    old content stays.
+    folder is flushed. On any error the temporary file is removed and the old content stays.
+
+    Args:
+        path: The file.
+        content: All that it shall hold; text is encoded as UTF-8.
 
     Raises:
         OSError: the disk is full, read-only, or the folder does not exist; the message says which.
@@ -87,11 +93,15 @@ def synchronise_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def append_jsonl(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
-    """Append one JSON object as one line, flushed to the disk; creates the file if needed.
+    """Append one JSON object as one line, flushed to the disk.
 
     Several processes may append to the same file. A line torn by an earlier crash is cut off first,
     and a line that cannot be written whole is taken back, so that a complete row is never glued to
     a broken one.
+
+    Args:
+        path: The file, created if needed.
+        row: The object.
 
     Raises:
         ValueError: the row holds a value that JSON cannot hold (an array, NaN, infinity).
@@ -115,8 +125,10 @@ def append_jsonl(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
 
 
 def read_jsonl(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Read the rows of a JSON-lines file; a last line torn by a crash (no line end, not JSON) is
-    left out.
+    """Read the rows of a JSON-lines file.
+
+    Args:
+        path: The file. A last line torn by a crash (no line end, not JSON) is left out.
 
     Raises:
         ValueError: any other line is not a JSON object; the message gives the line number.

@@ -1,4 +1,4 @@
-"""Image leaves of an observation: their colour axis, and the last k frames stacked along it.
+"""Image leaves of an observation: their channel axis, and the last k frames stacked along it.
 
 An image of shape [H, W, C] or [C, H, W] becomes one of k * C channels, the oldest frame first. At
 the first steps of an episode its first frame stands for those that lie before it, so a stack never
@@ -42,7 +42,11 @@ def stack(frames: Any, shape: tuple[int, ...]) -> Any:
 
 
 def stacked_space(space: gymnasium.Space[Any], count: int) -> gymnasium.Space[Any]:
-    """The observation space with every image leaf as `count` stacked frames.
+    """The observation space with every image leaf as stacked frames.
+
+    Args:
+        space: Space of the observations.
+        count: Frames in a stack; 1 leaves the space as it is.
 
     Raises:
         ValueError: the number is below 1, there is no image to stack, or a stack has so many
@@ -87,7 +91,12 @@ class FrameStack:
     """The last frames of every image leaf, for agents that act in a batch of environments."""
 
     def __init__(self, space: gymnasium.Space[Any], count: int) -> None:
-        """Stack observations of `space`, `count` frames each."""
+        """Begin without observations.
+
+        Args:
+            space: Space of the observations.
+            count: Frames in a stack.
+        """
         images = {path: leaf for path, leaf in leaves(space).items() if is_image(leaf)}
         self.shapes = {path: leaf.shape or () for path, leaf in images.items()} if count > 1 else {}
         self.count = count

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rate import experiments, training
 from rate import recipe as recipes
@@ -52,7 +52,7 @@ class Score:
     """One evaluation that an experiment asks for."""
 
     task: str
-    checkpoint: str
+    checkpoint: Literal["last", "best"]
     episodes: int
     corruption: Corruption | None = None
 

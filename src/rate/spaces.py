@@ -31,6 +31,9 @@ def to_json(space: gymnasium.Space[Any]) -> dict[str, Any]:
     Bounds of a Box are one number where all entries agree and nested lists otherwise; infinities
     are the texts "inf" and "-inf", since JSON has no such numbers.
 
+    Args:
+        space: The space to describe.
+
     Raises:
         ValueError: the space, or one inside it, is of an unsupported kind.
     """
@@ -68,6 +71,9 @@ def to_json(space: gymnasium.Space[Any]) -> dict[str, Any]:
 def from_json(data: Mapping[str, Any]) -> gymnasium.Space[Any]:
     """Build the space that `to_json` described.
 
+    Args:
+        data: The description.
+
     Raises:
         ValueError: the description is not one that `to_json` writes.
     """
@@ -93,30 +99,37 @@ def leaves(space: gymnasium.Space[Any]) -> dict[str, gymnasium.Space[Any]]:
 
     Keys of Dict spaces and indices of Tuple spaces are joined by "/": "camera/front", "0".
 
+    Args:
+        space: The space of whole values.
+
     Raises:
         ValueError: a space is unsupported, has no leaf, or two leaves have the same path.
     """
-    found: dict[str, gymnasium.Space[Any]] = {}
+    by_path: dict[str, gymnasium.Space[Any]] = {}
     for keys, leaf in _walk(space):
         path = "/".join(str(key) for key in keys) if keys else PLAIN
-        if path in found:
+        if path in by_path:
             raise ValueError(
                 f"two leaves of the space have the path {path!r}; rename a key so that paths differ"
             )
-        found[path] = leaf
-    if not found:
+        by_path[path] = leaf
+    if not by_path:
         raise ValueError(
             f"the space {space} has no leaf; give it at least one "
             f"{_SUPPORTED.partition(', Dict')[0]}"
         )
-    return found
+    return by_path
 
 
 def flatten(space: gymnasium.Space[Any], value: Any) -> dict[str, np.ndarray]:
     """Turn a value into leaves; works for one value and for values with leading batch dimensions.
 
-    A batch is what Gymnasium's vector environments return: the space's structure, with stacked
-    arrays at the leaves. Numbers are cast to the leaf's dtype where that loses no whole number.
+    Numbers are cast to the leaf's dtype where that loses no whole number.
+
+    Args:
+        space: The space of the value.
+        value: One value, or a batch as Gymnasium's vector environments return it: the space's
+            structure, with stacked arrays at the leaves.
 
     Raises:
         ValueError: the value lacks a part of the space, or has one that the space does not have.
@@ -127,6 +140,10 @@ def flatten(space: gymnasium.Space[Any], value: Any) -> dict[str, np.ndarray]:
 
 def unflatten(space: gymnasium.Space[Any], leaves_by_path: Mapping[str, np.ndarray]) -> Any:
     """Turn leaves back into a value of the space's own structure; the inverse of `flatten`.
+
+    Args:
+        space: The space of the value.
+        leaves_by_path: All leaves of the space.
 
     Raises:
         ValueError: a leaf is missing, or there is one that the space does not have.
@@ -144,11 +161,14 @@ def is_image(space: gymnasium.Space[Any]) -> bool:
 
 
 def as_leaf(space: gymnasium.Space[Any], value: Any) -> np.ndarray:
-    """A value of a leaf space, batched or not, as an array of the space's dtype if no whole number
-    is lost.
+    """A value of a leaf space as an array of the space's dtype, if no whole number is lost.
 
     Floating-point numbers may be rounded (float64 to float32) but never truncated to whole numbers;
     what cannot be cast is returned as it is, for `check_leaf` to name.
+
+    Args:
+        space: The leaf space.
+        value: One value, or a batch.
     """
     array, dtype = np.asarray(value), np.dtype(space.dtype)
     whole, real = array.dtype.kind in "biu", array.dtype.kind == "f"
@@ -165,7 +185,9 @@ def check_leaf(space: gymnasium.Space[Any], array: np.ndarray, what: str) -> Non
     """Check that an array holds values of a leaf space, with any leading batch dimensions.
 
     Args:
-        what: how the error message names the array, for example "actions".
+        space: The leaf space.
+        array: The values.
+        what: How the error message names the array, for example "actions".
 
     Raises:
         ValueError: the dtype, the trailing shape or a value is not one of the space's, or a number
@@ -221,15 +243,15 @@ def _walk(
 def _collect(space: gymnasium.Space[Any], value: Any) -> list[np.ndarray]:
     if isinstance(space, spaces.Dict):
         if not isinstance(value, Mapping) or set(value) != set(space.spaces):
-            given = list(value) if isinstance(value, Mapping) else type(value).__name__
+            kind = list(value) if isinstance(value, Mapping) else type(value).__name__
             raise ValueError(
-                f"expected a dictionary with the keys {list(space.spaces)}, got {given}"
+                f"expected a dictionary with the keys {list(space.spaces)}, got {kind}"
             )
         return [array for key, part in space.spaces.items() for array in _collect(part, value[key])]
     if isinstance(space, spaces.Tuple):
         if not isinstance(value, Sequence) or len(value) != len(space.spaces):
-            given = f"{len(value)} parts" if isinstance(value, Sequence) else type(value).__name__
-            raise ValueError(f"expected a tuple of {len(space.spaces)} parts, got {given}")
+            kind = f"{len(value)} parts" if isinstance(value, Sequence) else type(value).__name__
+            raise ValueError(f"expected a tuple of {len(space.spaces)} parts, got {kind}")
         return [
             array
             for part, entry in zip(space.spaces, value, strict=True)

@@ -6,7 +6,8 @@ each episode's final observation included, and for images the number of its fram
 `frames/<leaf>.npy`, where each is stored once; `actions`, `rewards`, `returns_to_go`,
 `terminations`, `truncations` [steps, ...]; `episode_offsets` [episodes + 1], where episodes begin
 and end, in steps; `seeds` [episodes], -1 where unknown. The card holds spaces, task, provenance,
-counts, statistics, and the dtype, shape and SHA-256 of every array. Nothing is ever unpickled.
+counts, statistics, and the dtype, shape and SHA-256 of every array. Nothing is ever unpickled. The
+file `verified` remembers that the arrays were compared with their hashes, see `verified.py`.
 """
 
 from rate.dataset.card import DatasetError

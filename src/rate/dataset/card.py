@@ -1,5 +1,4 @@
-"""What every dataset folder holds: the layout of its arrays, and the card that describes and seals
-them."""
+"""What every dataset folder holds: the layout of its arrays, and the card that describes them."""
 
 import hashlib
 import json
@@ -33,24 +32,26 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
 
 
 class DatasetError(ValueError):
-    """A dataset is damaged, or episodes cannot be made into one; the message says where and what to
-    do."""
+    """A dataset is damaged, or episodes cannot be made into one."""
 
 
 class ArrayLayout(NamedTuple):
-    """Layout of one array: its rows are counted `per` episode, step, observation, boundary between
-    episodes, or distinct frame."""
+    """Layout of one array."""
 
     file: str
+    """Its file in the folder."""
     dtype: np.dtype[Any]
+    """Type of its numbers."""
     row_shape: tuple[int, ...]
+    """Shape of a row."""
     per: Literal["episode", "step", "observation", "boundary", "frame"]
+    """What it has a row for; a boundary lies between episodes, and a frame is a distinct image."""
     space: gymnasium.Space[Any] | None = None
+    """Space of its rows, if they have one."""
 
     @property
     def standardised(self) -> bool:
-        """Whether it holds observed numbers or flags, but neither choices nor images; what is rare
-        then stands out."""
+        """Whether it holds observed numbers or flags, but neither choices nor images."""
         if self.per != "observation" or not isinstance(
             self.space, gymnasium.spaces.Box | gymnasium.spaces.MultiBinary
         ):
@@ -58,8 +59,13 @@ class ArrayLayout(NamedTuple):
         return not spaces.is_image(self.space)
 
     def shape(self, episodes: int, steps: int, frames: int = 0) -> tuple[int, ...]:
-        """Shape of the array in a dataset of that size, with that many distinct frames if it holds
-        these."""
+        """Shape of the array in a dataset of that size.
+
+        Args:
+            episodes: Number of episodes.
+            steps: Steps of all episodes.
+            frames: Distinct images of the leaf, if the array holds these.
+        """
         rows = {
             "episode": episodes,
             "step": steps,
@@ -73,13 +79,17 @@ class ArrayLayout(NamedTuple):
 def array_layouts(
     observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]
 ) -> dict[str, ArrayLayout]:
-    """Layouts by array name; an observation leaf is named "observations/" and its path.
+    """Layouts by array name.
 
-    Images are stored once each as "frames/" and the path; their "observations/" are numbers of
-    frames.
+    An observation leaf is named "observations/" and its path. Images are stored once each as
+    "frames/" and the path; their "observations/" are numbers of frames.
 
     File names are derived from the spaces, never read from the card, so that a card cannot point
     outside its folder.
+
+    Args:
+        observation_space: Space of the observations.
+        action_space: Space of the actions.
 
     Raises:
         DatasetError: a space is unsupported, or actions have structure.
@@ -122,13 +132,17 @@ def array_layouts(
 def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     """The bytes before the data of a `.npy` file, format version 1.0, as NumPy writes them.
 
-    Room is left for a first dimension of 21 digits, so that an array can grow in place, and the
+    Space is left for a first dimension of 21 digits, so that an array can grow in place, and the
     data begin at a multiple of 64 bytes. Datasets hold these bytes exactly, so that reading one
     evaluates nothing in its files.
+
+    Args:
+        dtype: Type of the array's numbers.
+        shape: Its shape.
     """
     text = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {shape}, }}"
-    room = len(text) + 21 - len(str(shape[0]))
-    length = -(-(10 + room + 1) // 64) * 64
+    longest = len(text) + 21 - len(str(shape[0]))
+    length = -(-(10 + longest + 1) // 64) * 64
     return (
         b"\x93NUMPY\x01\x00"
         + (length - 10).to_bytes(2, "little")
@@ -143,6 +157,9 @@ def seal(card: Mapping[str, Any]) -> str:
     `content_hash` identifies the recorded data: it covers the spaces and the dtype, shape and
     SHA-256 of every array. `card_hash` covers all the rest of the card as well, and so reveals
     damage to it.
+
+    Args:
+        card: Everything but the format and the hashes.
     """
     identity = ("dtype", "shape", "sha256")
     arrays = {
@@ -162,7 +179,8 @@ def read_card(folder: Path, verify: bool = True) -> dict[str, Any]:
     """Read and check the card of a dataset folder.
 
     Args:
-        verify: also compare the card with its own hash.
+        folder: The folder of the dataset.
+        verify: Also compare the card with its own hash.
 
     Raises:
         DatasetError: the card is missing, not a card, from a later version, or damaged.

@@ -1,4 +1,4 @@
-"""Datasets in the formats of other libraries, so that others can read them."""
+"""Export to Minari's format."""
 
 import os
 import re
@@ -35,7 +35,7 @@ def export_minari(
         data_format: File format.
 
     Returns:
-        The new folder, `output`/`dataset_id`.
+        The folder of the dataset, `output`/`dataset_id`.
 
     Raises:
         DatasetError: The folder exists already, or Minari cannot hold such an id or such names of

@@ -1,5 +1,5 @@
-"""Images that repeat, as in grid worlds, are stored once each: frames, and for every observation
-the number of its frame."""
+"""Images that repeat are stored once each: frames, and for every observation the number of its
+frame."""
 
 import hashlib
 from collections import OrderedDict
@@ -7,15 +7,14 @@ from collections import OrderedDict
 import numpy as np
 
 REMEMBERED = 2**20
-"""Latest distinct frames that a writer knows again; a frame that has dropped out is stored once
-more."""
+"""Latest distinct frames that a writer recognises; a forgotten one is stored again."""
 
 
 class SharedFrames:
-    """Reads like the array of all observations [n, ...], from distinct frames [u, ...] and the
-    number of each one's frame [n]."""
+    """Reads like the array of all observations [n, ...]."""
 
     def __init__(self, frames: np.ndarray, numbers: np.ndarray) -> None:
+        """Combine distinct frames [u, ...] and the number of each observation's frame [n]."""
         self.frames, self.numbers = frames, numbers
         self.dtype = frames.dtype
         self.shape = (len(numbers), *frames.shape[1:])

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -32,8 +33,8 @@ from rate.images import stack
 from rate.segment import Segment
 
 GRACE = 3
-"""Seconds for which a worker still reads after SIGTERM, which a cluster sends to all processes, so
-that the first one can finish its update and save."""
+"""Seconds for which a worker reads on after SIGTERM, which clusters send to all processes, so that
+the training process can finish its update and save."""
 
 
 _CHILD_ENDED = getattr(signal, "SIGCHLD", None)
@@ -41,7 +42,7 @@ _CHILD_ENDED = getattr(signal, "SIGCHLD", None)
 
 
 _READING: WeakSet[Generator["Batch", None, None]] = WeakSet()
-"""Loops that have not come to their end."""
+"""Loops over loaders that have not ended."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +127,8 @@ class Loader(DataLoader[Batch]):
             collate_fn=_as_it_is,
             pin_memory=pin_memory,
             worker_init_fn=_begin_worker,
-            # A forked worker maps no file anew and imports no script again; it computes nothing
-            # that takes a lock of the threads that it does not inherit.
+            # A forked worker needs not import the script again, and it calls nothing that could
+            # wait for a lock of a thread that it did not inherit.
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             # Else PyTorch would take a number from the generator that training draws from.
             generator=torch.Generator(),
@@ -167,11 +168,12 @@ class Loader(DataLoader[Batch]):
                 ) from error
             self.seconds_waited += time.perf_counter() - started
             yield batch
+            del batch  # it would stay in memory beside the next one
 
 
 @atexit.register
 def _stop_reading() -> None:
-    """Let workers of loops that were left by an error end by themselves, not by force."""
+    """Let the workers of unfinished loops end by themselves before they are terminated."""
     for reading in list(_READING):
         reading.close()
 
@@ -200,89 +202,62 @@ def read_windows(
     rows, padding = first[:, None] + timesteps, None if mask.all() else ~mask
     # Each earlier episode holds one observation more than it has steps.
     first = first + episodes
-    look = _Look(dataset, stack_frames, share_frames=not next_observation)
-    observations = {
-        path: look.at(path, first[:, None] + timesteps, first[:, None], padding)
-        for path in dataset.observation_leaves
-    }
-    after = first + starts + lengths
+    before, observations, frames, after = first[:, None], {}, {}, {}
+    for path in dataset.observation_leaves:
+        observed = partial(_observed, dataset.arrays[f"observations/{path}"], count=stack_frames)
+        values, images = observed(before + timesteps, before, share=not next_observation)
+        observations[path] = _tensor(values, padding)
+        if images is not None:
+            frames[path] = torch.from_numpy(images)
+        if next_observation:
+            after[path] = _tensor(observed(first + starts + lengths, first, share=False)[0])
     return Segment(
         observations=observations,
         **{
-            name: _gather(dataset.arrays[name], rows, padding)
+            name: _tensor(dataset.arrays[name].take(rows, axis=0), padding)
             for name in ("actions", "rewards", "returns_to_go", "terminations")
         },
-        timesteps=torch.from_numpy(np.where(mask, timesteps, 0)),
+        timesteps=_tensor(timesteps, padding),
         mask=torch.from_numpy(mask),
         lengths=tuple(lengths.tolist()),
-        next_observation={path: look.at(path, after, first, None) for path in observations}
-        if next_observation
-        else {},
-        frames=look.frames,
+        next_observation=after,
+        frames=frames,
     )
 
 
-class _Look:
-    """Reads observations of leaves; images that repeat go into `frames` once each."""
+def _observed(
+    array: Any, rows: np.ndarray, first: np.ndarray, count: int, share: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Observations of a leaf, or the numbers of their images and these, which are fewer.
 
-    def __init__(self, dataset: Dataset, stack_frames: int, share_frames: bool) -> None:
-        self.dataset, self.stack, self.share = dataset, stack_frames, share_frames
-        self.frames: dict[str, Tensor] = {}
-
-    def at(
-        self, path: str, rows: np.ndarray, first: np.ndarray, padding: np.ndarray | None
-    ) -> Tensor:
-        """Observations of a leaf in `rows` of its array, or the numbers of their frames.
-
-        Args:
-            path: The leaf.
-            rows: Rows of the array, of any shape.
-            first: Rows of the first observations of their episodes.
-            padding: Which of `rows` are padding.
-        """
-        array = self.dataset.arrays[f"observations/{path}"]
-        if not isinstance(array, SharedFrames):
-            return _gather(array, rows, padding)
-        if self.stack > 1:
-            return self._stacks(path, array, rows, first, padding)
-        if self.share:
-            used, numbers = np.unique(array.numbers[rows], return_inverse=True)
-            if 2 * len(used) <= rows.size:
-                self.frames[path] = torch.from_numpy(array.frames.take(used, axis=0))
-                return _cleared(numbers.reshape(rows.shape).astype(np.int64), padding)
-        return _gather(array, rows, padding)
-
-    def _stacks(
-        self,
-        path: str,
-        array: SharedFrames,
-        rows: np.ndarray,
-        first: np.ndarray,
-        padding: np.ndarray | None,
-    ) -> Tensor:
-        shape = array.shape[1:]
-        before = np.arange(self.stack)[::-1]
-        numbers = array.numbers[np.maximum(rows[..., None] - before, first[..., None])]
-        if not self.share:
-            return _cleared(stack(array.frames.take(numbers, axis=0), shape), padding)
-        stacks, which = np.unique(numbers.reshape(-1, self.stack), axis=0, return_inverse=True)
+    Args:
+        array: All observations of the leaf.
+        rows: Which ones are read, of any shape.
+        first: Rows of the first observations of their episodes.
+        count: Frames that are stacked.
+        share: Whether images that repeat may be given once each.
+    """
+    if not isinstance(array, SharedFrames):
+        return array.take(rows, axis=0), None
+    frames, shape = array.frames, array.shape[1:]
+    numbers = array.numbers[np.maximum(rows[..., None] - np.arange(count)[::-1], first[..., None])]
+    if share:
+        axis = 0 if count > 1 else None  # the latter is faster
+        stacks, which = np.unique(numbers.reshape(-1, count), axis=axis, return_inverse=True)
         if 2 * len(stacks) <= rows.size:
-            images = stack(array.frames.take(stacks, axis=0), shape)
-            self.frames[path] = torch.from_numpy(images)
-            return _cleared(which.reshape(rows.shape).astype(np.int64), padding)
-        used, parts = np.unique(numbers, return_inverse=True)
-        self.frames[path] = torch.from_numpy(array.frames.take(used, axis=0))
-        return _cleared(parts.reshape(numbers.shape).astype(np.int64), padding)
+            images = frames.take(stacks.reshape(-1, count), axis=0)
+            return which.reshape(rows.shape), stack(images, shape)
+        if count > 1:
+            used, which = np.unique(numbers, return_inverse=True)
+            return which.reshape(numbers.shape), frames.take(used, axis=0)
+    return stack(frames.take(numbers, axis=0), shape), None
 
 
-def _gather(array: Any, rows: np.ndarray, padding: np.ndarray | None) -> Tensor:
-    return _cleared(array.take(rows, axis=0), padding)
-
-
-def _cleared(numbers: np.ndarray, padding: np.ndarray | None) -> Tensor:
+def _tensor(array: np.ndarray, padding: np.ndarray | None = None) -> Tensor:
+    """The array itself as a tensor, with padding set to zero."""
     if padding is not None:
-        numbers[padding] = 0
-    return torch.from_numpy(numbers)
+        array[padding] = 0
+    return torch.from_numpy(array)
 
 
 def _check(dataset: Dataset, windows: Windows) -> None:
@@ -295,8 +270,10 @@ def _check(dataset: Dataset, windows: Windows) -> None:
             f"episodes, starts and lengths must be [B] with B of 1 or more, got {shapes}"
         )
     if episodes.min() < 0 or episodes.max() >= len(dataset):
-        given = f"{episodes.min()} to {episodes.max()}"
-        raise ValueError(f"episodes reach from {given}, the dataset holds 0 to {len(dataset) - 1}")
+        raise ValueError(
+            f"episodes reach from {episodes.min()} to {episodes.max()}, the dataset holds 0 to "
+            f"{len(dataset) - 1}"
+        )
     ends = starts + lengths
     if starts.min() < 0 or lengths.min() < 1 or (ends > dataset.lengths[episodes]).any():
         raise ValueError(
@@ -305,7 +282,10 @@ def _check(dataset: Dataset, windows: Windows) -> None:
 
 
 def _begin_worker(number: int) -> None:
-    """Leave Ctrl-C to the first process; PyTorch gives a worker one thread and ends it with it."""
+    """Leave Ctrl-C to the training process, and end a moment after SIGTERM.
+
+    PyTorch gives each worker one thread, and ends it when its parent has ended.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "alarm"):
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))

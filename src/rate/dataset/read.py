@@ -1,5 +1,4 @@
-"""Opening a dataset: arrays are memory-mapped, and every kind of damage is an error that names the
-file."""
+"""Opening a dataset: arrays are memory-mapped, and damage is an error that names the file."""
 
 import hashlib
 import math
@@ -98,7 +97,10 @@ class Dataset:
         return result
 
     def episode(self, index: int) -> Episode:
-        """Episode `index`, copied out of the files; negative indices count from the end.
+        """An episode, copied out of the files.
+
+        Args:
+            index: Which one; negative indices count from the end.
 
         Raises:
             IndexError: there is no such episode.
@@ -149,8 +151,8 @@ def open_dataset(
     observation_space, action_space, layouts = _layouts(path / CARD, card)
     arrays: dict[str, Any] = {}
     for name, layout in layouts.items():
-        frames = _frames(card["arrays"][name]) if layout.per == "frame" else 0
-        shape = layout.shape(card["episodes"], card["steps"], frames)
+        count = _frames(card["arrays"][name]) if layout.per == "frame" else 0
+        shape = layout.shape(card["episodes"], card["steps"], count)
         _check_record(path / CARD, name, card["arrays"][name], layout, shape)
         arrays[name] = _map_array(path / layout.file, layout.dtype, shape)
     _check_offsets(path / layouts["episode_offsets"].file, arrays["episode_offsets"], card["steps"])
@@ -165,8 +167,8 @@ def open_dataset(
             _check_frame_numbers(path, arrays, layouts)
             remember(path, state)
     for leaf in _images(layouts):
-        numbers, pictures = arrays[f"observations/{leaf}"], arrays.pop(f"frames/{leaf}")
-        arrays[f"observations/{leaf}"] = SharedFrames(pictures, numbers)
+        frames = arrays.pop(f"frames/{leaf}")
+        arrays[f"observations/{leaf}"] = SharedFrames(frames, arrays[f"observations/{leaf}"])
     return Dataset(path, card, observation_space, action_space, arrays)
 
 
@@ -182,9 +184,9 @@ def _layouts(
     except ValueError as error:
         raise DatasetError(f"{file}: {error}; {RECOVER}") from error
     if set(card["arrays"]) != set(layouts):
-        given = sorted(card["arrays"])
         raise DatasetError(
-            f"{file} lists the arrays {given}, its spaces need {sorted(layouts)}; {RECOVER}"
+            f"{file} lists the arrays {sorted(card['arrays'])}, its spaces need {sorted(layouts)}; "
+            f"{RECOVER}"
         )
     if min(card["episodes"], card["steps"]) < 1:
         raise DatasetError(
@@ -199,8 +201,7 @@ def _images(layouts: Mapping[str, ArrayLayout]) -> list[str]:
 
 
 def _frames(record: Any) -> int:
-    """Distinct frames that a record counts; at least 1, so that a damaged record fails its
-    check."""
+    """Distinct frames that a record counts, at least 1: a damaged record then fails its check."""
     try:
         return max(1, int(record["shape"][0]))
     except (KeyError, IndexError, TypeError, ValueError):
@@ -219,8 +220,7 @@ def _check_record(
 
 
 def _map_array(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
-    """Memory-map a `.npy` file whose header must be the expected one; nothing that the file says is
-    evaluated."""
+    """Memory-map a `.npy` file whose header must be the expected one and is never evaluated."""
     expected = array_header(dtype, shape)
     try:
         with open(file, "rb") as stream:
@@ -233,9 +233,9 @@ def _map_array(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.n
             f"{file} cannot be read: {error.strerror}; check its permissions"
         ) from error
     if start != expected:
-        given = start[10:].partition(b"\n")[0].strip()
+        header = start[10:].partition(b"\n")[0].strip()
         raise DatasetError(
-            f"{file} begins with {given!r}, not with an array of {dtype.str} {shape}; {RECOVER}"
+            f"{file} begins with {header!r}, not with an array of {dtype.str} {shape}; {RECOVER}"
         )
     bytes_needed = len(expected) + math.prod(shape) * dtype.itemsize
     if size != bytes_needed:
@@ -244,8 +244,7 @@ def _map_array(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.n
 
 
 def _verify(file: Path, array: np.ndarray, layout: ArrayLayout, name: str, sha256: Any) -> None:
-    """Read a file once, to compare it with its hash and its values with the space, which protects
-    from a wrong writer."""
+    """Read a file once, to compare it with its hash, and its values with the space."""
     digest, wrong = hashlib.sha256(), ""
     for chunk in _stored(file, array):
         digest.update(chunk.reshape(-1).view(np.uint8).data)
@@ -266,7 +265,7 @@ def _verify(file: Path, array: np.ndarray, layout: ArrayLayout, name: str, sha25
 
 def _stored(file: Path, array: np.ndarray) -> Iterator[np.ndarray]:
     """Consecutive rows of about `CHUNK_BYTES`, read and not mapped: pages of a mapping would stay
-    in this process's memory."""
+    in the memory of this process."""
     rows = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
     with open(file, "rb") as stream:
         stream.seek(len(array_header(array.dtype, array.shape)))

@@ -54,7 +54,7 @@ def remember(folder: Path, state: Mapping[str, Any]) -> None:
 def _state(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
     files = {}
     for record in card["arrays"].values():
-        found = os.stat(folder / record["file"])
-        change = [found.st_mtime_ns, found.st_ctime_ns]
-        files[record["file"]] = [found.st_size, *change, found.st_ino]
+        file = os.stat(folder / record["file"])
+        times = [file.st_mtime_ns, file.st_ctime_ns]
+        files[record["file"]] = [file.st_size, *times, file.st_ino]
     return {"card_hash": card.get("card_hash"), "files": files}

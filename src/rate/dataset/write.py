@@ -42,8 +42,12 @@ def write_dataset(
     `.<name>.<random>.partial` beside it, which may be deleted.
 
     Args:
-        task: name of the task that was recorded, if it has one.
-        provenance: where the data comes from, as JSON data; kept in the card.
+        path: The new folder.
+        episodes: What was recorded.
+        observation_space: Space of the observations.
+        action_space: Space of the actions.
+        task: Name of the task that was recorded, if it has one.
+        provenance: Where the data comes from, as JSON data; kept in the card.
 
     Raises:
         DatasetError: the folder exists, there is no episode, or an episode does not fit the spaces.
@@ -67,8 +71,7 @@ def write_dataset(
 
 @contextmanager
 def _new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that is renamed to `path` at the end, or removed on an
-    error."""
+    """A temporary folder that is renamed to `path` at the end, or removed on an error."""
     _check_free(path)
     missing = [parent for parent in path.parents if not parent.exists()]
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
@@ -104,12 +107,12 @@ def _write_arrays(
 ) -> dict[str, Any]:
     """Stream the episodes into array files; returns what the card says about them."""
     moments = {name: _Moments() for name, layout in layouts.items() if layout.standardised}
-    pictures = {
+    frame_numbers = {
         name.partition("/")[2]: FrameNumbers()
         for name, layout in layouts.items()
         if layout.per == "frame"
     }
-    images = {path: ImageStatistics(layouts[f"frames/{path}"].row_shape) for path in pictures}
+    images = {path: ImageStatistics(layouts[f"frames/{path}"].row_shape) for path in frame_numbers}
     lengths, returns = [], []
     with ExitStack() as stack:
         files = {
@@ -122,7 +125,7 @@ def _write_arrays(
             lengths.append(len(episode))
             returns.append(arrays["returns_to_go"][0])
             arrays["episode_offsets"] = np.array([files["actions"].rows + len(episode)])
-            for path, numbers in pictures.items():
+            for path, numbers in frame_numbers.items():
                 images[path].add(arrays[f"frames/{path}"])
                 arrays[f"observations/{path}"], arrays[f"frames/{path}"] = numbers.add(
                     arrays[f"frames/{path}"]
@@ -181,7 +184,7 @@ def _arrays(
 
 
 class _ArrayFile:
-    """A `.npy` file that grows by rows, is hashed on the way, and learns its length at the end."""
+    """A `.npy` file that grows by rows and is hashed on the way; its header is completed last."""
 
     def __init__(self, folder: Path, layout: ArrayLayout) -> None:
         self.path, self.layout, self.rows = folder / layout.file, layout, 0
@@ -225,8 +228,10 @@ class _ArrayFile:
 
 
 class _Moments:
-    """Mean and standard deviation of rows that arrive in parts (Chan, Golub and LeVeque 1983), in
-    float64."""
+    """Mean and standard deviation, in float64, of rows that arrive in parts.
+
+    Chan, Golub and LeVeque (1983).
+    """
 
     def __init__(self) -> None:
         self.count = 0

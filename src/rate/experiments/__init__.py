@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rate.addresses import import_module
 from rate.reporting.load import Page as Page
@@ -52,7 +52,7 @@ class Experiment:
     """Evaluation tasks with another number of episodes."""
     long_evaluations: Mapping[str, int] = field(default_factory=dict)
     """Further tasks with their number of episodes, for the first seed alone."""
-    checkpoint: str = "last"
+    checkpoint: Literal["last", "best"] = "last"
     """Checkpoint that is scored."""
     corruptions: Mapping[str, "Corruption"] = field(default_factory=dict)
     """Ways to corrupt memory while acting, by name."""
