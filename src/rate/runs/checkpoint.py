@@ -156,7 +156,7 @@ def load_policy(path: str | Path) -> tuple[Policy, dict[str, Any]]:
             spaces.from_json(header["observation_space"]),
             spaces.from_json(header["action_space"]),
             MODELS.from_json(header["model"]),
-            stack_frames=header["stack_frames"],
+            stack_frames=header.get("stack_frames", 1),
         )
         policy.load_state_dict(tensors)
     except (KeyError, *_WRONG) as error:
