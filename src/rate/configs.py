@@ -93,7 +93,8 @@ def build(cls: type[Any], data: dict[str, Any]) -> Any:
 @cache
 def _names(package: str) -> dict[str, str]:
     spec = importlib.util.find_spec(package)
-    assert spec is not None and spec.submodule_search_locations is not None
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
     sentences = {}
     for path in sorted(Path(spec.submodule_search_locations[0]).glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -50,7 +50,7 @@ def stacked_space(space: gymnasium.Space[Any], count: int) -> gymnasium.Space[An
 
     Raises:
         ValueError: the number is below 1, there is no image to stack, or a stack has so many
-            channels that they could no longer be told from its height and width.
+            channels that they could no longer be distinguished from its height and width.
     """
     if count < 1:
         raise ValueError(f"stack_frames is {count}, allowed is 1 or more")

@@ -89,7 +89,7 @@ class Recipe:
     other in its channels."""
     shorter_segments: float = 0.0
     """Fraction of the updates whose segments are a half or a third as long, so that memory
-    learns to be handed over more often than the window asks for."""
+    learns to be passed on more often than the window asks for."""
     growing_segments: int = 0
     """Cut the windows of an update into a random number of segments, from 1 up to a bound that
     grows from 1 to this number in the course of training: attention learns in a single segment

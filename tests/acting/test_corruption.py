@@ -28,7 +28,8 @@ CACHED = {"memory_tokens": 2, "cached_states": 9}
 def policy_of(**options: object) -> Policy:
     torch.manual_seed(0)
     sizes = {"segment_length": SEGMENT, "width": 16, "heads": 2, "head_width": 8, "dropout": 0.0}
-    return Policy(TASK.observation_space, TASK.action_space, Config(**{**sizes, **options})).eval()  # type: ignore[arg-type]
+    config = Config(**{**sizes, **options})  # type: ignore[arg-type]
+    return Policy(TASK.observation_space, TASK.action_space, config).eval()
 
 
 def outputs_of(actor: Actor, seeds: list[int]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What every model must do, for every model found and for every option of RATE."""
 
 from dataclasses import replace
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -38,7 +39,8 @@ def small(name: str, **options: object) -> ModelConfig:
     if getattr(config, "cached_states", 0):
         sizes["cached_states"] = 22
     known = set(config.__dataclass_fields__)
-    return config(**{k: v for k, v in {**SMALL, **sizes, **options}.items() if k in known})  # type: ignore[arg-type]
+    values: dict[str, Any] = {**SMALL, **sizes, **options}
+    return config(**{name: value for name, value in values.items() if name in known})
 
 
 OPTIONS = {

@@ -69,7 +69,7 @@ def test_the_kinds_of_the_package_are_those_tested_here() -> None:
 )
 def test_the_space_decides_by_default(space: gymnasium.Space, kind: object) -> None:
     encode = encoder(space, 8)
-    assert type(encode) is kind.Encoder  # type: ignore[attr-defined]
+    assert type(encode) is kind.Encoder
     assert encode(values(space, 2, 5)).shape == (2, 5, 8)
 
 
@@ -117,7 +117,7 @@ def test_channels_of_small_numbers_are_standardised_beside_pictures(
     if planar:
         pictures = pictures.transpose(0, 3, 1, 2)
     space = spaces.Box(0, 255, pictures.shape[1:], np.uint8)
-    encode = kind.Encoder(space, 8, moments)  # type: ignore[attr-defined]
+    encode = kind.Encoder(space, 8, moments)
     scaled = encode.scaling(torch.from_numpy(pictures))
     assert scaled.shape == (5, 3, 20, 30)
     assert float(scaled[:, 0].abs().max()) == 0.5
@@ -218,7 +218,7 @@ SCENE = spaces.Dict({"camera": IMAGE, "grid": GRID, "state": spaces.Discrete(3)}
 )
 def test_kinds_are_chosen_by_leaf(text: str, kinds: tuple[object, ...]) -> None:
     encode = ObservationEncoder(SCENE, 8, {}, text)
-    assert [type(one) for one in encode.encoders] == [kind.Encoder for kind in kinds]  # type: ignore[attr-defined]
+    assert [type(one) for one in encode.encoders] == [kind.Encoder for kind in kinds]
     tokens = encode({path: values(SCENE[path], 2) for path in SCENE})
     assert tokens.shape == (2, 8)
 

@@ -1,4 +1,4 @@
-"""A trained policy as an agent that steps for as long as it is asked to, at constant cost per step."""
+"""A trained policy as an agent that acts for any number of steps, at constant cost per step."""
 
 import itertools
 from collections.abc import Sequence
@@ -135,7 +135,7 @@ class Actor:
             self.stream.put(index, self._start(memory, rows, steps))
 
     def _start(self, memory: Memory, rows: np.ndarray, steps: np.ndarray) -> Stream:
-        """Begin segments of `rows` at `steps`, [n] each: the one place where memory is passed on."""
+        """Begin segments of `rows` at `steps`, [n] each: the place where memory is passed on."""
         return self.policy.backbone.start(memory)
 
 

@@ -97,8 +97,11 @@ class Corruption:
     ) -> Memory:
         """The memory in which rows at steps within the span are mixed with noise.
 
-        entries: see `entries`. episodes, steps: seed of each row's episode and the step that each
-        row is at, [B].
+        Args:
+            memory: [B, ...] each.
+            entries: Which entries are mixed, see `entries`.
+            episodes: Seed of each row's episode, [B].
+            steps: The step that each row is at, [B].
         """
         inside = self.covers(steps)
         if not inside or not self.strength:

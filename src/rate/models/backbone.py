@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 Memory = tuple[Tensor, ...]
-"""What a model carries from segment to segment: batch-first tensors of bounded size, never changed in
-place."""
+"""What a model carries from segment to segment: batch-first tensors of bounded size, never
+changed in place."""
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,8 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        """Hidden states [B, n, d] of the next tokens [B, n, d]; the cost does not depend on how many
-        segments came before."""
+        """Hidden states [B, n, d] of the next tokens [B, n, d]; what it costs does not depend on
+        how many segments came before."""
 
     @abstractmethod
     def write_memory(self, stream: Stream) -> Memory:

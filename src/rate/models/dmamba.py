@@ -74,11 +74,16 @@ class Mixer(nn.Module):
     def forward(
         self, tokens: Tensor, history: Tensor, state: Tensor, carry: bool = True
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mixed tokens [B, n, d], and what the tokens after them need: last inputs of the
-        convolution, and state.
+        """Mix tokens.
 
-        tokens: [B, n, d]; history: [B, inner, convolution - 1]; state: [B, inner, states]. With
-        `carry` off only the mixed tokens are meant to be used.
+        Args:
+            tokens: [B, n, d].
+            history: Last inputs of the convolution, [B, inner, convolution - 1].
+            state: [B, inner, states].
+            carry: Whether history and state after the tokens are used.
+
+        Returns:
+            Mixed tokens [B, n, d], history and state.
         """
         values, gate = self.inputs(tokens).chunk(2, -1)
         joined = torch.cat([history, values.transpose(1, 2)], 2)

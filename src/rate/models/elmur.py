@@ -118,8 +118,12 @@ class Layer(nn.Module):
     ) -> Tensor:
         """Hidden states [B, n, d] after the layer.
 
-        attended: what self-attention gave [B, n, d]; keys, values: of the memory slots [B, h, M,
-        head width]; bias: of reading [B, h, n, M].
+        Args:
+            hidden: Hidden states before it, [B, n, d].
+            attended: Output of self-attention, [B, n, d].
+            keys: Keys of the memory slots, [B, h, M, w].
+            values: Values of the memory slots, [B, h, M, w].
+            bias: Added to the scores of reading, [B, h, n, M].
         """
         hidden = self.norms["attention"](hidden + self.dropout(attended))
         hidden = self.norms["read"](hidden + self.dropout(self.read(hidden, keys, values, bias)))
@@ -267,11 +271,11 @@ class ExternalMemoryTransformer(Backbone):
         view: View,
         reach: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """Run positions `index` [b, n] through the layers, against the keys and values of the cache.
+        """Run positions `index` [b, n] through the layers, against keys and values of the cache.
 
         Args:
             hidden: [B, n, d].
-            cache: Keys and values of earlier positions and of memory slots; takes the layers' states.
+            cache: Keys and values of earlier positions and of slots; takes the layers' states.
             index: Positions in the segment, [b, n] with b = 1 or B.
             view: What self-attention sees.
             reach: Distance of the segment's first token from the slots, and the mask of the slots.

@@ -178,8 +178,8 @@ class Block(nn.Module):
 class LongShortTransformer(Backbone):
     """Positions, from left to right: [retained tokens | segment's tokens].
 
-    Memory is the tuple (embedded tokens of earlier segments [B, p, d] right-aligned, their number in
-    each row [B]); p, the largest of these numbers, grows with the segments up to the capacity.
+    Memory is the tuple (embedded tokens of earlier segments [B, p, d] right-aligned, their number
+    in each row [B]); p, the largest of these numbers, grows with the segments up to the capacity.
     """
 
     def __init__(self, config: Config) -> None:
@@ -200,8 +200,8 @@ class LongShortTransformer(Backbone):
 
     def full_size(self, memory: Memory) -> Memory:
         retained, count = memory
-        room = self.config.retained - retained.shape[1]
-        return F.pad(retained, (0, 0, room, 0)), count
+        size = self.config.retained - retained.shape[1]
+        return F.pad(retained, (0, 0, size, 0)), count
 
     def forward(self, tokens: Tensor, memory: Memory, complete: int) -> tuple[Tensor, Memory]:
         retained, count = memory
@@ -217,15 +217,17 @@ class LongShortTransformer(Backbone):
     def _retain(self, retained: Tensor, tokens: Tensor, count: Tensor, complete: int) -> Memory:
         """The memory after a segment of the first `complete` rows."""
         limit = self.config.retained
-        room = min(limit, retained.shape[1] + tokens.shape[1])
-        after = torch.cat([retained, tokens], 1)[:, -room:]
-        kept = torch.cat([torch.zeros_like(tokens), retained], 1)[:, -room:]
+        size = min(limit, retained.shape[1] + tokens.shape[1])
+        after = torch.cat([retained, tokens], 1)[:, -size:]
+        kept = torch.cat([torch.zeros_like(tokens), retained], 1)[:, -size:]
         longer = (count + tokens.shape[1]).clamp(max=limit)
         return first_rows((after, longer), (kept, count), complete)
 
     def _view(self, index: Tensor, columns: Tensor, first: Tensor) -> View:
-        """What positions `index` [b, n] may see of positions `columns` [t]; those before `first` [B]
-        are empty."""
+        """What positions `index` [b, n] may see of positions `columns` [t].
+
+        Positions before `first` [B] are empty.
+        """
         taps = index[..., None] + torch.arange(1 - self.config.kernel, 1, device=index.device)
         return View(_visible(index, columns, first)[:, None], _visible(index, taps, first))
 

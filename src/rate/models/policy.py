@@ -101,12 +101,14 @@ class Policy(nn.Module):
         actions: Tensor | None = None,
         timesteps: Tensor | None = None,
     ) -> Tensor:
-        """Action outputs [B, outputs] for the newest observations (leaves [B, ...]), appended to
-        the stream.
+        """Action outputs [B, outputs] for the newest observations, appended to the stream.
 
-        Given the `actions` of the step before, what follows them in the order of tokens is appended
-        first. timesteps: index of the newest step in each row's episode [B], for models that embed
-        it.
+        Args:
+            stream: The segment under way.
+            observations: Leaves [B, ...].
+            returns_to_go: [B].
+            actions: Actions of the step before, [B, ...]; given, they are appended first.
+            timesteps: Index of the newest step in its episode, [B], for models that embed it.
         """
         values = {"return_to_go": returns_to_go, "observation": observations}
         tokens = self._stamped(

@@ -80,7 +80,7 @@ class Config(ModelConfig):
 
 
 class MemoryTransformer(Backbone):
-    """Positions, from left to right: [retained states | read memory | segment's tokens | write memory].
+    """Positions, from left to right: [retained states | read memory | tokens | write memory].
 
     Memory is the tuple (memory tokens [B, m, d], retained states [B, levels, p, d], number of them
     in each row [B]), and behind these the valve's own state, if it has one. Retained states are
@@ -153,8 +153,8 @@ class MemoryTransformer(Backbone):
 
     def full_size(self, memory: Memory) -> Memory:
         tokens, retained, *rest = memory
-        room = self.config.retained - retained.shape[2]
-        return tokens, nn.functional.pad(retained, (0, 0, room, 0)), *rest
+        size = self.config.retained - retained.shape[2]
+        return tokens, nn.functional.pad(retained, (0, 0, size, 0)), *rest
 
     def _write(self, memory: Memory, written: Tensor, states: Tensor, complete: int) -> Memory:
         """The next memory of the first `complete` rows.
@@ -172,9 +172,9 @@ class MemoryTransformer(Backbone):
         limit, kept = self.config.retained, retained
         if limit:
             # Rows that keep their states have them right-aligned in as many positions.
-            room = min(limit, retained.shape[2] + states.shape[2])
-            kept = torch.cat([torch.zeros_like(states), retained], 2)[:, :, -room:]
-            retained = torch.cat([retained, states], 2)[:, :, -room:]
+            size = min(limit, retained.shape[2] + states.shape[2])
+            kept = torch.cat([torch.zeros_like(states), retained], 2)[:, :, -size:]
+            retained = torch.cat([retained, states], 2)[:, :, -size:]
             written_count = (count + states.shape[2]).clamp(max=limit)
         else:
             written_count = count
@@ -212,8 +212,8 @@ class MemoryTransformer(Backbone):
         return outputs, self._write(memory, hidden[:, first + length :], states, complete)
 
     def _states(self, inputs: list[Tensor], outputs: Tensor) -> Tensor:
-        """What the cache keeps of a segment, [B, levels, n, d]: the layers' inputs, memory positions
-        included."""
+        """What the cache keeps of a segment, [B, levels, n, d]: the inputs of the layers, those at
+        memory positions included."""
         return torch.stack(inputs, 1)
 
     def _segment_view(self, past: int, length: int, writing: int, count: Tensor) -> View:

@@ -130,16 +130,21 @@ def load_released(
     *,
     action_tanh: bool = True,
 ) -> Policy:
-    """The policy in evaluation mode that computes what the released model class computes with these
-    weights.
+    """The policy, in evaluation mode, that computes what a released model does with its weights.
 
-    state_dict: the released tensors by name, for vector observations and discrete or continuous
-    actions; tensors that the released class holds but never uses may be absent. config: the
-    released constructor's arguments and segment_length (K); segments (N) may be given. action_tanh:
-    whether tanh follows the action embedding, which weights do not tell; released models of
-    discrete POPGym tasks have none. Observations and returns-to-go are to be scaled as in the
-    released training. Unknown, missing, wrongly shaped or non-finite tensors and unsupported
-    options are a ValueError.
+    Observations and returns-to-go are to be scaled as in the released training.
+
+    Args:
+        state_dict: The released tensors by name, for vector observations and discrete or continuous
+            actions; tensors that the released class holds but never uses may be absent.
+        config: The released constructor's arguments and segment_length (K); segments (N) may be
+            given.
+        action_tanh: Whether tanh follows the action embedding, which weights do not reveal;
+            released models of discrete POPGym tasks have none.
+
+    Raises:
+        ValueError: tensors are unknown, missing, of wrong shape or not finite, or an option is not
+            supported.
     """
     model = _model_config(config)
     continuous = "action_embeddings.0.bias" in state_dict
@@ -162,11 +167,11 @@ def load_released(
     modules = {**_MODULES, "head.linear": "head.0" if continuous else "head"}
     sources = {name: _sources(name, modules) for name, _ in policy.named_parameters()}
     unused = _unused(model, config.get("max_ep_len", 1000))
-    wanted = {source for found in sources.values() for source in found}
+    required = {source for found in sources.values() for source in found}
     advice = (
         "Give the configuration that the model was built with; models of images are not supported."
     )
-    _compare("state dict", set(state_dict), wanted, set(unused), advice)
+    _compare("state dict", set(state_dict), required, set(unused), advice)
     for name in set(unused) & set(state_dict):
         _read(state_dict, name, unused[name])
     with torch.no_grad():
@@ -251,7 +256,7 @@ def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
         )
     if _integer(config, "num_mem_tokens") and not config.get("mem_at_end", True):
         raise ValueError(
-            "memory tokens need mem_at_end: without it the released class hands on other "
+            "memory tokens need mem_at_end: without it the released class passes on other "
             "rows than memory"
         )
     heads = _integer(config, "n_head_ca")

@@ -1,4 +1,4 @@
-"""Objectives: what a policy is trained for, one per file; the file's name is the objective's name."""
+"""Objectives: what a policy is trained for, one per file, whose name is the objective's name."""
 
 from rate.configs import Configs
 

@@ -1,4 +1,4 @@
-"""Training: the loop over updates, one update, the choice of the best checkpoint, and interruption."""
+"""Training: the loop, one update, the choice of the best checkpoint, and interruption."""
 
 from rate.training.loop import resume, train
 

@@ -46,7 +46,8 @@ class Interruption:
 def interruption(forward: bool = False) -> Iterator[Interruption]:
     """Within this context Ctrl-C and SIGTERM set a flag for the loop to end cleanly.
 
-    forward: hand SIGTERM on to the processes started by this one.
+    Args:
+        forward: Pass SIGTERM on to the processes started by this one.
     """
     flag = Interruption(forward)
     if threading.current_thread() is not threading.main_thread():

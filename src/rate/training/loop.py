@@ -53,7 +53,7 @@ def train(
     run: str | Path,
     *,
     seed: int = 0,
-    compute: TrainingCompute = TrainingCompute(),  # noqa: B008 (frozen)
+    compute: TrainingCompute = TrainingCompute(),
     loggers: Sequence[Logger] = (),
     show_progress: bool = False,
     **changes: Any,

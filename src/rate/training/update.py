@@ -20,7 +20,7 @@ from rate.segment import Segment
 
 
 class WindowLoss(nn.Module):
-    """An objective summed over consecutive segments; the module that data-parallel processes share."""
+    """An objective summed over consecutive segments; what data-parallel processes share."""
 
     def __init__(self, policy: Policy, objective: Objective | None = None) -> None:
         super().__init__()
@@ -158,8 +158,8 @@ class Learner:
 
 
 def segment_length(recipe: Recipe, seed: int, update: int) -> int:
-    """Steps of a segment in an update: those of the model, a half or a third of them, or what growing
-    numbers of segments leave."""
+    """Steps of a segment in an update: those of the model, a half or a third of them, or what
+    growing numbers of segments leave."""
     length = recipe.model.training_segment_length
     generator = np.random.default_rng([seed, update])
     if recipe.growing_segments:

@@ -7,6 +7,7 @@ keep scores, weights and dropped weights of each block, and copy keys once more 
 This keeps the weights alone and adds up gradients in place. Under autocast it computes in float32.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -15,8 +16,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 QUERY_BLOCK = 64
-"""Query rows scored at once: later keys of a causal block are never computed, and scores stay in the
-processor's cache."""
+"""Query rows scored at once: later keys of a causal block are never computed, and scores stay in
+the processor's cache."""
+
+
+_forward_in_float32: Callable[[Any], Any] = torch.amp.custom_fwd(
+    device_type="cpu", cast_inputs=torch.float32
+)
 
 
 class Dropout(nn.Dropout):
@@ -59,7 +65,7 @@ class BlockwiseAttention(torch.autograd.Function):
         return attended.view(content.shape)
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
+    @_forward_in_float32
     def forward(
         ctx: Any,
         content: Tensor,

@@ -24,8 +24,14 @@ class CrossAttention(nn.Module):
         return self._heads(self.key(inputs)), self._heads(self.value(inputs))
 
     def forward(self, inputs: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """Outputs [B, n, d] of those who ask, [B, n, d]; bias: added to scores, [B, h, n, t], -inf
-        where nothing is seen."""
+        """Outputs [B, n, d].
+
+        Args:
+            inputs: What asks, [B, n, d].
+            keys: [B, h, t, w].
+            values: [B, h, t, w].
+            bias: Added to scores, [B, h, n, t]; -inf where nothing is seen.
+        """
         query = self._heads(self.query(inputs))
         attended = F.scaled_dot_product_attention(
             query, keys, values, bias, self.dropout if self.training else 0.0

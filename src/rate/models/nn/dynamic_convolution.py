@@ -40,8 +40,11 @@ class DynamicConvolution(nn.Module):
     def forward(self, gated: Tensor, windows: Tensor, allowed: Tensor) -> Tensor:
         """Outputs [B, n, c].
 
-        gated: the positions' own gated inputs [B, n, c]; windows: [B, n, k, c]; allowed: which taps
-        take part, [b, n, k] boolean with b = 1 or B; the softmax runs over these alone.
+        Args:
+            gated: The positions' own gated inputs, [B, n, c].
+            windows: Inputs at the taps, [B, n, k, c].
+            allowed: Which taps take part, [b, n, k] boolean with b = 1 or B; the softmax runs over
+                these alone.
         """
         logits = self.dropout(self.kernel(gated)).unflatten(-1, (self.taps, -1))
         weights = logits.masked_fill(~allowed[..., None], -torch.inf).softmax(2)

@@ -13,11 +13,7 @@ exp(D_{t+1} A) * dh_{t+1}. Nothing is ever divided by a product of decays, which
 what is at work at one time fits into the processor's cache.
 """
 
-import importlib
 import math
-from collections.abc import Callable
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -39,28 +35,24 @@ def selective_scan(
     state: Tensor,
     carry: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Outputs y [B, n, E] of n tokens and the state [B, E, S] after them, in float32 at least.
+    """The outputs of n tokens, and the state after them, in float32 at least.
 
-    values: u [B, n, E]; delta: step sizes [B, n, E], positive; rates: A [E, S], negative; write,
-    read: B and C, [B, n, S] each; state: h before the first token [B, E, S]. With `carry` off the
-    state comes back unchanged, and CUDA tensors that begin from a zero state may take the kernels
-    of the optional package mamba_ssm, which give the last state no gradient.
+    Args:
+        values: u, [B, n, E].
+        delta: Step sizes, [B, n, E], positive.
+        rates: A, [E, S], negative.
+        write: B, [B, n, S].
+        read: C, [B, n, S].
+        state: h before the first token, [B, E, S].
+        carry: Whether the state after the tokens is used; else the given one comes back.
+
+    Returns:
+        y [B, n, E] and h [B, E, S].
     """
     precise = torch.promote_types(values.dtype, torch.float32)
     values, delta, rates, write, read = (
         tensor.to(precise) for tensor in (values, delta, rates, write, read)
     )
-    if (
-        values.is_cuda
-        and not carry
-        and (kernel := _kernel())
-        and not state.requires_grad
-        and not bool(state.any())
-    ):
-        channels_first = (tensor.transpose(1, 2) for tensor in (values, delta))
-        return kernel(
-            *channels_first, rates, write.transpose(1, 2), read.transpose(1, 2)
-        ).transpose(1, 2), state
     if torch.compiler.is_compiling():
         outputs, after = _in_order(values, delta, write, read, rates, state.to(precise))
         return outputs, after if carry else state
@@ -72,7 +64,7 @@ def selective_scan(
         functional.pad(tensor.transpose(0, 1), (0, 0, 0, 0, 0, padding)).contiguous()
         for tensor in (values, delta, write, read)
     )
-    outputs, after = _Scan.apply(*time_first, rates, state.to(precise), group, groups)
+    outputs, after = _Scan.apply(*time_first, rates, state.to(precise), (groups, group))
     return outputs[:tokens].transpose(0, 1), after if carry else state
 
 
@@ -94,14 +86,6 @@ def _chunk(tokens: int, longest: int) -> tuple[int, int]:
     length = min(tokens, longest)
     group = math.isqrt(length)
     return group, -(-length // group)
-
-
-@cache
-def _kernel() -> Callable[..., Tensor] | None:
-    """The CUDA kernel of mamba_ssm, if that package is installed."""
-    if find_spec("mamba_ssm") is None:
-        return None
-    return importlib.import_module("mamba_ssm.ops.selective_scan_interface").selective_scan_fn
 
 
 def _states(
@@ -139,9 +123,9 @@ class _Scan(torch.autograd.Function):
         read: Tensor,
         rates: Tensor,
         state: Tensor,
-        group: int,
-        groups: int,
+        shape: tuple[int, int],
     ) -> tuple[Tensor, Tensor]:
+        groups, group = shape
         drive = delta * values
         starts, outputs = [], torch.empty_like(values)
         for chunk in _slices(len(values), group * groups):
@@ -153,7 +137,7 @@ class _Scan(torch.autograd.Function):
             )
             torch.sum(states.mul_(read[chunk, :, None]), -1, out=outputs[chunk])
         ctx.save_for_backward(values, delta, write, read, rates, *starts)
-        ctx.shape = (groups, group)
+        ctx.shape = shape
         return outputs, state
 
     @staticmethod

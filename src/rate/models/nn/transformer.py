@@ -11,7 +11,8 @@ so the positional term is a plain product of rotated queries with a constant tab
 positions: nothing is shifted, keys do not depend on the query's offset, negative distances are
 exact, and cached decoding is plain attention.
 
-A layer comes in three variants (method: Transformer-XL, TrXL-I and GTrXL). With A the attention output without residual and FF the feed-forward block:
+A layer comes in three variants (method: Transformer-XL, TrXL-I and GTrXL). With A the attention
+output without residual and FF the feed-forward block:
 
     post-norm (TrXL)   y = LN(x + A(x)),                     out = LN(y + FF(y))
     identity (TrXL-I)  n = LN(x), z = x + ReLU(n + A(n)),    out = z + ReLU(FF(LN(z)))
