@@ -1,6 +1,5 @@
 """Decision Mamba: the scan is the recurrence, step sizes begin as they should, and states last."""
 
-
 import gymnasium
 import numpy as np
 import pytest
