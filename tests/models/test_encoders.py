@@ -42,10 +42,10 @@ def values(space: gymnasium.Space, *batch: int) -> torch.Tensor:
     return torch.from_numpy(samples.reshape(*batch, *samples.shape[1:]))
 
 
-def statistics(pictures: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Those of the channels of images [n, H, W, C]."""
-    moments = pictures.mean((0, 1, 2)), pictures.std((0, 1, 2))
-    return (*moments, pictures.min((0, 1, 2)), pictures.max((0, 1, 2)))
+def statistics(pictures: np.ndarray, axes: int | tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Those of images over some axes, as a dataset gives them."""
+    numbers = pictures.mean(axes), pictures.std(axes), pictures.min(axes), pictures.max(axes)
+    return tuple(np.asarray(number, np.float32) for number in numbers)
 
 
 def test_the_kinds_of_the_package_are_those_tested_here() -> None:
@@ -107,15 +107,17 @@ def test_pictures_are_divided_by_255_to_the_last_bit(shape: tuple[int, ...], kno
 
 @pytest.mark.parametrize("kind", [nature, impala])
 @pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("by_component", [False, True])
 def test_channels_of_small_numbers_are_standardised_beside_pictures(
-    kind: object, planar: bool
+    kind: object, planar: bool, by_component: bool
 ) -> None:
     pictures = images(5, 5, (20, 30, 3)).numpy()
     pictures[..., 1] %= 11
     pictures[..., 2] = 7
-    moments = statistics(pictures)
     if planar:
         pictures = pictures.transpose(0, 3, 1, 2)
+    channel = (0, 2, 3) if planar else (0, 1, 2)
+    moments = statistics(pictures, 0 if by_component else channel)
     space = spaces.Box(0, 255, pictures.shape[1:], np.uint8)
     encode = kind.Encoder(space, 8, moments)
     scaled = encode.scaling(torch.from_numpy(pictures))
@@ -126,15 +128,41 @@ def test_channels_of_small_numbers_are_standardised_beside_pictures(
     assert float(scaled[:, 2].mean()) == pytest.approx(7 / 255 - 0.5)
 
 
-def test_small_grids_are_standardised_by_channel_like_numbers() -> None:
+def test_small_grids_are_standardised_as_floats_are() -> None:
     grids = images(50, 50, (7, 7, 3)).numpy() % np.array([11, 6, 3], np.uint8)
-    moments = statistics(grids)
+    grids[:, 3, 3, 2] = 1
+    moments = statistics(grids, 0)
     encode = encoder(GRID, 8, moments)
     assert isinstance(encode, vector.Encoder)
-    numbers = (torch.from_numpy(grids) - encode.mean) / encode.std
-    torch.testing.assert_close(numbers.mean((0, 1, 2)), torch.zeros(3), atol=1e-5, rtol=0)
-    planar = encoder(spaces.Box(0, 255, (3, 7, 7), np.uint8), 8, tuple(np.ones((4, 3))))
-    assert planar.mean.shape == (3, 7, 7)
+    std = np.where(moments[1] == 0, np.float32(1), moments[1])
+    floats = encoder(spaces.Box(0, 255, (7, 7, 3), np.float32), 8, (moments[0], std))
+    floats.linear = encode.linear
+    given = torch.from_numpy(grids)
+    assert torch.equal(encode(given), floats(given.float()))
+
+
+@pytest.mark.parametrize("shape", [(7, 9, 3), (3, 7, 9)])
+def test_statistics_by_channel_serve_vectors_too(shape: tuple[int, ...]) -> None:
+    axis = channel_axis(shape)
+    pictures = images(20, 20, shape).numpy()
+    moments = statistics(pictures, tuple({0, 1, 2, 3} - {axis + 1}))
+    encode = encoder(spaces.Box(0, 255, shape, np.uint8), 8, moments)
+    expected = np.broadcast_to(moments[0] if axis else moments[0][:, None, None], shape)
+    np.testing.assert_array_equal(encode.mean.numpy(), expected)
+
+
+@pytest.mark.parametrize("axes", [0, (0, 1, 2)])
+def test_stacked_frames_share_the_statistics_of_one_frame(axes: int | tuple[int, ...]) -> None:
+    frames = images(30, 30, (20, 30, 2)).numpy()
+    frames[..., 1] %= 3
+    moments = statistics(frames, axes)
+    stacked = nature.Encoder(spaces.Box(0, 255, (20, 30, 6), np.uint8), 8, moments)
+    single = nature.Encoder(spaces.Box(0, 255, (20, 30, 2), np.uint8), 8, moments)
+    assert torch.equal(stacked.scaling.scale, single.scaling.scale.repeat(3))
+    assert torch.equal(stacked.scaling.shift, single.scaling.shift.repeat(3))
+    grid = vector.Encoder(spaces.Box(0, 255, (20, 30, 6), np.uint8), 8, moments)
+    one = vector.Encoder(spaces.Box(0, 255, (20, 30, 2), np.uint8), 8, moments)
+    assert torch.equal(grid.mean, one.mean.repeat(1, 1, 3))
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,36 @@
-"""Statistics of images by channel, collected while they are written."""
+"""Statistics of images, collected while they are written."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from rate.images import channel_axis
 
+FEW_NUMBERS = 2**11
+"""Images of at most so many numbers have statistics of each component, larger ones by channel."""
 EXACT_ROWS = 256
 """Images summed at once: the sum of so many squared bytes is exact in float32."""
 CHUNK_NUMBERS = 2**22
 """Bytes of images that are held as float32 at once."""
 
 
+def statistics_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the statistics of images of a shape: by component if they are small."""
+    return shape if math.prod(shape) <= FEW_NUMBERS else (shape[channel_axis(shape)],)
+
+
 class ImageStatistics:
-    """Minimum, maximum, mean and standard deviation of each channel over all images that arrive.
+    """Minimum, maximum, mean and standard deviation over all images that arrive.
 
     Images that repeat count as often as they are observed, as numbers do. Sums are exact, so the
     result does not depend on how the images arrive.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.pixels = (0, 1) if channel_axis(shape) else (1, 2)
+        self.merged: tuple[int, ...] = ()
+        if statistics_shape(shape) != shape:
+            self.merged = (0, 1) if channel_axis(shape) else (1, 2)
         self.count = 0
         self.sums, self.squares = np.zeros(shape), np.zeros(shape)
         self.minimum = np.full(shape, 255, np.uint8)
@@ -39,13 +49,13 @@ class ImageStatistics:
             np.maximum(self.maximum, chunk.max(0), out=self.maximum)
 
     def result(self) -> dict[str, Any]:
-        """The statistics as JSON data, one number per channel."""
-        total = self.count * int(np.prod([self.sums.shape[axis] for axis in self.pixels]))
-        mean = self.sums.sum(self.pixels) / total
-        variance = self.squares.sum(self.pixels) / total - mean**2
+        """The statistics as JSON data, of the shape `statistics_shape`."""
+        total = self.count * math.prod(self.sums.shape[axis] for axis in self.merged)
+        mean = self.sums.sum(self.merged) / total
+        variance = self.squares.sum(self.merged) / total - mean**2
         return {
             "mean": mean.tolist(),
             "std": np.sqrt(np.maximum(variance, 0)).tolist(),
-            "min": self.minimum.min(self.pixels).tolist(),
-            "max": self.maximum.max(self.pixels).tolist(),
+            "min": self.minimum.min(self.merged).tolist(),
+            "max": self.maximum.max(self.merged).tolist(),
         }

@@ -23,9 +23,9 @@ from rate.dataset.card import (
     read_card,
 )
 from rate.dataset.frames import SharedFrames
+from rate.dataset.image_statistics import statistics_shape
 from rate.dataset.verified import is_verified, present_state, remember
 from rate.episode import Episode
-from rate.images import channel_axis
 
 CHUNK_BYTES = 2**24
 SMALLEST_SCALE = 1e-6
@@ -87,13 +87,19 @@ class Dataset:
 
     @cached_property
     def normalisation(self) -> dict[str, tuple[np.ndarray, ...]]:
-        """Statistics of each leaf but categories, float32: mean and standard deviation, 1 where
-        nothing varies; of images by channel, followed by minimum and maximum."""
+        """Statistics of each leaf but categories, float32.
+
+        Of numbers: mean and standard deviation, 1 where nothing varies. Of images: mean, standard
+        deviation, minimum and maximum, by component or by channel (`statistics_shape`).
+        """
         result: dict[str, tuple[np.ndarray, ...]] = {}
         for path, moments in self.card["normalisation"].items():
-            keys = MOMENTS if spaces.is_image(self.observation_leaves[path]) else MOMENTS[:2]
-            mean, std, *limits = (np.array(moments[key], np.float32) for key in keys)
-            result[path] = mean, np.where(std < SMALLEST_SCALE, np.float32(1), std), *limits
+            mean, std, *limits = (
+                np.array(moments[key], np.float32) for key in MOMENTS if key in moments
+            )
+            if not spaces.is_image(self.observation_leaves[path]):
+                limits, std = [], np.where(std < SMALLEST_SCALE, np.float32(1), std)
+            result[path] = (mean, std, *limits)
         return result
 
     def episode(self, index: int) -> Episode:
@@ -291,7 +297,7 @@ def _check_normalisation(
             required |= {path} if layout.dtype.kind == "f" else set()
         elif layout.per != "step" and layout.space and spaces.is_image(layout.space):
             shape = layout.row_shape
-            expected[path] = (4, shape[channel_axis(shape)])
+            expected[path] = (4, *statistics_shape(shape))
     try:
         given = {
             path: np.array([moments[key] for key in MOMENTS[: expected[path][0]]], np.float64)

@@ -10,29 +10,49 @@ from rate.spaces import is_image
 
 Statistics = tuple[np.ndarray, ...]
 """Of a leaf of numbers: mean and standard deviation of each component. Of an image leaf: mean,
-standard deviation, minimum and maximum of each channel."""
+standard deviation, minimum and maximum of each component, if it is small, or of each channel."""
 
 PICTURE_SPAN = 128
-"""A channel whose bytes span at least this much belongs to a picture, and is divided by 255."""
+"""An image is a picture if the bytes of one channel span at least this much."""
+SMALLEST_SPAN = 32
+"""Channels beside a picture that span less hold small numbers."""
 
 
-def of_channels(statistics: Statistics, channels: int) -> Statistics:
-    """Statistics of so many channels: those of one frame repeat where several are stacked."""
-    return tuple(np.tile(part, channels // len(part)) for part in statistics)
+def of_stack(statistics: Statistics, shape: tuple[int, ...]) -> Statistics:
+    """Statistics of images of a shape: those of one frame repeat where frames are stacked."""
+    axis = channel_axis(shape)
+    if statistics[0].ndim == 1:
+        return tuple(np.tile(part, shape[axis] // len(part)) for part in statistics)
+    count = shape[axis] // statistics[0].shape[axis]
+    return tuple(np.concatenate([part] * count, axis) for part in statistics)
 
 
-def picture_scale(channels: int, statistics: Statistics | None) -> tuple[np.ndarray, np.ndarray]:
+def by_channel(statistics: Statistics, shape: tuple[int, ...]) -> Statistics:
+    """Statistics of each channel of images of a shape."""
+    mean, std, least, greatest = of_stack(statistics, shape)
+    if mean.ndim == 1:
+        return mean, std, least, greatest
+    pixels = (0, 1) if channel_axis(shape) else (1, 2)
+    middle = mean.mean(pixels, keepdims=True)
+    spread = np.sqrt((std**2 + (mean - middle) ** 2).mean(pixels))
+    return middle.squeeze(pixels), spread, least.min(pixels), greatest.max(pixels)
+
+
+def picture_scale(
+    shape: tuple[int, ...], statistics: Statistics | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Scale and shift of each channel of an image leaf: its bytes are encoded as x / scale - shift.
 
-    Pictures, whose bytes span at least half of 0 to 255, become x / 255 - 0.5. Channels that hold
-    small numbers, such as the kinds of objects in a grid, are standardised by the data's mean and
-    standard deviation, as leaves of numbers are. Constant channels, and images without statistics,
-    are taken for pictures.
+    Pictures become x / 255 - 0.5. Channels that hold small numbers, such as the kinds of objects in
+    a grid, are standardised by the data's mean and standard deviation, as leaves of numbers are.
+    Constant channels, and images without statistics, are taken for pictures.
     """
+    channels = shape[channel_axis(shape)]
     scale, shift = np.full(channels, 255.0, np.float32), np.full(channels, 0.5, np.float32)
     if statistics is not None:
-        mean, std, least, greatest = of_channels(statistics, channels)
-        small = (greatest - least < PICTURE_SPAN) & (greatest > least)
+        mean, std, least, greatest = by_channel(statistics, shape)
+        span = greatest - least
+        small = (span > 0) & (span < (SMALLEST_SPAN if span.max() >= PICTURE_SPAN else 256))
         scale[small], shift[small] = std[small], mean[small] / std[small]
     return scale, shift
 
@@ -44,7 +64,7 @@ class PictureScaling(nn.Module):
         super().__init__()
         self.channels_last = channel_axis(shape) == 2
         self.shape = (shape[-1], *shape[:2]) if self.channels_last else shape
-        scale, shift = picture_scale(self.shape[0], statistics)
+        scale, shift = picture_scale(shape, statistics)
         self.register_buffer("scale", torch.from_numpy(scale))
         self.register_buffer("shift", torch.from_numpy(shift))
         self.scale: Tensor

@@ -7,7 +7,7 @@ from gymnasium import spaces as gym
 from torch import Tensor, nn
 
 from rate.images import channel_axis
-from rate.models.encoders._images import Statistics, of_channels
+from rate.models.encoders._images import Statistics, of_stack
 from rate.spaces import is_image
 
 
@@ -52,10 +52,11 @@ def _moments(
     if statistics is None:
         default = (127.5, 255.0) if is_image(space) else (0.0, 1.0)
         return np.array(default[0], np.float32), np.array(default[1], np.float32)
-    if is_image(space):
-        axis = channel_axis(space.shape)
-        statistics = of_channels(statistics, space.shape[axis])
-        if axis == 0:
-            statistics = tuple(part[:, None, None] for part in statistics)
-    mean, std = (np.asarray(part, np.float32) for part in statistics[:2])
-    return mean, std
+    if not is_image(space):
+        mean, std = (np.asarray(part, np.float32) for part in statistics)
+        return mean, std
+    mean, std, least, greatest = of_stack(statistics, space.shape)
+    std = np.where(greatest > least, std, np.float32(1))
+    if mean.ndim == 1 and channel_axis(space.shape) == 0:
+        mean, std = mean[:, None, None], std[:, None, None]
+    return mean.astype(np.float32), std.astype(np.float32)
