@@ -11,7 +11,7 @@ from benchmarks.rows import Measurement
 from rate.models.encoders import encoder
 
 SHAPES = ((64, 64, 3), (7, 7, 3))
-KINDS = ("nature", "impala", "vector")
+KINDS = ("nature", "impala", "identity")
 WIDTH, FRAMES = 64, 1000
 
 

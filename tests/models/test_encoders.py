@@ -14,7 +14,14 @@ from rate.dataset import open_dataset, write_dataset
 from rate.episode import Episode
 from rate.images import channel_axis
 from rate.models import MODELS, config_class, encoders, names
-from rate.models.encoders import ObservationEncoder, categories, encoder, impala, nature, vector
+from rate.models.encoders import (
+    CategoryEncoder,
+    ObservationEncoder,
+    VectorEncoder,
+    encoder,
+    impala,
+    nature,
+)
 from rate.models.policy import Policy
 from rate.recipe import Recipe, from_json
 from rate.runs.checkpoint import load_policy, save_policy
@@ -24,7 +31,7 @@ GRID = spaces.Box(0, 255, (7, 7, 3), np.uint8)
 SPACES: dict[str, gymnasium.Space] = {
     "nature": IMAGE,
     "impala": IMAGE,
-    "vector": spaces.Box(-1, 1, (2, 3), np.float32),
+    "identity": spaces.Box(-1, 1, (2, 3), np.float32),
     "categories": spaces.MultiDiscrete([3, 4], start=[1, 0]),
 }
 every_kind = pytest.mark.parametrize("kind", SPACES)
@@ -55,21 +62,21 @@ def test_the_kinds_of_the_package_are_those_tested_here() -> None:
 @pytest.mark.parametrize(
     ("space", "kind"),
     [
-        (IMAGE, nature),
-        (spaces.Box(0, 255, (3, 64, 64), np.uint8), nature),
-        (spaces.Box(0, 255, (16, 20, 3), np.uint8), nature),
-        (GRID, vector),
-        (spaces.Box(0, 10, (20, 7, 7), np.uint8), vector),
-        (spaces.Box(0, 1, (64, 64, 3), np.float32), vector),
-        (spaces.Box(0, 255, (7, 7), np.uint8), vector),
-        (spaces.MultiBinary([2, 3]), vector),
-        (spaces.Discrete(4, start=2), categories),
-        (spaces.MultiDiscrete([2, 3]), categories),
+        (IMAGE, nature.Encoder),
+        (spaces.Box(0, 255, (3, 64, 64), np.uint8), nature.Encoder),
+        (spaces.Box(0, 255, (16, 20, 3), np.uint8), nature.Encoder),
+        (GRID, VectorEncoder),
+        (spaces.Box(0, 10, (20, 7, 7), np.uint8), VectorEncoder),
+        (spaces.Box(0, 1, (64, 64, 3), np.float32), VectorEncoder),
+        (spaces.Box(0, 255, (7, 7), np.uint8), VectorEncoder),
+        (spaces.MultiBinary([2, 3]), VectorEncoder),
+        (spaces.Discrete(4, start=2), CategoryEncoder),
+        (spaces.MultiDiscrete([2, 3]), CategoryEncoder),
     ],
 )
 def test_the_space_decides_by_default(space: gymnasium.Space, kind: object) -> None:
     encode = encoder(space, 8)
-    assert type(encode) is kind.Encoder
+    assert type(encode) is kind
     assert encode(values(space, 2, 5)).shape == (2, 5, 8)
 
 
@@ -133,7 +140,7 @@ def test_small_grids_are_standardised_as_floats_are() -> None:
     grids[:, 3, 3, 2] = 1
     moments = statistics(grids, 0)
     encode = encoder(GRID, 8, moments)
-    assert isinstance(encode, vector.Encoder)
+    assert isinstance(encode, VectorEncoder)
     std = np.where(moments[1] == 0, np.float32(1), moments[1])
     floats = encoder(spaces.Box(0, 255, (7, 7, 3), np.float32), 8, (moments[0], std))
     floats.linear = encode.linear
@@ -160,8 +167,8 @@ def test_stacked_frames_share_the_statistics_of_one_frame(axes: int | tuple[int,
     single = nature.Encoder(spaces.Box(0, 255, (20, 30, 2), np.uint8), 8, moments)
     assert torch.equal(stacked.scaling.scale, single.scaling.scale.repeat(3))
     assert torch.equal(stacked.scaling.shift, single.scaling.shift.repeat(3))
-    grid = vector.Encoder(spaces.Box(0, 255, (20, 30, 6), np.uint8), 8, moments)
-    one = vector.Encoder(spaces.Box(0, 255, (20, 30, 2), np.uint8), 8, moments)
+    grid = VectorEncoder(spaces.Box(0, 255, (20, 30, 6), np.uint8), 8, moments)
+    one = VectorEncoder(spaces.Box(0, 255, (20, 30, 2), np.uint8), 8, moments)
     assert torch.equal(grid.mean, one.mean.repeat(1, 1, 3))
 
 
@@ -238,15 +245,15 @@ SCENE = spaces.Dict({"camera": IMAGE, "grid": GRID, "state": spaces.Discrete(3)}
 @pytest.mark.parametrize(
     ("text", "kinds"),
     [
-        ("auto", (nature, vector, categories)),
-        ("camera=impala", (impala, vector, categories)),
-        ("camera=impala,grid=nature", (impala, nature, categories)),
-        ("state=categories,camera=vector", (vector, vector, categories)),
+        ("auto", (nature.Encoder, VectorEncoder, CategoryEncoder)),
+        ("camera=impala", (impala.Encoder, VectorEncoder, CategoryEncoder)),
+        ("camera=impala,grid=nature", (impala.Encoder, nature.Encoder, CategoryEncoder)),
+        ("state=categories,camera=identity", (VectorEncoder, VectorEncoder, CategoryEncoder)),
     ],
 )
 def test_kinds_are_chosen_by_leaf(text: str, kinds: tuple[object, ...]) -> None:
     encode = ObservationEncoder(SCENE, 8, {}, text)
-    assert [type(one) for one in encode.encoders] == [kind.Encoder for kind in kinds]
+    assert [type(one) for one in encode.encoders] == list(kinds)
     tokens = encode({path: values(SCENE[path], 2) for path in SCENE})
     assert tokens.shape == (2, 8)
 
@@ -254,9 +261,12 @@ def test_kinds_are_chosen_by_leaf(text: str, kinds: tuple[object, ...]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("resnet", "unknown encoder 'resnet': kinds are auto, categories, impala, nature, vector"),
+        (
+            "resnet",
+            "unknown encoder 'resnet': kinds are auto, categories, identity, impala, nature",
+        ),
         ("impala", "observation 'state': the encoder 'impala' is for images"),
-        ("camera=impala,door=vector", "'door=vector'.*the leaves are camera, grid, state"),
+        ("camera=impala,door=identity", "'door=identity'.*the leaves are camera, grid, state"),
         ("camera=impala,grid", "'grid': give one kind, or leaf=kind pairs"),
         ("camera=no_such_module:Encoder", "there is no module"),
         ("camera=rate.recipe:Missing", "there is no .Missing. in rate.recipe"),

@@ -217,15 +217,6 @@ class Backbone(nn.Module, ABC):
         return memory
 
 
-def first_rows(after: Memory, before: Memory, complete: int) -> Memory:
-    """The memory `after` in the first `complete` rows, and the memory `before` in the others."""
-    if not complete or complete == len(after[0]):
-        return after if complete else before
-    return tuple(
-        torch.cat([new[:complete], old[complete:]]) for new, old in zip(after, before, strict=True)
-    )
-
-
 def detach(memory: Memory) -> Memory:
     """The same memory, through which no gradient passes."""
     return tuple(tensor.detach() for tensor in memory)

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
 from rate.models.nn.cpu import Dropout
 from rate.models.nn.selective_scan import selective_scan
+from rate.segment import first_rows
 
 SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1
 """Range of step sizes at initialisation: states that last from about a thousand tokens down to

@@ -20,10 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows, xavier
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, xavier
 from rate.models.nn.cpu import QUERY_BLOCK, Dropout
 from rate.models.nn.cross_attention import CrossAttention, DistanceBias
 from rate.models.nn.transformer import Positions, RelativeAttention, View, visible
+from rate.segment import first_rows
 
 SPREAD = 0.02
 """Standard deviation that attention biases and the slots' first vectors are drawn with."""

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows, xavier
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, xavier
 from rate.models.nn.cpu import Dropout
 from rate.models.nn.dynamic_convolution import GROUP, DynamicConvolution
+from rate.segment import first_rows
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
 from rate.models.nn.cpu import Dropout
+from rate.segment import first_rows
 
 Cell = type[nn.LSTM] | type[nn.GRU]
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from rate.models import rate
-from rate.models.backbone import Memory, Stream, first_rows
+from rate.models.backbone import Memory, Stream
 from rate.models.nn.valve import ValveKind
+from rate.segment import first_rows
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, first_rows
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
 from rate.models.nn.cpu import QUERY_BLOCK, Dropout
 from rate.models.nn.transformer import Layer, LayerKind, Positions, View, visible
 from rate.models.nn.valve import Activation, Valve, ValveKind, build_valve
+from rate.segment import first_rows
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,11 @@ class MemoryTransformer(Backbone):
         # What a valve carries besides the tokens is memory, too.
         states = len(self.valve.initial_state(1)) if self.valve is not None else 0
         parts = {"memory": (0, *range(3, 3 + states))} if self.config.memory_tokens else {}
-        return parts | ({"cache": (1,)} if self.config.retained else {})
+        return parts | ({"cache": (1,)} if self.read_start else {})
 
     def full_size(self, memory: Memory) -> Memory:
         tokens, retained, *rest = memory
-        size = self.config.retained - retained.shape[2]
+        size = self.read_start - retained.shape[2]
         return tokens, nn.functional.pad(retained, (0, 0, size, 0)), *rest
 
     def _write(self, memory: Memory, written: Tensor, states: Tensor, complete: int) -> Memory:
@@ -169,7 +170,7 @@ class MemoryTransformer(Backbone):
         tokens, *state = (
             self.valve(incoming, written, *state) if self.valve is not None else (written,)
         )
-        limit, kept = self.config.retained, retained
+        limit, kept = self.read_start, retained
         if limit:
             # Rows that keep their states have them right-aligned in as many positions.
             size = min(limit, retained.shape[2] + states.shape[2])
@@ -304,7 +305,7 @@ class MemoryTransformer(Backbone):
         shape = (batch, config.heads, 2, self.capacity, config.head_width)
         for level in range(config.layers):
             tensors[f"keys_values{level}"] = incoming.new_zeros(shape)
-        if config.retained:
+        if self.read_start:
             states = incoming.new_zeros(batch, self.capacity, self.levels, config.width)
             tensors["states"] = states
         begin = self.read_start - past
@@ -337,7 +338,7 @@ class MemoryTransformer(Backbone):
         state = (tensor for name, tensor in stream.tensors.items() if name.startswith("valve"))
         written = self._extend(stream, tokens, memory=True) if config.memory_tokens else tokens
         retained = states = tokens.new_zeros(len(tokens), self.levels, 0, config.width)
-        if config.retained:
+        if self.read_start:
             start = self.read_start if config.cached_states else self.token_start
             kept = stream["states"].transpose(1, 2)
             retained = kept[:, :, stream.first : self.read_start]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rate.models import rate
 from rate.models.backbone import Stream
-from rate.models.encoders import categories
+from rate.models.encoders import CategoryEncoder
 from rate.models.nn.transformer import Layer, LayerKind, RelativeAttention, View
 from rate.models.nn.valve import Activation
 from rate.models.policy import Policy
@@ -156,7 +156,7 @@ def load_released(
     )
     action, table = policy.encoders["action"], state_dict.get("action_embeddings.0.weight")
     if (
-        isinstance(action, categories.Encoder)
+        isinstance(action, CategoryEncoder)
         and table is not None
         and np.shape(table)[:1] == (count + 1,)
     ):

@@ -66,7 +66,7 @@ class DiscreteCQL(Objective):
     values of the components of a MultiDiscrete action add up.
     """
 
-    next_observation = True
+    next_observation = has_targets = True
 
     def __init__(
         self, config: Config, policy: Policy, make: Callable[[], Policy], scale: float

@@ -159,7 +159,7 @@ def _perceptron(inputs: int, width: int) -> nn.Sequential:
 class ActionValues(Objective):
     """What CQL for continuous actions and IQL share: two critics with their targets."""
 
-    next_observation = True
+    next_observation = has_targets = True
 
     def __init__(self, config: QConfig, make: Callable[[], Policy], scale: float) -> None:
         super().__init__()

@@ -19,6 +19,8 @@ class Objective(nn.Module):
 
     next_observation = False
     """Whether the observation after each window must be loaded."""
+    has_targets = False
+    """Whether there are target networks, which move after each optimiser step."""
 
     def forward(
         self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, complete: int
@@ -35,7 +37,7 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def update_targets(self, policy: Policy) -> None:
-        """Move target networks, after an optimiser step."""
+        """Move target networks, after an optimiser step; called if it `has_targets`."""
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,8 @@ class Learner:
         )
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        self.objective.update_targets(self.policy)
+        if self.objective.has_targets:
+            self.objective.update_targets(self.policy)
         return torch.zeros(()) if norm is None else norm.detach()
 
 

@@ -1,6 +1,6 @@
-"""Encoders: from one leaf of a Gymnasium space to tokens; one kind per file, the file's name is the
-kind's name.
+"""Encoders: from one leaf of a Gymnasium space to tokens.
 
+Numbers and categories are encoded here, images by one kind per file, whose name is the kind's name.
 A kind is a class `Encoder(space, width, statistics)`: a module that maps values [..., *shape] of
 the leaf space to tokens [..., width]. It raises a ValueError for spaces that it does not encode.
 `statistics` are those of the leaf in the training data, or None. A class outside this library is
@@ -13,26 +13,27 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import gymnasium
+import numpy as np
 import torch
 from gymnasium import spaces as gym
 from torch import Tensor, nn
 
 from rate.addresses import import_address
-from rate.images import stack
-from rate.models.encoders._images import Statistics
+from rate.images import channel_axis, stack
+from rate.models.encoders._images import Statistics, of_stack
 from rate.spaces import is_image, leaves
 
 Normalisation = Mapping[str, Statistics]
 """Statistics of observation leaves in the training data, by path."""
 
 SMALLEST_IMAGE = 16
-"""Images with a shorter side than this are encoded as vectors by default."""
+"""Images with a shorter side than this are encoded as numbers by default."""
 
 
 def kinds() -> tuple[str, ...]:
-    """Names of all kinds of encoders in this package."""
-    paths = sorted(Path(__file__).parent.glob("[!_]*.py"))
-    return tuple(path.stem for path in paths)
+    """Names of all kinds of encoders."""
+    files = (path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    return tuple(sorted([*files, "identity", "categories"]))
 
 
 def encoder(
@@ -55,6 +56,8 @@ def encoder(
         cls = import_address(kind)
         if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
             raise ValueError(f"the encoder {kind} must be a subclass of torch.nn.Module, not {cls}")
+    elif kind in ("identity", "categories"):
+        cls = VectorEncoder if kind == "identity" else CategoryEncoder
     elif kind in kinds():
         cls = importlib.import_module(f"{__name__}.{kind}").Encoder
     else:
@@ -69,10 +72,10 @@ def encoder(
 def _default(space: gymnasium.Space) -> str:
     if is_image(space):
         assert space.shape is not None
-        return "nature" if sorted(space.shape)[1] >= SMALLEST_IMAGE else "vector"
+        return "nature" if sorted(space.shape)[1] >= SMALLEST_IMAGE else "identity"
     match space:
         case gym.Box() | gym.MultiBinary():
-            return "vector"
+            return "identity"
         case gym.Discrete() | gym.MultiDiscrete():
             return "categories"
     raise ValueError(
@@ -87,7 +90,7 @@ def kind_of_leaves(paths: list[str], kind: str) -> dict[str, str]:
     Args:
         paths: Paths of the leaves.
         kind: One kind for all leaves, or `leaf=kind` pairs separated by commas, such as
-            "camera=impala,grid=vector"; the other leaves are then left to their spaces.
+            "camera=impala,grid=identity"; the other leaves are then left to their spaces.
 
     Raises:
         ValueError: a pair is incomplete, or names a leaf that does not exist.
@@ -168,3 +171,98 @@ class ReturnEncoder(nn.Module):
 
     def forward(self, returns_to_go: Tensor) -> Tensor:
         return self.linear((returns_to_go / self.scale)[..., None])
+
+
+class VectorEncoder(nn.Module):
+    """Numbers [..., *shape], standardised, flattened and mapped linearly to [..., width].
+
+    Args:
+        space: A Box or MultiBinary space.
+        width: Width of the tokens.
+        statistics: Statistics of the numbers, if they are known.
+    """
+
+    def __init__(
+        self, space: gymnasium.Space, width: int, statistics: Statistics | None = None
+    ) -> None:
+        super().__init__()
+        if not isinstance(space, gym.Box | gym.MultiBinary):
+            raise ValueError(
+                f"the encoder 'identity' is for Box and MultiBinary spaces, not for {space}: leave "
+                "it at auto"
+            )
+        shape = space.shape
+        self.dimensions = len(shape)
+        self.linear = nn.Linear(int(np.prod(shape)), width)
+        mean, std = _moments(space, statistics)
+        self.register_buffer("mean", torch.from_numpy(np.broadcast_to(mean, shape).copy()))
+        self.register_buffer("std", torch.from_numpy(np.broadcast_to(std, shape).copy()))
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        values = (values.to(self.mean.dtype) - self.mean) / self.std
+        return self.linear(
+            values.flatten(-self.dimensions) if self.dimensions else values[..., None]
+        )
+
+
+def _moments(
+    space: gym.Box | gym.MultiBinary, statistics: Statistics | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation that values of the space are standardised by, float32."""
+    if statistics is None:
+        default = (127.5, 255.0) if is_image(space) else (0.0, 1.0)
+        return np.array(default[0], np.float32), np.array(default[1], np.float32)
+    if not is_image(space):
+        mean, std = (np.asarray(part, np.float32) for part in statistics)
+        return mean, std
+    mean, std, least, greatest = of_stack(statistics, space.shape)
+    std = np.where(greatest > least, std, np.float32(1))
+    if mean.ndim == 1 and channel_axis(space.shape) == 0:
+        mean, std = mean[:, None, None], std[:, None, None]
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+class CategoryEncoder(nn.Module):
+    """Categories [..., *shape] to the sum of one embedding per component, [..., width].
+
+    Args:
+        space: A Discrete or MultiDiscrete space.
+        width: Width of the tokens.
+        statistics: Not used.
+    """
+
+    def __init__(
+        self, space: gymnasium.Space, width: int, statistics: Statistics | None = None
+    ) -> None:
+        super().__init__()
+        match space:
+            case gym.Discrete():
+                counts = np.asarray(space.n)
+            case gym.MultiDiscrete():
+                counts = np.asarray(space.nvec)
+            case _:
+                raise ValueError(
+                    "the encoder 'categories' is for Discrete and MultiDiscrete spaces, not for "
+                    f"{space}: leave it at auto"
+                )
+        start = np.asarray(space.start)
+        self.components = counts.ndim
+        self.embedding = nn.Embedding(int(counts.sum()), width)
+        offsets = np.cumsum(counts.ravel()) - counts.ravel() - start.ravel()
+        self.register_buffer("offsets", torch.from_numpy(offsets.astype(np.int64)))
+        self.offsets: Tensor
+        self.from_zero = not start.any()
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.components:
+            return self.embedding(self._indices(values.long() + self.offsets[0]))
+        return self.embedding(
+            self._indices(values.long().flatten(-self.components) + self.offsets)
+        ).sum(-2)
+
+    def _indices(self, indices: Tensor) -> Tensor:
+        """Padding is zeros, which are no category where counting begins elsewhere; masked steps
+        take any embedding."""
+        return indices if self.from_zero else indices.clamp(0, self.embedding.num_embeddings - 1)
