@@ -31,8 +31,10 @@ bench: .venv/development
 publish: .venv/development
 	$(BIN)/python -c "from rate.reporting.publish import publish; publish('runs/$(EXPERIMENT)')"
 
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	--constraint constraints.txt --editable
+# An environment that uv made has no pip.
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL = { $(PIP) --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip; } \
+	&& $(PIP) install --constraint constraints.txt --editable
 
 .venv/bin/python:
 	python="$$(.ci/find-python $(PYTHON))" && "$$python" -m venv .venv

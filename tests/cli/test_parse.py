@@ -90,7 +90,11 @@ def read(*words: str, **options: Any) -> dict[str, Any]:
     return parse(make, words, "make", **options)
 
 
-NUMBERS = Reader(lambda words: {key: int(value) for key, value in map(split, words)}, "K=V", True)
+NUMBERS = Reader(
+    Sequence[str],
+    lambda words: {key: int(value) for key, value in map(split, words)},
+    "[K=V ...]",
+)
 
 
 def split(word: str) -> list[str]:
@@ -101,8 +105,7 @@ def test_parameters_and_fields_are_options_with_their_defaults():
     corrupted = mirror(Noise, {"kind": "noise", "strength": "noise_strength"}, absent="none")
     options = read(
         *("here", "--names", "a", "b", "--noise", "pink"),
-        replaced={Noise | None: corrupted},
-        readers={Mapping: NUMBERS},
+        types={Noise | None: corrupted, Mapping: NUMBERS},
     )
     assert options == {
         "source": Path("here"),
@@ -115,22 +118,24 @@ def test_parameters_and_fields_are_options_with_their_defaults():
     options = read(
         *("here", "--names", "a", "--depth", "7", "--size.width", "8", "--values", "x=1", "y=2"),
         *("--seeds", "3", "--output", "there"),
-        replaced={Noise | None: corrupted},
-        readers={Mapping: NUMBERS},
+        types={Noise | None: corrupted, Mapping: NUMBERS},
     )
     assert options["settings"] == Settings(Size(8), None, 7)
     assert options["values"] == {"x": 1, "y": 2}
     assert (options["seeds"], options["output"]) == ([3], Path("there"))
 
 
-REPLACED = {Size: Large, Noise | None: mirror(Noise, {"kind": "noise"}, absent="none")}
+REPLACED = {
+    Size: Large,
+    Noise | None: mirror(Noise, {"kind": "noise"}, absent="none"),
+    Mapping: NUMBERS,
+}
 
 
 def test_a_type_takes_the_place_of_another():
     options = read(
         *("here", "--names", "a", "--size.height", "1"),
-        replaced=REPLACED,
-        readers={Mapping: NUMBERS},
+        types=REPLACED,
     )
     assert options["settings"].size == Large(2, 1)
 
@@ -138,7 +143,7 @@ def test_a_type_takes_the_place_of_another():
 def test_the_help_is_what_the_docstrings_say(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as end:
-        read("--help", replaced=REPLACED, readers={Mapping: NUMBERS}, about="Much.")
+        read("--help", types=REPLACED, about="Much.")
     assert end.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for part in (
@@ -166,11 +171,11 @@ def test_the_help_is_what_the_docstrings_say(capsys, monkeypatch):
 )
 def test_what_the_types_refuse_is_an_error_of_the_command(words, message):
     with pytest.raises(ValueError, match=message):
-        read(*words, replaced=REPLACED, readers={Mapping: NUMBERS})
+        read(*words, types=REPLACED)
 
 
 def test_an_option_that_does_not_exist_is_answered_with_a_close_one(capsys):
     with pytest.raises(SystemExit) as end:
-        read("here", "--names", "a", "--dept", "3", replaced=REPLACED, readers={Mapping: NUMBERS})
+        read("here", "--names", "a", "--dept", "3", types=REPLACED)
     assert end.value.code == 2
     assert "--depth" in capsys.readouterr().err

@@ -68,7 +68,7 @@ def evaluate(
 
     Args:
         run: Run folder.
-        tasks: Names of tasks, as `rate.tasks.find` takes them.
+        tasks: Names of tasks, such as tmaze/90.
         protocol: What is evaluated, and how.
         compute: Where to compute. Several workers have one thread each unless it says otherwise,
             and take turns on its devices.

@@ -55,8 +55,8 @@ def import_(arguments: list[str]) -> None:
     """Write a recording as a dataset and describe it."""
     from rate.dataset.importers import import_dataset as run
 
-    readers = {gymnasium.Space: Reader(_space, "SPACE")}
-    options = parse(run, arguments, "rate data import", readers=readers)
+    space = Reader(str, _space, "SPACE")
+    options = parse(run, arguments, "rate data import", types={gymnasium.Space: space})
     run(**options, show_progress=True)
     _info(options["output"])
 
@@ -66,11 +66,10 @@ def export(arguments: list[str]) -> None:
     from rate.dataset import Dataset, open_dataset
     from rate.dataset.export_minari import export_minari as run
 
-    readers = {Dataset: Reader(open_dataset, "DATASET")}
-    options = parse(run, arguments, "rate data export", readers=readers)
-    folder = run(**options)
+    folder = Reader(Path, open_dataset, "DATASET")
+    options = parse(run, arguments, "rate data export", types={Dataset: folder})
     out.print(
-        f"{folder}: written; read it with minari.load_dataset and "
+        f"{run(**options)}: written; read it with minari.load_dataset and "
         f"MINARI_DATASETS_PATH={options['output']}"
     )
 

@@ -47,7 +47,7 @@ def _train(model: str, *arguments: str) -> None:
         run,
         arguments,
         f"rate train {model}",
-        replaced={ModelConfig: config, ObjectiveConfig: OBJECTIVES.find(name)},
+        types={ModelConfig: config, ObjectiveConfig: OBJECTIVES.find(name)},
         added=_choice("objective", name, f"{', '.join(OBJECTIVES.names())}, or module:Config"),
         about=f"{model}: {config.__doc__}",
     )

@@ -1,8 +1,8 @@
 """Verbs that act on tasks, runs and experiments; `data` and `train` have modules of their own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.markdown import Markdown
 from rich.table import Column, Table
@@ -11,7 +11,9 @@ from rate.cli.console import out, show_names
 from rate.cli.parse import Reader, mirror, parse
 from rate.tasks.gym.options import Options, join, read_arguments
 
-ARGUMENTS = {Mapping: Reader(read_arguments, "KEY=VALUE", several=True)}
+ARGUMENTS: dict[Any, type | Reader] = {
+    Mapping: Reader(Sequence[str], read_arguments, "[KEY=VALUE ...]")
+}
 """How the keyword arguments of an environment are read."""
 
 
@@ -43,7 +45,7 @@ def collect(arguments: list[str]) -> None:
     from rate.acting.collection import collect as run
 
     added = _task_options("horizon", "expert", "environment")
-    options = parse(run, arguments, "rate collect", readers=ARGUMENTS, added=added)
+    options = parse(run, arguments, "rate collect", added=added)
     options["task"] = join(options["task"], options.pop("added"))
     dataset = run(**options, show_progress=True)
     out.print(
@@ -62,8 +64,7 @@ def evaluate(arguments: list[str]) -> None:
         run,
         arguments,
         "rate evaluate",
-        replaced={Corruption | None: mirror(Corruption, corrupt, absent="nothing")},
-        readers=ARGUMENTS,
+        types={Corruption | None: mirror(Corruption, corrupt, absent="nothing")},
         added=_task_options("horizon", "environment"),
     )
     added = options.pop("added")
@@ -83,7 +84,7 @@ def inspect(arguments: list[str]) -> None:
     from rate.inspection import inspect as run
 
     added = _task_options("horizon", "environment")
-    options = parse(run, arguments, "rate inspect", readers=ARGUMENTS, added=added)
+    options = parse(run, arguments, "rate inspect", added=added)
     task_options = options.pop("added")
     if options["task"]:
         options["task"] = join(options["task"], task_options)
@@ -115,7 +116,7 @@ def report(arguments: list[str]) -> None:
 
 def _task_options(*names: str) -> type:
     """A dataclass of these options of a task, which join its name."""
-    return mirror(Options, {name: name for name in names})
+    return mirror(Options, {name: name for name in names}, types=ARGUMENTS)
 
 
 def _show_report(folder: Path) -> None:
