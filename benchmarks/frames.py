@@ -13,7 +13,6 @@ from benchmarks.rows import Measurement
 from benchmarks.training import Update, _turn, ours
 from rate.acting.collection import collect
 from rate.dataset import Dataset, loader, open_dataset
-from rate.models import encoders
 from rate.models.rate import Config
 from rate.recipe import OptimiserConfig
 
@@ -63,13 +62,10 @@ def throughput(dataset: Dataset, repeats: int) -> Iterator[Measurement]:
 
 
 def every_frame(update: Update) -> Update:
-    """The update with batches and encoders that never look whether frames are alike."""
+    """The update with batches that never look whether frames are alike."""
 
     def plain(index: int) -> int:
-        with (
-            patch.object(loader, "SharedFrames", ()),
-            patch.object(encoders, "distinct", lambda images: (images, None)),
-        ):
+        with patch.object(loader, "SharedFrames", ()):
             return update(index)
 
     return plain

@@ -16,6 +16,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from rate.compute import Compute, with_changes
 from rate.dataset import BatchReader, Dataset, Loader, Sampler, open_dataset, split
 from rate.images import stacked_space
+from rate.models.encoders import ObservationEncoder
 from rate.models.policy import Policy
 from rate.objectives.objective import Objective
 from rate.processes import Processes
@@ -149,7 +150,9 @@ def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int) -> None:
         require_task(recipe.selection.task, dataset)
     whole = not (recipe.bptt_segments or recipe.update_per_segment)
     recipe.objective.check(recipe.model, dataset.action_space, whole_windows=whole)
-    stacked_space(dataset.observation_space, recipe.stack_frames)
+    seen = stacked_space(dataset.observation_space, recipe.stack_frames)
+    with torch.device("meta"):
+        ObservationEncoder(seen, recipe.model.width, {}, recipe.model.encoder)
     training, _ = split(dataset, recipe.selection.fraction, seed)
     _stages(recipe, dataset, seed, training)
 

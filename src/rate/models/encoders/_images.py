@@ -57,13 +57,27 @@ def picture_scale(
     return scale, shift
 
 
+def planes(space: gymnasium.Space, kind: str) -> tuple[int, int, int]:
+    """Channels, height and width of an image space.
+
+    Raises:
+        ValueError: the space is none; the message says that `kind` encodes images.
+    """
+    if not is_image(space):
+        raise ValueError(
+            f"the encoder {kind!r} is for images (uint8, three axes), not for {space}: leave it "
+            "at auto"
+        )
+    first, middle, last = space.shape or ()
+    return (last, first, middle) if channel_axis((first, middle, last)) else (first, middle, last)
+
+
 class PictureScaling(nn.Module):
     """Images [n, H, W, C] or [n, C, H, W] of bytes to floats [n, C, H, W], scaled by channel."""
 
     def __init__(self, shape: tuple[int, ...], statistics: Statistics | None) -> None:
         super().__init__()
         self.channels_last = channel_axis(shape) == 2
-        self.shape = (shape[-1], *shape[:2]) if self.channels_last else shape
         scale, shift = picture_scale(shape, statistics)
         self.register_buffer("scale", torch.from_numpy(scale))
         self.register_buffer("shift", torch.from_numpy(shift))
@@ -75,35 +89,47 @@ class PictureScaling(nn.Module):
         if not self.channels_last:
             return images / self.scale[:, None, None] - self.shift[:, None, None]
         # Whole rows of pixels side by side are faster than one pixel's few channels.
-        channels, _, breadth = self.shape
+        breadth, channels = images.shape[-2:]
         rows = images.flatten(-2) / self.scale.repeat(breadth) - self.shift.repeat(breadth)
         return rows.unflatten(-1, (breadth, channels)).permute(0, 3, 1, 2)
 
 
-def image_shape(space: gymnasium.Space, kind: str) -> tuple[int, ...]:
-    """The shape of an image space.
+class ImageEncoder(nn.Module):
+    """Images [..., H, W, C] or [..., C, H, W], scaled, through convolutions and a linear map to
+    tokens of unit variance, as those of actions are.
 
-    Raises:
-        ValueError: the space is none; the message says that `kind` encodes images.
+    First weights are drawn as He et al. (2015) do: with PyTorch's own, two images would begin all
+    but alike.
+
+    Args:
+        space: An image space.
+        width: Width of the tokens.
+        statistics: Statistics of the images, if they are known.
+        layers: Layers from images [n, C, H, W] on.
     """
-    if not is_image(space):
-        raise ValueError(
-            f"the encoder {kind!r} is for images (uint8, three axes), not for {space}: leave it "
-            "at auto"
-        )
-    assert space.shape is not None
-    return space.shape
 
+    def __init__(
+        self,
+        space: gymnasium.Space,
+        width: int,
+        statistics: Statistics | None,
+        layers: list[nn.Module],
+    ) -> None:
+        super().__init__()
+        self.scaling = PictureScaling(space.shape or (), statistics)
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        features = self.convolutions(torch.zeros(1, *planes(space, "image"))).shape[1]
+        self.linear = nn.Linear(features, width)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(
+                    layer.weight, nonlinearity="linear" if layer is self.linear else "relu"
+                )
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
 
-def he_weights(*layers: nn.Module) -> None:
-    """Draw first weights as He et al. (2015) do, with zero biases; the last layer is linear.
-
-    With PyTorch's own weights, two images would begin all but alike.
-    """
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(
-                layer.weight, nonlinearity="linear" if layer is layers[-1] else "relu"
-            )
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
+    def forward(self, images: Tensor) -> Tensor:
+        pictures = self.scaling(images.reshape(-1, *images.shape[-3:]))
+        tokens = self.linear(self.convolutions(pictures))
+        tokens = nn.functional.layer_norm(tokens, tokens.shape[-1:])
+        return tokens.view(*images.shape[:-3], -1)
