@@ -53,7 +53,7 @@ def test_factored_scores_are_those_of_the_definition(
     rotated = attention.rotate(tensors["query"] + tensors["v"], view)
     content, keys, values = tensors["query"] + tensors["u"], tensors["keys"], tensors["values"]
     expected = by_definition(attention, tensors, mask)
-    weights = attention.weights(content, rotated, keys, view)
+    weights = attention.weights(content, rotated, keys, view).view(3, HEADS, length, times)
     torch.testing.assert_close(weights @ values, expected, atol=1e-5, rtol=0)
     if not bidirectional:
         view = view._replace(cuts=blocks)

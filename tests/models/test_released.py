@@ -331,7 +331,8 @@ def largest_change(change: Callable[[pytest.MonkeyPatch, Policy], None]) -> floa
 def true_positions(self: ReleasedAttention, *inputs: Any) -> Tensor:
     *tensors, view = inputs
     view = view._replace(table=view.table.chunk(2, -1)[0])
-    return RelativeAttention.weights(self, *tensors, view)
+    weights = RelativeAttention.weights(self, *tensors, view)
+    return weights.view(*tensors[0].shape[:3], -1)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ class Actor:
         Returns:
             Actions [n, ...].
         """
-        outputs = self.outputs(observations, rewards)
+        outputs = self._outputs(observations, rewards)
         if forced is None:
             uniform = None
             if self.sample:
@@ -93,6 +93,9 @@ class Actor:
     def outputs(self, observations: object, rewards: np.ndarray) -> Tensor:
         """Action outputs [n, outputs] of the policy's head; `act` turns them into actions and
         remembers these. See `act` for the arguments."""
+        return self._outputs(observations, rewards)
+
+    def _outputs(self, observations: object, rewards: np.ndarray) -> Tensor:
         values = flatten(self.policy.observation_space, observations)
         if self.policy.stack_frames > 1:
             values = self.frames.push(values, self.steps == 0)

@@ -89,7 +89,8 @@ class Stream:
 
     Args:
         tensors: What the backbone keeps, each [B, ...].
-        positions: Position of each row's next token, [B] int64, for models that have positions.
+        positions: Position of each row's next token, [B] int64, or [1] if all rows are at the same;
+            for models that have positions.
         first: No row looks at a position before this one; a whole number on the host.
         stop: No row has written a position from this one on; a whole number on the host.
     """
@@ -103,20 +104,40 @@ class Stream:
     ) -> None:
         if positions is None:
             some = next(iter(tensors.values()))
-            positions = torch.zeros(len(some), dtype=torch.int64, device=some.device)
+            positions = torch.zeros(1, dtype=torch.int64, device=some.device)
         self.tensors, self.positions, self.first, self.stop = tensors, positions, first, stop
-        self.row_numbers = torch.arange(len(positions), device=positions.device)[:, None]
+        batch = len(next(iter(tensors.values())))
+        self.row_numbers = torch.arange(batch, device=positions.device)[:, None]
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
 
     def next_positions(self, length: int) -> Tensor:
-        """Positions [B, length] of the next `length` tokens of each row."""
+        """Positions [b, length] of the next `length` tokens of each row, b = 1 or B."""
         return self.positions[:, None] + torch.arange(length, device=self.positions.device)
 
     def write(self, target: Tensor, index: Tensor, values: Tensor) -> None:
-        """Write values [B, n, ...] into target [B, t, ...] at the positions `index` [B, n]."""
-        target[self.row_numbers, index] = values
+        """Write values [B, n, ...] into target [B, t, ...] at the positions `index` [b, n]."""
+        if len(index) == 1:
+            target.index_copy_(1, index[0], values)
+        else:
+            target[self.row_numbers, index] = values
+
+    def extend(
+        self, level: int, index: Tensor, keys: slice, new: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Write keys and values of a layer, and return those of all positions in `keys`.
+
+        Args:
+            level: Which layer.
+            index: Positions of the new ones, [b, n].
+            keys: Positions that are returned.
+            new: Keys and values, [B, h, n, w] each.
+        """
+        kept = self.tensors[f"keys{level}"], self.tensors[f"values{level}"]
+        for cache, values in zip(kept, new, strict=True):
+            self.write(cache.transpose(1, 2), index, values.transpose(1, 2))
+        return kept[0][:, :, keys], kept[1][:, :, keys]
 
     def advance(self, length: int, capacity: int) -> None:
         """Count `length` more tokens in every row; no position reaches `capacity`."""
@@ -126,13 +147,16 @@ class Stream:
     def rows(self, index: Tensor) -> "Stream":
         """A copy of the rows in `index` (integers)."""
         tensors = {name: tensor[index] for name, tensor in self.tensors.items()}
-        return Stream(tensors, self.positions[index], self.first, self.stop)
+        positions = self.positions if len(self.positions) == 1 else self.positions[index]
+        return Stream(tensors, positions, self.first, self.stop)
 
     def put(self, index: Tensor, stream: "Stream") -> None:
         """Replace the rows in `index` (integers) by the rows of `stream`."""
         for name, tensor in self.tensors.items():
             tensor[index] = stream[name]
-        self.positions[index] = stream.positions
+        positions = self.positions.expand(len(self.row_numbers)).clone()
+        positions[index] = stream.positions
+        self.positions = positions
         self.first, self.stop = min(self.first, stream.first), max(self.stop, stream.stop)
 
 
@@ -215,6 +239,14 @@ class Backbone(nn.Module, ABC):
     def full_size(self, memory: Memory) -> Memory:
         """The memory in its largest size, with empty positions where it has not grown yet."""
         return memory
+
+
+def empty_keys_values(
+    layers: int, shape: tuple[int, int, int, int], like: Tensor
+) -> dict[str, Tensor]:
+    """Keys and values of all layers in front of a segment, of shape [B, h, capacity, w] each."""
+    names = [f"{name}{level}" for level in range(layers) for name in ("keys", "values")]
+    return {name: like.new_zeros(shape) for name in names}
 
 
 def detach(memory: Memory) -> Memory:

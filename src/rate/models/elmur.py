@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, xavier
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, empty_keys_values, xavier
 from rate.models.nn.cpu import QUERY_BLOCK, Dropout
 from rate.models.nn.cross_attention import CrossAttention, DistanceBias
-from rate.models.nn.transformer import Positions, RelativeAttention, View, visible
+from rate.models.nn.transformer import KeysValues, Positions, RelativeAttention, View, visible
 from rate.segment import first_rows
 
 SPREAD = 0.02
@@ -237,9 +237,9 @@ class ExternalMemoryTransformer(Backbone):
         tensors = {"slots": slots.clone(), "slot_positions": positions.clone()}
         tensors |= {"seen": seen.clone(), "distance": distance, "hidden_slots": hidden_slots}
         tensors["states"] = slots.new_zeros(batch, self.capacity, config.layers, config.width)
-        shape = (batch, config.heads, 2, self.capacity, config.head_width)
+        shape = (batch, config.heads, self.capacity, config.head_width)
+        tensors |= empty_keys_values(config.layers, shape, slots)
         for level, layer in enumerate(self._layers):
-            tensors[f"keys_values{level}"] = slots.new_zeros(shape)
             read = layer.read.keys_values(slots[:, level])
             tensors[f"slot_keys{level}"], tensors[f"slot_values{level}"] = read
         return Stream(tensors)
@@ -260,7 +260,7 @@ class ExternalMemoryTransformer(Backbone):
 
     def _view(self, index: Tensor, stop: int) -> View:
         """The view of queries at positions `index` [b, n], which see keys up to themselves."""
-        columns = torch.arange(stop, device=index.device)
+        columns = self.positions.index[:stop]
         table = self.positions.table[:stop]
         return View(*self.positions.at(index), table, visible(columns <= index[..., None]))
 
@@ -301,8 +301,8 @@ class _Whole:
         self.states: list[Tensor] = []
         """Hidden states after each layer, [B, n, d]."""
 
-    def extend(self, level: int, new: Tensor) -> Tensor:
-        """Keys and values [2, B, h, t, w] of a layer, given those of the newest positions."""
+    def extend(self, level: int, new: KeysValues) -> KeysValues:
+        """Keys and values of a layer, given those of the newest positions."""
         return new
 
     def slots(self, level: int, layer: Layer) -> tuple[Tensor, Tensor]:
@@ -320,11 +320,9 @@ class _InPlace:
     def __init__(self, stream: Stream, index: Tensor, stop: int) -> None:
         self.stream, self.index, self.stop = stream, index, stop
 
-    def extend(self, level: int, new: Tensor) -> Tensor:
+    def extend(self, level: int, new: KeysValues) -> KeysValues:
         """See `_Whole.extend`."""
-        kept = self.stream[f"keys_values{level}"]
-        self.stream.write(kept.permute(0, 3, 1, 2, 4), self.index, new.permute(1, 3, 2, 0, 4))
-        return kept[:, :, :, : self.stop].permute(2, 0, 1, 3, 4)
+        return self.stream.extend(level, self.index, slice(self.stop), new)
 
     def slots(self, level: int, layer: Layer) -> tuple[Tensor, Tensor]:
         """See `_Whole.slots`."""

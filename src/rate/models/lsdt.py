@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, xavier
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, empty_keys_values, xavier
 from rate.models.nn.cpu import Dropout
 from rate.models.nn.dynamic_convolution import GROUP, DynamicConvolution
 from rate.segment import first_rows
@@ -108,8 +108,8 @@ class Projected(NamedTuple):
 
     queries: Tensor
     """[B, h, n, w]."""
-    keys_values: Tensor
-    """Keys and values, [2, B, h, n, w]."""
+    keys_values: tuple[Tensor, Tensor]
+    """Keys and values, [B, h, n, w] each."""
     gated: Tensor
     """Gated inputs of the convolution, [B, n, c]."""
 
@@ -154,17 +154,23 @@ class Block(nn.Module):
             .unflatten(-1, (3, self.heads, -1))
             .permute(2, 0, 3, 1, 4)
         )
-        return Projected(projected[0], projected[1:], self.convolution.gate(convolved))
+        queries, keys, values = projected.unbind(0)
+        return Projected(queries, (keys, values), self.convolution.gate(convolved))
 
     def finish(
-        self, hidden: Tensor, new: Projected, keys_values: Tensor, windows: Tensor, view: View
+        self,
+        hidden: Tensor,
+        new: Projected,
+        keys_values: tuple[Tensor, Tensor],
+        windows: Tensor,
+        view: View,
     ) -> Tensor:
         """The block's output [B, n, d].
 
         Args:
             hidden: The block's input, [B, n, d].
             new: What it was projected to.
-            keys_values: All keys and values, [2, B, h, t, w].
+            keys_values: All keys and values, [B, h, t, w] each.
             windows: Inputs of the convolution at its taps, [B, n, k, c].
             view: What may be seen.
         """
@@ -256,14 +262,14 @@ class LongShortTransformer(Backbone):
         batch, begin = len(count), config.retained - past
         tokens = retained.new_zeros(batch, self.capacity, config.width)
         tensors = {"tokens": tokens, "count": count.clone()}
-        shape = (batch, config.heads, 2, self.capacity, config.attending // config.heads)
+        shape = (batch, config.heads, self.capacity, config.attending // config.heads)
+        tensors |= empty_keys_values(config.layers, shape, retained)
         # Position p of the convolution's inputs lies at p + k - 1, so that no window begins before
         # the buffer does.
         length = config.kernel - 1 + self.capacity
         for level in range(config.layers):
-            tensors[f"keys_values{level}"] = retained.new_zeros(shape)
             tensors[f"gated{level}"] = retained.new_zeros(batch, length, config.convolved)
-        stream = Stream(tensors, torch.full_like(count, begin), begin, begin)
+        stream = Stream(tensors, count.new_full((1,), begin), begin, begin)
         if past:
             self._extend(stream, retained, outputs=False)
         return stream
@@ -300,8 +306,8 @@ class _Whole:
 
     def extend(
         self, level: int, convolution: DynamicConvolution, new: Projected
-    ) -> tuple[Tensor, Tensor]:
-        """Keys and values [2, B, h, t, w] and the convolution's windows [B, n, k, c] of a block."""
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Keys and values [B, h, t, w] and the convolution's windows [B, n, k, c] of a block."""
         padded = F.pad(new.gated, (0, 0, self.kernel - 1, 0))
         return new.keys_values, convolution.windows(padded)
 
@@ -315,16 +321,12 @@ class _InPlace:
 
     def extend(
         self, level: int, convolution: DynamicConvolution, new: Projected
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """See `_Whole.extend`; the keys are those at the positions `keys`."""
-        kept, gated = (self.stream[f"{name}{level}"] for name in ("keys_values", "gated"))
-        self.stream.write(
-            kept.permute(0, 3, 1, 2, 4), self.index, new.keys_values.permute(1, 3, 2, 0, 4)
-        )
+        gated = self.stream[f"gated{level}"]
         self.stream.write(gated[:, convolution.taps - 1 :], self.index, new.gated)
-        return kept[:, :, :, self.keys].permute(2, 0, 1, 3, 4), gated[
-            self.stream.row_numbers[..., None], self.taps
-        ]
+        keys_values = self.stream.extend(level, self.index, self.keys, new.keys_values)
+        return keys_values, gated[self.stream.row_numbers[..., None], self.taps]
 
 
 def _visible(index: Tensor, columns: Tensor, first: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class OracleTransformer(rate.MemoryTransformer):
         pinned, _, count = self._pinned(tokens, memory)
         stream.tensors["memory_tokens"], stream.tensors["count"] = pinned, count
         positions, stop = stream.positions, stream.stop
-        stream.positions = torch.full_like(positions, self.read_start)
+        stream.positions = positions.new_full((1,), self.read_start)
         self._extend(stream, pinned, memory=True, outputs=False)
         stream.positions, stream.stop = positions, stop
         return super().append(stream, tokens)
@@ -85,7 +85,7 @@ class OracleTransformer(rate.MemoryTransformer):
     def start(self, memory: Memory) -> Stream:
         stream = super().start(memory)
         stream.tensors["retained"] = memory[1].clone()
-        stream.positions = torch.full_like(stream.positions, self.token_start)
+        stream.positions = memory[2].new_full((1,), self.token_start)
         stream.stop = self.token_start
         return stream
 

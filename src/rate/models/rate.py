@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
+from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, empty_keys_values
 from rate.models.nn.cpu import QUERY_BLOCK, Dropout
-from rate.models.nn.transformer import Layer, LayerKind, Positions, View, visible
+from rate.models.nn.transformer import KeysValues, Layer, LayerKind, Positions, View, visible
 from rate.models.nn.valve import Activation, Valve, ValveKind, build_valve
 from rate.segment import first_rows
 
@@ -220,10 +220,10 @@ class MemoryTransformer(Backbone):
     def _segment_view(self, past: int, length: int, writing: int, count: Tensor) -> View:
         """The view of a whole segment: rows are [read | tokens | write], and the past as well if it
         is plain context that is encoded anew (method, section 5)."""
-        config, read, device = self.config, self.config.memory_tokens, count.device
+        config, read = self.config, self.config.memory_tokens
         start, stop = self.read_start - past, self.token_start + length + writing
         begin = start if config.context_segments else self.read_start
-        index = torch.arange(begin, stop, device=device)
+        index = self.positions.index[begin:stop]
         # Tokens see up to themselves, memory tokens to the end of their block.
         last = index.clone()
         if read:
@@ -253,7 +253,7 @@ class MemoryTransformer(Backbone):
     ) -> View:
         """The view of queries at positions `index` [b, n], which see keys from `earliest` up to
         `last`, [b, n] each, but no retained states that their row [B] does not have."""
-        columns = torch.arange(keys.start, keys.stop, device=index.device)
+        columns = self.positions.index[keys]
         allowed = columns <= last[..., None]
         if keys.start < self.read_start:
             empty = columns < self.read_start - count[:, None]
@@ -302,14 +302,13 @@ class MemoryTransformer(Backbone):
         batch, past = len(count), retained.shape[2]
         tensors = {"memory_tokens": incoming.clone(), "count": count.clone()}
         tensors |= {f"valve{number}": state.clone() for number, state in enumerate(memory[3:])}
-        shape = (batch, config.heads, 2, self.capacity, config.head_width)
-        for level in range(config.layers):
-            tensors[f"keys_values{level}"] = incoming.new_zeros(shape)
+        shape = (batch, config.heads, self.capacity, config.head_width)
+        tensors |= empty_keys_values(config.layers, shape, incoming)
         if self.read_start:
             states = incoming.new_zeros(batch, self.capacity, self.levels, config.width)
             tensors["states"] = states
         begin = self.read_start - past
-        positions = torch.full_like(count, self.read_start)
+        positions = count.new_full((1,), self.read_start)
         stream = Stream(tensors, positions, begin, self.read_start)
         if past:
             here = slice(begin, self.read_start)
@@ -317,7 +316,8 @@ class MemoryTransformer(Backbone):
             for level, layer in enumerate(self.layers if config.cached_states else ()):
                 assert isinstance(layer, Layer)
                 old = layer.attention.keys_values(layer.cache_input(retained[:, level]))
-                tensors[f"keys_values{level}"][:, :, :, here] = old.permute(1, 2, 0, 3, 4)
+                for name, kept in zip(("keys", "values"), old, strict=True):
+                    tensors[f"{name}{level}"][:, :, here] = kept
         if config.context_segments and past:
             stream.positions, stream.stop = positions - past, begin
             self._extend(stream, retained[:, 0], outputs=False)
@@ -371,13 +371,13 @@ class _Concatenated:
         self.inputs: list[Tensor] = []
         """Inputs of the layers so far, [B, n, d] each."""
 
-    def extend(self, level: int, layer: Layer, hidden: Tensor, new: Tensor) -> Tensor:
-        """Keys and values [2, B, h, t, w] of layer `level`, given those of its inputs `hidden`."""
+    def extend(self, level: int, layer: Layer, hidden: Tensor, new: KeysValues) -> KeysValues:
+        """Keys and values of layer `level`, given those of its inputs `hidden` [B, n, d]."""
         self.inputs.append(hidden)
         if self.retained is None:
             return new
         old = layer.attention.keys_values(layer.cache_input(self.retained[:, level]))
-        return torch.cat([old, new], 3)
+        return torch.cat([old[0], new[0]], 2), torch.cat([old[1], new[1]], 2)
 
 
 class _InPlace:
@@ -386,11 +386,9 @@ class _InPlace:
     def __init__(self, stream: Stream, index: Tensor, keys: slice) -> None:
         self.stream, self.index, self.keys = stream, index, keys
 
-    def extend(self, level: int, layer: Layer, hidden: Tensor, new: Tensor) -> Tensor:
+    def extend(self, level: int, layer: Layer, hidden: Tensor, new: KeysValues) -> KeysValues:
         """See `_Concatenated.extend`; the keys are those at the positions `keys`."""
         states = self.stream.tensors.get("states")
         if states is not None and level < states.shape[2]:
             self.stream.write(states[:, :, level], self.index, hidden)
-        kept = self.stream[f"keys_values{level}"]
-        self.stream.write(kept.permute(0, 3, 1, 2, 4), self.index, new.permute(1, 3, 2, 0, 4))
-        return kept[:, :, :, self.keys].permute(2, 0, 1, 3, 4)
+        return self.stream.extend(level, self.index, self.keys, new)

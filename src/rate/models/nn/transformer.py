@@ -42,15 +42,25 @@ class Positions(nn.Module):
             raise ValueError(f"width must be even for sinusoidal positions, but {width} was given")
         frequencies = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
         angles = torch.arange(length, dtype=torch.float64)[:, None] * frequencies
+        self.register_buffer("sin", angles.sin().float(), persistent=False)
+        self.register_buffer("cos", angles.cos().float(), persistent=False)
+        self.sin: Tensor
+        self.cos: Tensor
         table = torch.cat([angles.cos(), angles.sin()], -1).float()
         self.register_buffer("table", table, persistent=False)
+        self.register_buffer("index", torch.arange(length), persistent=False)
+        self.index: Tensor
+        """All positions, [length]."""
         self.table: Tensor
         """What keys hold at each position, [length, width]: cosines, then sines."""
 
     def at(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Sines and cosines of queries at positions `index` [b, n], [b, 1, n, width / 2] each."""
-        cos, sin = self.table[index][:, None].chunk(2, -1)
-        return sin, cos
+        return F.embedding(index, self.sin)[:, None], F.embedding(index, self.cos)[:, None]
+
+
+KeysValues = tuple[Tensor, Tensor]
+"""Keys and values, [B, h, t, w] each."""
 
 
 class View(NamedTuple):
@@ -85,22 +95,24 @@ class RelativeAttention(nn.Module):
         self.output = nn.Linear(heads * head_width, width, bias=False)
         self.attention_dropout = attention_dropout
 
-    def project(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries [B, h, n, w], and keys and values [2, B, h, n, w], of inputs [B, n, d]."""
-        projected = self.query_key_value(inputs).unflatten(-1, (3, self.heads, self.head_width))
-        projected = projected.permute(2, 0, 3, 1, 4)
-        return projected[0], projected[1:]
+    def project(self, inputs: Tensor) -> tuple[Tensor, KeysValues]:
+        """Queries, and keys and values, each [B, h, n, w], of inputs [B, n, d]."""
+        batch, length, _ = inputs.shape
+        projected = self.query_key_value(inputs).view(batch, length, 3, self.heads, self.head_width)
+        query, keys, values = projected.permute(2, 0, 3, 1, 4).unbind(0)
+        return query, (keys, values)
 
-    def keys_values(self, inputs: Tensor) -> Tensor:
-        """Keys and values alone, [2, B, h, n, w], for cached hidden states [B, n, d]."""
+    def keys_values(self, inputs: Tensor) -> KeysValues:
+        """Keys and values alone, for cached hidden states [B, n, d]."""
         weight = self.query_key_value.weight[self.heads * self.head_width :]
         projected = F.linear(inputs, weight).unflatten(-1, (2, self.heads, self.head_width))
-        return projected.permute(2, 0, 3, 1, 4)
+        keys, values = projected.permute(2, 0, 3, 1, 4).unbind(0)
+        return keys, values
 
     def forward(
         self,
         query: Tensor,
-        keys_values: Tensor,
+        keys_values: KeysValues,
         biases: tuple[Tensor, Tensor],
         view: View,
         record: list[Tensor] | None = None,
@@ -109,7 +121,7 @@ class RelativeAttention(nn.Module):
 
         Args:
             query: [B, h, n, w].
-            keys_values: Keys and values, [2, B, h, t, w].
+            keys_values: Keys and values, [B, h, t, w] each.
             biases: u for content and v for position, [h, w] each.
             view: Where queries and keys stand, and what queries see.
             record: Takes the attention weights [B, h, n, t], if it is given.
@@ -120,7 +132,7 @@ class RelativeAttention(nn.Module):
         content, rotated = query + biases[0][:, None], self.rotate(query + biases[1][:, None], view)
         keys, values = keys_values
         if record is not None:
-            record.append(self.weights(content, rotated, keys, view))
+            record.append(self.weights(content, rotated, keys, view).view(*query.shape[:3], -1))
         attended = self.attend(content, rotated, keys, values, view)
         return self.output(attended.transpose(1, 2).flatten(2))
 
@@ -131,11 +143,11 @@ class RelativeAttention(nn.Module):
         return torch.cat([a * view.sin + b * view.cos, b * view.sin - a * view.cos], -1)
 
     def weights(self, content: Tensor, rotated: Tensor, keys: Tensor, view: View) -> Tensor:
-        """Attention weights [B, h, n, t] of queries q + u, `content`, and rotated queries."""
-        bias, scale = self._bias(rotated, view), self.head_width**-0.5
-        flat, columns = content.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2)
-        scores = torch.baddbmm(bias.flatten(0, 1), flat, columns, alpha=scale)
-        return scores.softmax(-1).view_as(bias)
+        """Attention weights [B x h, n, t] of queries q + u, `content`, and rotated queries."""
+        bias, scale = self._bias(rotated, view).flatten(0, 1), self.head_width**-0.5
+        columns = keys.flatten(0, 1).transpose(1, 2)
+        scores = torch.baddbmm(bias, content.flatten(0, 1), columns, alpha=scale)
+        return scores.softmax(-1)
 
     def attend(
         self, content: Tensor, rotated: Tensor, keys: Tensor, values: Tensor, view: View
@@ -149,7 +161,7 @@ class RelativeAttention(nn.Module):
         if not torch.is_grad_enabled() and content.shape[2] < QUERY_BLOCK:
             # Few queries against many keys: nothing of the size of the keys is copied.
             weights = self.weights(content, rotated, keys, view)
-            return torch.matmul(weights, values)
+            return torch.bmm(weights, values.flatten(0, 1)).view(content.shape)
         return BlockwiseAttention.attend(
             content, rotated, keys, values, view.table, view.mask, view.cuts, scale, dropout
         )
