@@ -89,7 +89,7 @@ def test_small_numbers_in_bytes_are_learned(kind: str, tmp_path: Path) -> None:
     assert accuracy(tmp_path / "data", tmp_path / "run", "mlp", 120) > 0.9
 
 
-def test_a_wrong_encoder_is_refused_before_a_run_is_made(tmp_path: Path, tiny) -> None:  # type: ignore[no-untyped-def]
+def test_a_wrong_encoder_is_refused_before_a_run_is_made(tmp_path: Path, tiny):
     record(tmp_path / "data", "numbers", 2)
     recipe = tiny(dataset=str(tmp_path / "data"), encoder="observation=categories")
     with pytest.raises(ValueError, match="observation 'observation': the encoder 'categories'"):

@@ -15,10 +15,9 @@ from rate.dataset import open_dataset
 from rate.files import atomic_write
 from rate.inspection.findings import Findings, Inspection
 from rate.provenance import commit
-from rate.recipe import Recipe
-from rate.reporting import INSPECTION, report
-from rate.runs import folder as rundir
+from rate.reporting import report
 from rate.runs.checkpoint import load_policy
+from rate.runs.folder import Run
 from rate.tasks.lookup import find
 
 
@@ -81,9 +80,9 @@ def inspect(
         TypeError: There is no option of a given name.
     """
     (config,) = with_changes(changes, config)
-    run = Path(run)
-    chosen = find(task or _own_task(run, *rundir.read(run)))
-    policy, header = load_policy(run / f"{config.checkpoint}.safetensors")
+    inspected = Run(run)
+    chosen = find(task or _own_task(inspected))
+    policy, header = load_policy(inspected.checkpoint(config.checkpoint))
     check_spaces(chosen, policy)
     if chosen.target_return is None:
         chosen = replace(chosen, target_return=float(header["target_return"]))
@@ -107,11 +106,11 @@ def inspect(
     return folder
 
 
-def _own_task(run: Path, recipe: Recipe, facts: dict[str, Any]) -> str:
+def _own_task(run: Run) -> str:
     """The task that the run's data is from, by the run or else by the dataset's card."""
-    task = facts.get("task")
-    if not task and Path(recipe.dataset).is_dir():
-        task = open_dataset(recipe.dataset, verify=False).card["task"]
+    task, dataset = run.provenance().get("task"), run.recipe().dataset
+    if not task and Path(dataset).is_dir():
+        task = open_dataset(dataset, verify=False).card["task"]
     if not task:
         raise ValueError(
             f"{run} does not say which task its data is from: name the task to act in, such "
@@ -137,4 +136,4 @@ def _write(folder: Path, about: dict[str, Any], findings: Findings) -> None:
         **findings.numbers,
     }
     # The JSON file is written last: the figures that it names are then there.
-    atomic_write(folder / INSPECTION, json.dumps(content, indent=2) + "\n")
+    atomic_write(Run(folder).inspection_file, json.dumps(content, indent=2) + "\n")

@@ -28,7 +28,7 @@ class ModelConfig:
     """Dropout rate on token embeddings and layer outputs."""
     encoder: str = "auto"
     """Encoder of the observations: auto (the space of each leaf decides), nature, impala, vector,
-    categories, or an address such as my_module:Encoder; by leaf: camera=impala,grid=vector."""
+    categories, or an address such as my_module:Encoder; by leaf: camera=impala,grid=identity."""
 
     def __post_init__(self) -> None:
         self.require_at_least(1, "segment_length", "segments", "width")

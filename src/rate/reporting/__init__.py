@@ -3,8 +3,6 @@ summary.json."""
 
 from pathlib import Path
 
-INSPECTION = "inspection.json"  # until every module uses `Run.inspection_file`
-
 
 def report(folder: str | Path, output: str | Path | None = None) -> Path:
     """Write the report of a run folder or experiment folder.

@@ -171,22 +171,3 @@ class Run:
 
     def __str__(self) -> str:
         return str(self.path)
-
-
-# Until every module uses `Run`.
-RECIPE, PROVENANCE = "recipe.json", "provenance.json"
-
-
-def create(run: Path, recipe: "Recipe", seed: int, **facts: Any) -> None:
-    """`Run.create`."""
-    Run.create(run, recipe, seed, **facts)
-
-
-def read(run: Path) -> "tuple[Recipe, dict[str, Any]]":
-    """`Run.recipe` and `Run.provenance`."""
-    return Run(run).recipe(), Run(run).provenance()
-
-
-def remove_partial_files(run: Path) -> None:
-    """`Run.remove_partial_files`."""
-    Run(run).remove_partial_files()

@@ -11,8 +11,6 @@ from rate.files import atomic_write, storage_errors
 from rate.runs.folder import Run
 from rate.runs.loggers import require_loggers, start_loggers
 
-METRICS = "metrics.jsonl"  # until every module uses `Run`
-
 
 class Spent(NamedTuple):
     """Seconds that a run has taken."""
