@@ -357,6 +357,8 @@ def test_there_are_no_fewer_workers_than_none() -> None:
 SCRIPT = """
 import multiprocessing, signal, sys, time
 import numpy as np
+# Python leaves SIGINT ignored where the tests were started in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from rate.dataset import BatchReader, Loader, Sampler, open_dataset
 
 dataset = open_dataset(sys.argv[1])
