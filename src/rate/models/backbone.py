@@ -89,10 +89,11 @@ class Stream:
 
     Args:
         tensors: What the backbone keeps, each [B, ...].
-        positions: Position of each row's next token, [B] int64, or [1] if all rows are at the same;
-            for models that have positions.
+        positions: Position of each row's next token, [B] int64, or [1] if `aligned`; for models
+            that have positions.
         first: No row looks at a position before this one; a whole number on the host.
         stop: No row has written a position from this one on; a whole number on the host.
+        aligned: Whether all rows are at the same position, which is then `stop`.
     """
 
     def __init__(
@@ -101,11 +102,13 @@ class Stream:
         positions: Tensor | None = None,
         first: int = 0,
         stop: int = 0,
+        aligned: bool = True,
     ) -> None:
         if positions is None:
             some = next(iter(tensors.values()))
             positions = torch.zeros(1, dtype=torch.int64, device=some.device)
         self.tensors, self.positions, self.first, self.stop = tensors, positions, first, stop
+        self.aligned = aligned
         batch = len(next(iter(tensors.values())))
         self.row_numbers = torch.arange(batch, device=positions.device)[:, None]
 
@@ -117,9 +120,9 @@ class Stream:
         return self.positions[:, None] + torch.arange(length, device=self.positions.device)
 
     def write(self, target: Tensor, index: Tensor, values: Tensor) -> None:
-        """Write values [B, n, ...] into target [B, t, ...] at the positions `index` [b, n]."""
-        if len(index) == 1:
-            target.index_copy_(1, index[0], values)
+        """Write values [B, n, ...] into target [B, t, ...] at the next positions, `index`."""
+        if self.aligned:
+            target[:, self.stop : self.stop + values.shape[1]] = values
         else:
             target[self.row_numbers, index] = values
 
@@ -130,7 +133,7 @@ class Stream:
 
         Args:
             level: Which layer.
-            index: Positions of the new ones, [b, n].
+            index: Positions of the new ones, [b, n]: the next positions.
             keys: Positions that are returned.
             new: Keys and values, [B, h, n, w] each.
         """
@@ -147,8 +150,8 @@ class Stream:
     def rows(self, index: Tensor) -> "Stream":
         """A copy of the rows in `index` (integers)."""
         tensors = {name: tensor[index] for name, tensor in self.tensors.items()}
-        positions = self.positions if len(self.positions) == 1 else self.positions[index]
-        return Stream(tensors, positions, self.first, self.stop)
+        positions = self.positions if self.aligned else self.positions[index]
+        return Stream(tensors, positions, self.first, self.stop, self.aligned)
 
     def put(self, index: Tensor, stream: "Stream") -> None:
         """Replace the rows in `index` (integers) by the rows of `stream`."""
@@ -156,15 +159,15 @@ class Stream:
             tensor[index] = stream[name]
         positions = self.positions.expand(len(self.row_numbers)).clone()
         positions[index] = stream.positions
-        self.positions = positions
+        self.positions, self.aligned = positions, False
         self.first, self.stop = min(self.first, stream.first), max(self.stop, stream.stop)
 
 
-_Bounds = tuple[int, int]
+_Bounds = tuple[int, int, bool]
 
 
 def _flatten(stream: Stream) -> tuple[list[Any], _Bounds]:
-    return [stream.tensors, stream.positions], (stream.first, stream.stop)
+    return [stream.tensors, stream.positions], (stream.first, stream.stop, stream.aligned)
 
 
 def _flatten_with_keys(stream: Stream) -> tuple[list[tuple[Any, Any]], _Bounds]:

@@ -67,7 +67,7 @@ class CategoricalHead(nn.Module):
                     components, thresholds, self.counts, strict=True
                 )
             ]
-        actions = torch.stack(chosen, -1) + self.start
+        actions = (chosen[0][:, None] if len(chosen) == 1 else torch.stack(chosen, -1)) + self.start
         return actions.view(-1, *self.shape).cpu().numpy()
 
     def correct(self, outputs: Tensor, actions: Tensor) -> Tensor:

@@ -73,10 +73,11 @@ class OracleTransformer(rate.MemoryTransformer):
         memory = stream["memory_tokens"], stream["retained"], stream["count"]
         pinned, _, count = self._pinned(tokens, memory)
         stream.tensors["memory_tokens"], stream.tensors["count"] = pinned, count
-        positions, stop = stream.positions, stream.stop
-        stream.positions = positions.new_full((1,), self.read_start)
+        before = stream.positions, stream.stop, stream.aligned
+        stream.positions = stream.positions.new_full((1,), self.read_start)
+        stream.stop, stream.aligned = self.read_start, True
         self._extend(stream, pinned, memory=True, outputs=False)
-        stream.positions, stream.stop = positions, stop
+        stream.positions, stream.stop, stream.aligned = before
         return super().append(stream, tokens)
 
     def write_memory(self, stream: Stream) -> Memory:

@@ -120,7 +120,7 @@ class ReleasedTransformer(rate.MemoryTransformer):
         index = stream.next_positions(tokens.shape[1])
         hidden = super()._extend(stream, tokens, memory)
         if self.config.cached_states:
-            stream.write(stream["states"][:, :, self.config.layers], index, hidden)
+            stream["states"][stream.row_numbers, index, self.config.layers] = hidden
         return hidden
 
 
