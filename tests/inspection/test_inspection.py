@@ -119,14 +119,7 @@ def test_attention_maps_give_the_outputs_of_the_model_itself(name):
     [layer] = backbone.layers
     assert isinstance(layer, Layer)
     memory = policy.initial_memory(1)
-    values = {
-        "return_to_go": segment.returns_to_go,
-        "observation": segment.observations,
-        "action": segment.actions,
-    }
-    tokens = torch.stack(
-        [policy.encoders[part](values[part]) for part in policy.tokens], 2
-    ).flatten(1, 2)
+    tokens = policy.encode(segment)
     inputs = torch.cat([memory[0], tokens, memory[0]], 1)
     normal = layer.attention_input(inputs)
     [found] = attention_maps(policy, [segment])
@@ -147,14 +140,7 @@ def test_attention_maps_are_computed_from_scratch_the_same():
     backbone = policy.backbone
     assert isinstance(backbone, MemoryTransformer)
     attention = backbone.layers[0].attention
-    values = {
-        "return_to_go": segment.returns_to_go,
-        "observation": segment.observations,
-        "action": segment.actions,
-    }
-    tokens = torch.stack(
-        [policy.encoders[part](values[part]) for part in policy.tokens], 2
-    ).flatten(1, 2)
+    tokens = policy.encode(segment)
     query, (keys, _) = attention.project(tokens)
     length = tokens.shape[1]
     scores = torch.full((2, length, length), -torch.inf)

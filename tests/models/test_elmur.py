@@ -9,7 +9,7 @@ from test_contract import episode, policy_of, small, stepwise, teacher_forced, w
 from torch import Tensor
 
 from rate.models import elmur
-from rate.models.backbone import Memory, ModelConfig, detach
+from rate.models.backbone import Memory, ModelConfig
 from rate.models.nn.cross_attention import DistanceBias
 from rate.models.policy import Policy
 
@@ -143,7 +143,7 @@ def test_the_write_path_learns_only_if_the_gradient_crosses_segments() -> None:
     policy.zero_grad()
     memory = policy.initial_memory(2)
     for segment in window.split(5):
-        outputs, memory = policy(segment, detach(memory))
+        outputs, memory = policy(segment, tuple(tensor.detach() for tensor in memory))
         outputs.sum().backward()
     assert [name for name, parameter in path.items() if parameter.grad is not None] == []
 

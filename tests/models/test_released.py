@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rate.models.backbone import Memory, detach
+from rate.models.backbone import Memory
 from rate.models.nn.transformer import Layer, RelativeAttention
 from rate.models.policy import Policy
 from rate.models.released import (
@@ -380,14 +380,7 @@ def released_evaluation(policy: Policy, segments: list[Segment], commits_early: 
     complete = backbone.segment_tokens
     memory, outputs = policy.initial_memory(len(segments[0])), []
     for segment in segments:
-        values = {
-            "return_to_go": segment.returns_to_go,
-            "observation": segment.observations,
-            "action": segment.actions,
-        }
-        tokens = torch.stack(
-            [policy.encoders[name](values[name]) for name in policy.tokens], 2
-        ).flatten(1, 2)
+        tokens = policy.encode(segment)
         for backbone.segment_tokens in range(2, complete, 3):
             hidden, early = backbone(tokens[:, : backbone.segment_tokens], memory, len(tokens))
             outputs.append(policy.head(hidden[:, -1]))
@@ -417,7 +410,9 @@ def test_the_valve_learns_only_if_a_gradient_crosses_segments(detached: bool) ->
     policy = case.load()
     memory = policy.initial_memory(len(case.inputs))
     for segment in case.segments:
-        outputs, memory = policy(segment, detach(memory) if detached else memory)
+        outputs, memory = policy(
+            segment, tuple(tensor.detach() for tensor in memory) if detached else memory
+        )
         policy.head.loss(outputs, segment.actions).mean().backward(retain_graph=True)
     learns = [
         parameter.grad is not None

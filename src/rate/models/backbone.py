@@ -27,7 +27,7 @@ class ModelConfig:
     dropout: float = 0.1
     """Dropout rate on token embeddings and layer outputs."""
     encoder: str = "auto"
-    """Encoder of the observations: auto (the space of each leaf decides), nature, impala, vector,
+    """Encoder of the observations: auto (the space of each leaf decides), nature, impala, identity,
     categories, or an address such as my_module:Encoder; by leaf: camera=impala,grid=identity."""
 
     def __post_init__(self) -> None:
@@ -250,11 +250,6 @@ def empty_keys_values(
     """Keys and values of all layers in front of a segment, of shape [B, h, capacity, w] each."""
     names = [f"{name}{level}" for level in range(layers) for name in ("keys", "values")]
     return {name: like.new_zeros(shape) for name in names}
-
-
-def detach(memory: Memory) -> Memory:
-    """The same memory, through which no gradient passes."""
-    return tuple(tensor.detach() for tensor in memory)
 
 
 def xavier(module: nn.Module) -> None:

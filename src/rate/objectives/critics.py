@@ -105,10 +105,15 @@ class ActionValue(nn.Module):
         head = self.body.head
         flat = actions.reshape(*hidden.shape[:-1], -1)
         if isinstance(head, CategoricalHead):
-            components = flat.long() - torch.as_tensor(head.start, device=flat.device).ravel()
             # Padding is zeros, which need not be an action; masked steps take any.
-            components = components.clamp_min(0).minimum(
-                torch.as_tensor(head.counts, device=flat.device) - 1
+            components = torch.stack(
+                [
+                    component.clamp(0, count - 1)
+                    for component, count in zip(
+                        (flat.long() - head.start).unbind(-1), head.counts, strict=True
+                    )
+                ],
+                -1,
             )
             return value_of(head, head(hidden), components)
         values: Tensor = self.value(

@@ -155,7 +155,7 @@ class Learner:
         self.optimiser.zero_grad(set_to_none=True)
         if self.objective.has_targets:
             self.objective.update_targets(self.policy)
-        return torch.zeros(()) if norm is None else norm.detach()
+        return cast(Tensor, norm).detach()
 
 
 def segment_length(recipe: Recipe, seed: int, update: int) -> int:
