@@ -22,7 +22,7 @@ from rate.runs.checkpoint import load_policy
 from rate.runs.folder import Run
 from rate.tasks.gym.options import split
 from rate.tasks.lookup import find
-from rate.tasks.task import Task
+from rate.tasks.task import Task, differing_space
 
 
 @dataclass(frozen=True)
@@ -198,10 +198,8 @@ def _size(name: str) -> float | None:
 
 def check_spaces(task: Task, policy: Any) -> None:
     """Raise a ValueError unless the task has the spaces that the policy was trained for."""
-    for name in ("observation_space", "action_space"):
-        trained, offered = getattr(policy, name), getattr(task, name)
-        if trained != offered:
-            raise ValueError(
-                f"the policy was trained for the {name.replace('_', ' ')} {trained}, but "
-                f"{task.name} has {offered}"
-            )
+    if difference := differing_space(policy, task):
+        name, trained, offered = difference
+        raise ValueError(
+            f"the policy was trained for the {name} {trained}, but {task.name} has {offered}"
+        )

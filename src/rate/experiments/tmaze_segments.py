@@ -27,7 +27,7 @@ EXPERIMENT = Experiment(
 PAGE = Page(
     title="T-Maze: segment length K against number of segments N, K x N = 90",
     claim=(
-        "Memory must be handed on in training to be kept beyond it: one or two segments cannot "
+        "Memory must be passed on in training to be kept beyond it: one or two segments cannot "
         "teach that, three can."
     ),
     source=(

@@ -9,7 +9,7 @@ from rate.models.nn.valve import ValveKind
 
 @dataclass(frozen=True)
 class Config(rate.Config):
-    """Recurrent Memory Transformer: written memory is handed on as it is."""
+    """Recurrent Memory Transformer: written memory is passed on as it is."""
 
     feed_forward: int = 64
     valve: ValveKind = "none"

@@ -200,3 +200,13 @@ def read_segments(size: str, least: int) -> tuple[int, int]:
             f"at least {least} and T at most {LONGEST}"
         )
     return steps, segments
+
+
+def differing_space(one: Any, other: Any) -> tuple[str, Any, Any] | None:
+    """The first of observation and action space in which two owners of both differ, with its name
+    and their spaces; None where they agree."""
+    for name in ("observation_space", "action_space"):
+        mine, theirs = getattr(one, name), getattr(other, name)
+        if mine != theirs:
+            return name.replace("_", " "), mine, theirs
+    return None

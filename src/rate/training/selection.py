@@ -20,6 +20,7 @@ from rate.recipe import Recipe
 from rate.runs.checkpoint import save_policy
 from rate.runs.folder import Run
 from rate.tasks.lookup import find
+from rate.tasks.task import differing_space
 from rate.training.update import WindowLoss, step_weights
 
 SELECTION_SEEDS = 1_000_000
@@ -29,14 +30,12 @@ SELECTION_SEEDS = 1_000_000
 def require_task(name: str, dataset: Dataset) -> None:
     """Raise a ValueError unless the task has the spaces of the dataset, so that its score can
     select a policy."""
-    task = find(name)
-    for space in ("observation_space", "action_space"):
-        of_data, of_task = getattr(dataset, space), getattr(task, space)
-        if of_data != of_task:
-            raise ValueError(
-                f"selection.task {name!r} has the {space.replace('_', ' ')} {of_task}, but the "
-                f"dataset has {of_data}: choose a task with the spaces of the dataset"
-            )
+    if difference := differing_space(dataset, find(name)):
+        space, of_data, of_task = difference
+        raise ValueError(
+            f"selection.task {name!r} has the {space} {of_task}, but the dataset has {of_data}: "
+            "choose a task with the spaces of the dataset"
+        )
 
 
 @dataclass(frozen=True)
