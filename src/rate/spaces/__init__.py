@@ -1,0 +1,33 @@
+"""Gymnasium spaces as data, structured values as flat dictionaries of arrays, and their checks.
+
+Two words are used throughout the library. A *value* has its space's own structure (a dict for a
+Dict space, a tuple for a Tuple space, an array otherwise). *Leaves* are the same arrays in a flat
+dictionary from path to array.
+"""
+
+from rate.spaces.checks import Checker, SpaceError, check_leaf
+from rate.spaces.description import from_json, to_json
+from rate.spaces.structure import (
+    LARGEST_LEAF,
+    PLAIN,
+    as_leaf,
+    flatten,
+    is_image,
+    leaves,
+    unflatten,
+)
+
+__all__ = [
+    "LARGEST_LEAF",
+    "PLAIN",
+    "Checker",
+    "SpaceError",
+    "as_leaf",
+    "check_leaf",
+    "flatten",
+    "from_json",
+    "is_image",
+    "leaves",
+    "to_json",
+    "unflatten",
+]
