@@ -7,6 +7,7 @@ dictionary from path to array.
 
 from rate.spaces.checks import Checker, SpaceError, check_leaf
 from rate.spaces.description import from_json, to_json
+from rate.spaces.joined import is_array, join, joined, separate
 from rate.spaces.structure import (
     LARGEST_LEAF,
     PLAIN,
@@ -26,8 +27,12 @@ __all__ = [
     "check_leaf",
     "flatten",
     "from_json",
+    "is_array",
     "is_image",
+    "join",
+    "joined",
     "leaves",
+    "separate",
     "to_json",
     "unflatten",
 ]

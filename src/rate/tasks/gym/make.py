@@ -19,8 +19,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from rate.spaces import leaves
-from rate.tasks.gym.actions import ArrayActions, is_array
+from rate.spaces import is_array, leaves
+from rate.tasks.gym.actions import ArrayActions
 from rate.tasks.gym.errors import describe_error
 from rate.tasks.gym.options import Options
 from rate.tasks.gym.vector import FirstRow, Vectorised
