@@ -31,6 +31,7 @@ RECIPE = Recipe(
     updates=6,
     batch_size=8,
     micro_batch=4,
+    sampling="first",
     optimiser=OptimiserConfig(learning_rate=3e-3, warmup=2),
     selection=SelectionConfig(every=3, episodes=4, fraction=0.1),
     checkpoint_every=2,

@@ -26,6 +26,16 @@ class _Rate(ProgressColumn):
         return Text(_rate(task.speed) if task.speed else "", style="progress.data.speed")
 
 
+def say(line: str) -> None:
+    """Print a line where progress is shown."""
+    _console().print(line, highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    # No markup, because titles hold names such as gym:package:Id-v0.
+    return Console(stderr=True, markup=False, emoji=False)
+
+
 @contextmanager
 def progress_bar(title: str, total: int, done: int = 0, show: bool = True) -> Iterator[Advance]:
     """Show how far some work is, as long as the context lasts.
@@ -39,8 +49,7 @@ def progress_bar(title: str, total: int, done: int = 0, show: bool = True) -> It
     Returns:
         A context with the function to call when something was done.
     """
-    # No markup, because titles hold names such as gym:package:Id-v0.
-    console = Console(stderr=True, markup=False, emoji=False)
+    console = _console()
     if not show:
         yield lambda count, **values: None
     elif console.is_terminal:

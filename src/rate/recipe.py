@@ -81,9 +81,10 @@ class Recipe:
     micro_batch: int = 0
     """Windows in one forward pass; batches are cut into micro-batches of similar length. 0: 16 on a
     CPU, else the whole batch."""
-    sampling: Literal["first", "stride", "random", "uniform"] = "first"
-    """Windows of an episode: its first steps, consecutive ones, one at random, or one from every
-    step on (uniform: each step of the data is equally likely to be the first of a window)."""
+    sampling: Literal["auto", "first", "stride", "random", "uniform"] = "auto"
+    """Windows of an episode: its first steps, consecutive ones (stride), one at random, or one from
+    every step on (uniform: each step of the data is equally likely to be the first of a window).
+    auto: first if every episode fits into a window, else stride, so that all steps are seen."""
     stack_frames: int = 1
     """Frames that an image observation is made of: the last ones of the episode, one behind the
     other in its channels."""
@@ -172,6 +173,11 @@ class Recipe:
             "objective": OBJECTIVES.to_json(self.objective),
         }
 
+    def left_to_data(self) -> dict[str, Any]:
+        """Fields that training fills in from the data, with the values that leave them to it."""
+        fields = {"sampling": "auto", "target_return": None}
+        return {name: value for name, value in fields.items() if getattr(self, name) == value}
+
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name the recipe, wherever its dataset lies."""
@@ -182,6 +188,8 @@ class Recipe:
         for name, unused in (("shorter_segments", 0), ("growing_segments", 0), ("stack_frames", 1)):
             if data[name] == unused:
                 del data[name]
+        if data["sampling"] == "auto":
+            data["sampling"] = "first"
         if data["model"]["encoder"] == "auto":
             del data["model"]["encoder"]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

@@ -82,8 +82,7 @@ class Work:
         if not self.run.exists:
             return
         made = self.run.recipe()
-        if self.recipe.target_return is None:  # filled in from the data when training began
-            made = replace(made, target_return=None)
+        made = replace(made, **self.recipe.left_to_data())
         if made.hash != self.recipe.hash:
             raise ValueError(
                 f"{self.run} was made with another recipe than the one asked for, by --smoke or "

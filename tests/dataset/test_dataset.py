@@ -717,7 +717,7 @@ def test_a_split_is_a_partition(fraction: float, seed: int) -> None:
 
 
 def test_a_split_refuses() -> None:
-    with pytest.raises(ValueError, match="validation_fraction is 1"):
+    with pytest.raises(ValueError, match=r"selection\.fraction is 1"):
         split(memory_dataset((3, 4)), 1.0, 0)
     with pytest.raises(ValueError, match="one episode"):
         split(memory_dataset((3,)), 0.5, 0)

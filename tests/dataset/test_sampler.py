@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rate.dataset.sampler import Sampler, Sampling, Windows, first_windows
+from rate.dataset.sampler import Sampler, Sampling, Windows, validation_windows
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=6)
 relaxed = settings(max_examples=60, deadline=None)
@@ -161,11 +161,26 @@ def test_windows_are_sorted_longest_first_and_ties_keep_their_order() -> None:
     assert [len(part) for part in windows.split(4)] == [4, 2]
 
 
-def test_first_windows_are_those_of_the_episodes_asked_for() -> None:
-    windows = first_windows(np.array([3, 9, 4, 7]), np.array([0, 1, 3]), 5)
+def test_validation_sees_the_windows_that_training_sees() -> None:
+    lengths, episodes = np.array([3, 9, 4, 7]), np.array([0, 1, 3])
+    windows = validation_windows(lengths, episodes, 5, "first", 9)
     assert windows.episodes.tolist() == [1, 3, 0]
     assert windows.lengths.tolist() == [5, 5, 3]
     assert not windows.starts.any()
+    assert len(validation_windows(lengths, episodes, 5, "first", 2)) == 2
+    for sampling in ("stride", "random", "uniform"):
+        windows = validation_windows(lengths, episodes, 5, sampling, 9)
+        assert windows.episodes.tolist() == [1, 3, 1, 0, 3]
+        assert windows.starts.tolist() == [0, 0, 5, 0, 5]
+        assert windows.lengths.tolist() == [5, 5, 4, 3, 2]
+    fewer = validation_windows(lengths, episodes, 5, "stride", 3)
+    assert sorted(fewer.episodes.tolist()) == [0, 1, 3], "spread over the data"
+
+
+@pytest.mark.parametrize(("sampling", "seen"), [("first", 13 / 19), ("stride", 1), ("uniform", 1)])
+def test_coverage_is_the_fraction_of_the_steps_in_some_window(sampling: Any, seen: float) -> None:
+    sampler = Sampler(np.array([3, 9, 4, 7]), 2, 5, sampling, 0, np.array([0, 1, 3]))
+    assert sampler.coverage == pytest.approx(seen)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ file `verified` remembers that the arrays were compared with their hashes, see `
 from rate.dataset.card import DatasetError
 from rate.dataset.loader import Batch, BatchReader, Loader, read_windows
 from rate.dataset.read import Dataset, open_dataset
-from rate.dataset.sampler import Sampler, Windows, first_windows, split
+from rate.dataset.sampler import Sampler, Windows, split, validation_windows
 from rate.dataset.write import write_dataset
 
 __all__ = [
@@ -24,9 +24,9 @@ __all__ = [
     "Loader",
     "Sampler",
     "Windows",
-    "first_windows",
     "open_dataset",
     "read_windows",
     "split",
+    "validation_windows",
     "write_dataset",
 ]

@@ -85,6 +85,13 @@ class Sampler:
             )
 
     @property
+    def coverage(self) -> float:
+        """Fraction of the steps of its episodes that lie in some window."""
+        lengths = self.episode_lengths[self._chosen]
+        seen = np.minimum(lengths, self.window) if self.sampling == "first" else lengths
+        return float(seen.sum() / lengths.sum())
+
+    @property
     def batches_per_epoch(self) -> int:
         """Batches that it takes to go through all windows once, the last one counted whole."""
         return -(-self._windows_per_epoch // self.batch_size)
@@ -155,16 +162,30 @@ def _shuffled(seed: int, epoch: int, count: int) -> tuple[np.ndarray, np.random.
     return order, generator
 
 
-def first_windows(episode_lengths: np.ndarray, episodes: np.ndarray, window: int) -> Windows:
-    """The first window of each of some episodes, longest first.
+def validation_windows(
+    episode_lengths: np.ndarray, episodes: np.ndarray, window: int, sampling: Sampling, limit: int
+) -> Windows:
+    """Windows to validate with, longest first: the first one of each episode where training sees
+    only those, and else consecutive ones.
 
     Args:
         episode_lengths: Steps of each episode of the dataset, `Dataset.lengths`.
         episodes: Indices of the episodes, [n].
         window: Most steps of a window.
+        sampling: How training samples.
+        limit: Most windows. Of more first ones those that come first are taken, of more
+            consecutive ones some that are evenly spread over the data.
     """
-    lengths = np.minimum(episode_lengths[episodes], window)
-    return Windows(np.asarray(episodes), np.zeros_like(lengths), lengths).longest_first()
+    lengths = episode_lengths[episodes]
+    if sampling == "first":
+        episodes, starts = episodes[:limit], np.zeros_like(lengths[:limit])
+    else:
+        counts = -(-lengths // window)
+        within = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+        chosen = np.unique(np.linspace(0, len(within) - 1, min(limit, len(within)), dtype=int))
+        episodes, starts = np.repeat(episodes, counts)[chosen], within[chosen] * window
+    lengths = np.minimum(episode_lengths[episodes] - starts, window)
+    return Windows(np.asarray(episodes), starts, lengths).longest_first()
 
 
 def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -183,11 +204,12 @@ def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[np.n
     """
     if not 0.0 <= validation_fraction < 1.0:
         raise ValueError(
-            f"validation_fraction is {validation_fraction}, allowed is 0 up to, not including, 1"
+            f"selection.fraction is {validation_fraction}, allowed is 0 up to, not including, 1"
         )
     if validation_fraction and len(dataset) < 2:
         raise ValueError(
-            "a dataset of one episode cannot be split; record more, or set validation_fraction to 0"
+            "a dataset of one episode has none to hold out for validation: record more, or "
+            "validate on none with --selection.fraction 0"
         )
     held_back = round(len(dataset) * validation_fraction)
     if validation_fraction:

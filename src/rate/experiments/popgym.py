@@ -92,6 +92,7 @@ EXPERIMENT = Experiment(
             model=model(name, STEPS[task]),
             updates=UPDATES,
             batch_size=batch(STEPS[task]),
+            sampling="first",
             optimiser=OptimiserConfig(learning_rate=3e-3),
         )
         for variant, (name, task) in VARIANTS.items()

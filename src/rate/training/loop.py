@@ -1,15 +1,15 @@
 """Training a policy: runs begin, go on and end here. `rate train` and `rate.train` are the same."""
 
 import math
+import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import lightning_fabric
-import numpy as np
 import torch
 from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -20,12 +20,13 @@ from rate.models.encoders import ObservationEncoder
 from rate.models.policy import Policy
 from rate.objectives.objective import Objective
 from rate.processes import Processes
-from rate.progress import progress_bar
+from rate.progress import progress_bar, say
 from rate.recipe import Recipe
 from rate.runs.checkpoint import load_state, save_policy, save_state
-from rate.runs.folder import Run, RunError
+from rate.runs.folder import Run
 from rate.runs.loggers import Logger, require_loggers
 from rate.runs.metrics import RunLog
+from rate.training.data import describe, fill_in, find_dataset, samplers
 from rate.training.interruption import Interrupted, interruption
 from rate.training.selection import Selection, require_task
 from rate.training.update import Learner, Totals, WindowLoss, adamw
@@ -85,50 +86,50 @@ def train(
     """
     [compute] = with_changes(changes, compute)
     dataset = open_dataset(recipe.dataset)
-    if recipe.target_return is None:
-        recipe = replace(recipe, target_return=float(dataset.returns.max()))
+    recipe = fill_in(recipe, dataset)
     if seed < 0:
         raise ValueError(f"seed must be at least 0, but {seed} was given")
     require_loggers(loggers)
-    _check(recipe, dataset, seed, compute.devices)
+    stages = _check(recipe, dataset, seed, compute.devices)
+    if show_progress:
+        say(describe(recipe, dataset, stages))
     fabric = _fabric(recipe, compute)
     created = Run.create(
         run,
         recipe,
         seed,
         dataset=dataset.content_hash,
+        dataset_path=os.path.relpath(recipe.dataset, run),
         task=dataset.card["task"],
         loggers=list(loggers),
         **asdict(compute),
     )
-    _launch(fabric, created, show_progress)
+    _launch(fabric, created, recipe.dataset, show_progress)
     return created.path
 
 
-def resume(run: str | Path, *, show_progress: bool = False) -> Path:
+def resume(
+    run: str | Path, *, dataset: str | Path | None = None, show_progress: bool = False
+) -> Path:
     """Continue an interrupted or killed run to bit-identical losses and weights.
 
     Args:
         run: The run folder.
+        dataset: Where the data lies now, if it was moved; by default where it was, seen from here
+            or from the run.
         show_progress: Show how far the training is.
 
     Returns:
         The run folder.
 
     Raises:
-        RunError: there is no run, or its dataset has changed.
+        RunError: there is no run, or its dataset has changed or is not found.
         Interrupted: the run was asked to stop again, and has saved.
     """
     known = Run(run)
-    recipe, facts = known.recipe(), known.provenance()
-    if (now := open_dataset(recipe.dataset).content_hash) != facts["dataset"]:
-        raise RunError(
-            f"the dataset {recipe.dataset} has changed since {known} began: its content is "
-            f"{now[:12]}, not {facts['dataset'][:12]}. Put the old data back, or train a new run "
-            "on the new data"
-        )
+    data = find_dataset(known, dataset)
     known.remove_partial_files()
-    _launch(_fabric(recipe, _compute(facts)), known, show_progress)
+    _launch(_fabric(known.recipe(), _compute(known.provenance())), known, data, show_progress)
     return known.path
 
 
@@ -138,8 +139,8 @@ def _compute(facts: dict[str, Any]) -> TrainingCompute:
     return TrainingCompute(**{name: facts[name] for name in names})
 
 
-def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int) -> None:
-    """Refuse what cannot be trained before a run folder is made."""
+def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int) -> list[Sampler]:
+    """Refuse what cannot be trained before a run folder is made; returns the samplers."""
     if devices > 1 and recipe.update_per_segment:
         raise ValueError("update_per_segment is the released single-process rule: use one device")
     if recipe.batch_size % devices:
@@ -154,32 +155,7 @@ def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int) -> None:
     with torch.device("meta"):
         ObservationEncoder(seen, recipe.model.width, {}, recipe.model.encoder)
     training, _ = split(dataset, recipe.selection.fraction, seed)
-    _stages(recipe, dataset, seed, training)
-
-
-def _stages(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) -> list[Sampler]:
-    """Samplers of every stage of training: one, or with a curriculum one for each number of
-    segments."""
-    model = recipe.model
-    if recipe.objective.top_fraction < 1:
-        count = max(1, round(len(episodes) * recipe.objective.top_fraction))
-        episodes = np.sort(episodes[np.argsort(-dataset.returns[episodes], kind="stable")[:count]])
-    choices = [episodes]
-    if recipe.curriculum:
-        lengths = dataset.lengths[episodes]
-        choices = [
-            episodes[lengths <= model.segment_length * stage] for stage in range(1, model.segments)
-        ] + choices
-        if not len(choices[0]):
-            raise ValueError(
-                f"a curriculum begins with episodes of one segment ({model.segment_length} "
-                f"steps), but the shortest of {recipe.dataset} has {lengths.min()}: use longer "
-                "segments, data with shorter episodes, or no curriculum"
-            )
-    return [
-        Sampler(dataset.lengths, recipe.batch_size, model.window, recipe.sampling, seed, chosen)
-        for chosen in choices
-    ]
+    return samplers(recipe, dataset, seed, training)
 
 
 def _fabric(recipe: Recipe, compute: Compute) -> lightning_fabric.Fabric:
@@ -199,21 +175,23 @@ def _fabric(recipe: Recipe, compute: Compute) -> lightning_fabric.Fabric:
         ) from error
 
 
-def _launch(fabric: lightning_fabric.Fabric, run: Run, show_progress: bool) -> None:
+def _launch(fabric: lightning_fabric.Fabric, run: Run, dataset: str, show_progress: bool) -> None:
     if fabric.world_size > 1:
         with interruption(forward=True):
             launch: Any = fabric.launch  # its type knows only functions of the fabric alone
-            stopped = launch(_train_together, run.path, show_progress)
+            stopped = launch(_train_together, run.path, dataset, show_progress)
     else:
         fabric.launch()
-        stopped = _Training(fabric, run).run_to_end(show_progress)
+        stopped = _Training(fabric, run, dataset).run_to_end(show_progress)
     if stopped:
         raise Interrupted(f"stopped by {stopped}", f"continue with `rate train --resume {run}`")
 
 
-def _train_together(fabric: lightning_fabric.Fabric, path: Path, show_progress: bool) -> str:
+def _train_together(
+    fabric: lightning_fabric.Fabric, path: Path, dataset: str, show_progress: bool
+) -> str:
     """Train as one of several processes."""
-    stopped = _Training(fabric, Run(path)).run_to_end(show_progress)
+    stopped = _Training(fabric, Run(path), dataset).run_to_end(show_progress)
     fabric.barrier()
     # Its threads, still alive at exit, could abort the process.
     torch.distributed.destroy_process_group()
@@ -223,13 +201,13 @@ def _train_together(fabric: lightning_fabric.Fabric, path: Path, show_progress: 
 class _Training:
     """A run under way in this process, from its last checkpoint on."""
 
-    def __init__(self, fabric: lightning_fabric.Fabric, run: Run) -> None:
+    def __init__(self, fabric: lightning_fabric.Fabric, run: Run, dataset: str) -> None:
         self.fabric, self.run = fabric, run
         self.recipe, self.facts = run.recipe(), run.provenance()
         self.seed = self.facts["seed"]
         self.compute = _compute(self.facts)
         self.compute.use_threads()
-        self.dataset = open_dataset(self.recipe.dataset, verify=False)
+        self.dataset = open_dataset(dataset, verify=False)
         self.training, self.held_out = split(
             self.dataset, self.recipe.selection.fraction, self.seed
         )
@@ -266,7 +244,7 @@ class _Training:
         size = 16 if fabric.device.type == "cpu" else recipe.batch_size
         reader = BatchReader(
             self.dataset,
-            _stages(recipe, self.dataset, self.seed, self.training),
+            samplers(recipe, self.dataset, self.seed, self.training),
             recipe.updates,
             recipe.micro_batch or size,
             fabric.global_rank,

@@ -12,7 +12,7 @@ from rate.acting.actor import Actor
 from rate.acting.rollout import Outcome, outcomes
 from rate.acting.workers import Acting, play
 from rate.compute import Compute
-from rate.dataset import Dataset, first_windows, read_windows
+from rate.dataset import Dataset, read_windows, validation_windows
 from rate.models.policy import Policy
 from rate.objectives.objective import Objective
 from rate.processes import Processes
@@ -103,8 +103,10 @@ class Selection:
     def _held_out(self, policy: Policy, limit: int = 256) -> tuple[float, float]:
         """Loss and action accuracy on held-out episodes."""
         recipe, device = self.recipe, next(policy.parameters()).device
-        all_windows = first_windows(
-            self.dataset.lengths, self.held_out[:limit], recipe.model.window
+        sampling = recipe.sampling
+        assert sampling != "auto"
+        all_windows = validation_windows(
+            self.dataset.lengths, self.held_out, recipe.model.window, sampling, limit
         )
         window_loss = WindowLoss(policy, self.objective)
         length = recipe.model.training_segment_length

@@ -1,0 +1,96 @@
+"""What a run learns from: where its dataset lies, choices that the recipe leaves to the data, and
+the windows."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rate.dataset import Dataset, Sampler, open_dataset
+from rate.dataset.card import CARD
+from rate.recipe import Recipe
+from rate.runs.folder import Run, RunError
+
+
+def fill_in(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """The recipe with the choices that it leaves to the data.
+
+    Sampling is "first" if every episode fits into a window, and else "stride": windows then hold
+    every step, the first ones of the episodes among them, which memory starts from. The target
+    return is the best return in the data.
+    """
+    if recipe.sampling == "auto":
+        fits = int(dataset.lengths.max()) <= recipe.model.window
+        recipe = replace(recipe, sampling="first" if fits else "stride")
+    if recipe.target_return is None:
+        recipe = replace(recipe, target_return=float(dataset.returns.max()))
+    return recipe
+
+
+def describe(recipe: Recipe, dataset: Dataset, stages: Sequence[Sampler]) -> str:
+    """One line: the windows of a filled-in recipe, what they hold of the data, and the target."""
+    sampler, model = stages[-1], recipe.model
+    kept = sampler.plan(0).lengths.mean() / model.window
+    line = (
+        f"windows of up to {model.window} steps in segments of {model.segment_length}, sampling "
+        f"{sampler.sampling}: {sampler.coverage:.0%} of the steps are seen, {1 - kept:.0%} "
+        f"padding; target return {recipe.target_return:.4g} (data: mean "
+        f"{dataset.returns.mean():.4g}, best {dataset.returns.max():.4g})"
+    )
+    if sampler.coverage < 1:
+        longest = int(dataset.lengths.max())
+        line += (
+            f". Episodes have up to {longest} steps, and nothing behind step {model.window} is "
+            "learned: sampling stride sees all steps, more segments make windows longer"
+        )
+    return line
+
+
+def samplers(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) -> list[Sampler]:
+    """Samplers of every stage of training: one, or with a curriculum one for each number of
+    segments."""
+    model = recipe.model
+    if recipe.objective.top_fraction < 1:
+        count = max(1, round(len(episodes) * recipe.objective.top_fraction))
+        episodes = np.sort(episodes[np.argsort(-dataset.returns[episodes], kind="stable")[:count]])
+    choices = [episodes]
+    if recipe.curriculum:
+        lengths = dataset.lengths[episodes]
+        choices = [
+            episodes[lengths <= model.segment_length * stage] for stage in range(1, model.segments)
+        ] + choices
+        if not len(choices[0]):
+            raise ValueError(
+                f"a curriculum begins with episodes of one segment ({model.segment_length} "
+                f"steps), but the shortest of {recipe.dataset} has {lengths.min()}: use longer "
+                "segments, data with shorter episodes, or no curriculum"
+            )
+    assert recipe.sampling != "auto"
+    return [
+        Sampler(dataset.lengths, recipe.batch_size, model.window, recipe.sampling, seed, chosen)
+        for chosen in choices
+    ]
+
+
+def find_dataset(run: Run, given: str | Path | None) -> str:
+    """The dataset that a run learns from, recognised by its content."""
+    recorded, facts = run.recipe().dataset, run.provenance()
+    places = [recorded, os.path.normpath(run.path / facts.get("dataset_path", recorded))]
+    places = [str(given)] if given is not None else list(dict.fromkeys(places))
+    found = [place for place in places if (Path(place) / CARD).exists()]
+    if not found:
+        raise RunError(
+            f"the dataset of {run} is not at {' or '.join(places)}: name the folder where it lies "
+            "now with --dataset"
+        )
+    contents = {place: open_dataset(place).content_hash for place in found}
+    for place, content in contents.items():
+        if content == facts["dataset"]:
+            return place
+    raise RunError(
+        f"the dataset {found[0]} has changed since {run} began, or is another one: its content "
+        f"is {contents[found[0]][:12]}, not {facts['dataset'][:12]}. Put the old data back, name "
+        "its folder with --dataset, or train a new run on the new data"
+    )
