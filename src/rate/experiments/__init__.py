@@ -1,16 +1,19 @@
 """Experiments: one table or figure of the paper per file, or a file of the user's own.
 
 A file defines `EXPERIMENT`, what is run, and `PAGE`, how its page looks; or `EXPERIMENT` alone, a
-`Suite` of several others. The name of an experiment is that of its file.
+`Suite` of several others. The name of an experiment is that of its file. The words of a page may be
+in the docstring of the file: lines that begin with "Title:", "Claim:", "Source:", "Cost:" or
+"Command:", and indented ones that continue them.
 """
 
 import ast
+import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rate.addresses import import_module
 from rate.reporting.load import Page as Page
@@ -18,6 +21,8 @@ from rate.reporting.load import Page as Page
 if TYPE_CHECKING:
     from rate.acting.corruption import Corruption
     from rate.recipe import Recipe
+
+_WORDS = re.compile(r"^(Title|Claim|Source|Cost|Command): (.+(?:\n {4}.+)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -199,9 +204,14 @@ def find(name: str) -> Experiment | Suite:
 
 def page(name: str) -> Page:
     """How the page of an experiment looks; see `find`."""
-    found = _attribute(_module(name), "PAGE", (Page,))
+    module = _module(name)
+    found = _attribute(module, "PAGE", (Page,))
     assert isinstance(found, Page)
-    return found
+    matches = _WORDS.findall(module.__doc__ or "")
+    words: dict[str, Any] = {word.lower(): " ".join(text.split()) for word, text in matches}
+    return replace(
+        found, **{word: text for word, text in words.items() if not getattr(found, word)}
+    )
 
 
 def experiment_name(name: str) -> str:

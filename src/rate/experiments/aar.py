@@ -1,12 +1,17 @@
 """Action Associative Retrieval: the last action must repeat the first, far beyond the training
 length.
 
-Claim: trained on at most 90 steps and tested at 180, p(right | first action 0) + p(right | first
-action 1) is near 2 for RATE and at most 1 for DT, which cannot see the first action any more.
-Source: Fig. 12 and App. D of the paper; small models. Data: episodes of 3 to 90 steps in equal
-numbers; with the three lengths of the reference (29, 59, 89), RATE had not learned to carry the
-action from segment to segment after 540 updates of a trial (docs/log.md). Cost: about ten minutes
-on two cores. Command: rate reproduce aar --jobs 2
+Title: Action Associative Retrieval: is the first action remembered?
+Claim: RATE's two conditional probabilities sum to about 2 at twice the training length; DT's to at
+    most 1.
+Source: Fig. 12, App. D; small models (2 layers, 2 heads of 32, width 64)
+Cost: about ten minutes on two cores
+Command: rate reproduce aar --jobs 2
+
+The claim is about p(right | first action 0) + p(right | first action 1), trained on at most 90
+steps and tested at 180: DT cannot see the first action any more. Data: episodes of 3 to 90 steps in
+equal numbers; with the three lengths of the reference (29, 59, 89), RATE had not learned to carry
+the action from segment to segment after 540 updates of a trial (docs/log.md).
 """
 
 from rate.experiments import Collection, Experiment, Page
@@ -29,15 +34,4 @@ EXPERIMENT = Experiment(
     evaluations=("aar/30", "aar/60", "aar/90", "aar/120", "aar/180", "aar/360", "aar/900"),
 )
 
-PAGE = Page(
-    title="Action Associative Retrieval: is the first action remembered?",
-    claim=(
-        "RATE's two conditional probabilities sum to about 2 at twice the training length; DT's "
-        "to at most 1."
-    ),
-    source="Fig. 12, App. D; small models (2 layers, 2 heads of 32, width 64)",
-    cost="about ten minutes on two cores",
-    command="rate reproduce aar --jobs 2",
-    axis="episode length T (steps)",
-    training_length=90,
-)
+PAGE = Page(axis="episode length T (steps)", training_length=90)

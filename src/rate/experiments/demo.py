@@ -1,9 +1,16 @@
 """RATE remembers a cue 100 times beyond its training length; a Decision Transformer cannot.
 
-Claim: trained on corridors of up to 90 steps, RATE turns the right way at the end of 9600 steps
-(100 balanced episodes), while DT, whose window is 90 steps, falls to chance as soon as the cue has
-left it. Source: Fig. 5, 6 and 11 of the paper, with small models (2 layers, 2 heads of 32, width
-64). Cost: about four minutes on two cores. Command: make demo, or rate reproduce demo --jobs 2
+Title: T-Maze: success against corridor length
+Claim: RATE remembers 100 times beyond its training length; a Decision Transformer forgets what
+    leaves its window.
+Source: Fig. 5, 6 and 11; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10
+    layers)
+Cost: about four minutes on two cores
+Command: rate reproduce demo --jobs 2
+
+Trained on corridors of up to 90 steps, RATE turns the right way at the end of 9600 steps (100
+balanced episodes), while DT, whose window is 90 steps, falls to chance as soon as the cue has left
+it. `make demo` runs it, too.
 """
 
 from rate.experiments import Collection, Experiment, Page
@@ -25,17 +32,6 @@ EXPERIMENT = Experiment(
 )
 
 PAGE = Page(
-    title="T-Maze: success against corridor length",
-    claim=(
-        "RATE remembers 100 times beyond its training length; a Decision Transformer forgets what "
-        "leaves its window."
-    ),
-    source=(
-        "Fig. 5, 6 and 11; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 "
-        "layers)"
-    ),
-    cost="about four minutes on two cores",
-    command="rate reproduce demo --jobs 2",
     axis="corridor length T (steps)",
     training_length=90,
     paper={

@@ -1,13 +1,18 @@
 """Minigrid-Memory: trained on grids of 41 x 41 cells, tested from 11 x 11 to 501 x 501.
 
+Title: Minigrid-Memory: from 41 x 41 cells to 501 x 501
 Claim: RATE, RMT and an LSTM carry an object from 41 x 41 cells, where they were trained, to 501 x
-501; DT and TrXL do not. Source: Fig. 7 and App. C.1.4 of the paper, which shows a figure without
-numbers; its models have 4 layers, see RGB frames and are trained for hundreds of epochs. Small
-models (2 layers, 2 heads of 32, width 64, feed-forward blocks of 128; an LSTM of 128 units) and a
-symbolic view of 3 x 3 cells; tests take the paper's 500 steps at most, or 2 S + 10 where the
-longest path takes more (251 cells and above). Data: 6000 episodes of 60 to 90 steps by a scripted
-expert that goes back to look, as in the paper, whose expert is a trained policy. Cost: about half
-an hour on two cores. Command: rate reproduce minigrid-memory --jobs 2
+    501; DT and TrXL do not.
+Source: Fig. 7; small models, symbolic view
+Cost: about half an hour on two cores
+Command: rate reproduce minigrid-memory --jobs 2
+
+The paper (App. C.1.4) shows a figure without numbers; its models have 4 layers, see RGB frames and
+are trained for hundreds of epochs. Here: small models (2 layers, 2 heads of 32, width 64,
+feed-forward blocks of 128; an LSTM of 128 units) and a symbolic view of 3 x 3 cells; tests take the
+paper's 500 steps at most, or 2 S + 10 where the longest path takes more (251 cells and above).
+Data: 6000 episodes of 60 to 90 steps by a scripted expert that goes back to look, as in the paper,
+whose expert is a trained policy.
 """
 
 from dataclasses import replace
@@ -49,15 +54,4 @@ EXPERIMENT = Experiment(
     seeds=(0, 1),
 )
 
-PAGE = Page(
-    title="Minigrid-Memory: from 41 x 41 cells to 501 x 501",
-    claim=(
-        "RATE, RMT and an LSTM carry an object from 41 x 41 cells, where they were trained, to "
-        "501 x 501; DT and TrXL do not."
-    ),
-    source="Fig. 7; small models, symbolic view",
-    cost="about half an hour on two cores",
-    command="rate reproduce minigrid-memory --jobs 2",
-    axis="side of the grid (cells)",
-    training_length=41,
-)
+PAGE = Page(axis="side of the grid (cells)", training_length=41)

@@ -1,11 +1,16 @@
 """Minigrid-Memory seen as RGB frames of 84 x 84 pixels, as in the paper: one RATE from 11 x 11 to
 501 x 501 cells.
 
+Title: Minigrid-Memory in RGB: from 41 x 41 cells to 501 x 501
 Claim: From pictures, too, RATE carries the object over grids larger than it was trained on, up to
-151 cells. Source: Fig. 7 and App. C.1.4 of the paper; the small model and the recipe of
-`minigrid-memory`, a third longer and with less dropout, with three convolutions as encoder. Data:
-6000 episodes of 60 to 90 steps by the scripted expert, which sees the same frames. Cost: about half
-an hour on one core. Command: rate reproduce minigrid-memory-rgb --threads 1
+    151 cells.
+Source: Fig. 7; small model, RGB frames
+Cost: about half an hour on one core
+Command: rate reproduce minigrid-memory-rgb
+
+The small model and the recipe of `minigrid-memory`, a third longer and with less dropout, with
+three convolutions as encoder; App. C.1.4 of the paper. Data: 6000 episodes of 60 to 90 steps by the
+scripted expert, which sees the same frames. The cost is that of one thread (--threads 1).
 """
 
 from rate.experiments import Collection, Experiment, Page
@@ -31,14 +36,4 @@ EXPERIMENT = Experiment(
     seeds=(0,),
 )
 
-PAGE = Page(
-    title="Minigrid-Memory in RGB: from 41 x 41 cells to 501 x 501",
-    claim=(
-        "From pictures, too, RATE carries the object over grids larger than it was trained on, up "
-        "to 151 cells."
-    ),
-    source="Fig. 7; small model, RGB frames",
-    cost="about half an hour on one core",
-    axis="side of the grid (cells)",
-    training_length=41,
-)
+PAGE = Page(axis="side of the grid (cells)", training_length=41)

@@ -1,9 +1,14 @@
 """What RATE and DT attend to: attention maps on T-Mazes of 9 steps, in three segments of 3 and in
 one window.
 
-Claim: at the junction RATE looks at its memory, where the clue has been written two segments ago;
-DT looks at the clue itself, as long as its window holds it. Source: Fig. 2 of the paper (T = 8).
-Cost: under two minutes on one core. Command: rate reproduce tmaze-attention
+Title: T-Maze: what RATE and DT attend to
+Claim: RATE finds the clue in its memory tokens, DT in the first observation.
+Source: Fig. 2; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 layers)
+Cost: under two minutes on one core
+Command: rate reproduce tmaze-attention
+
+At the junction RATE looks at its memory, where the clue has been written two segments ago; DT looks
+at the clue itself, as long as its window holds it. The paper has T = 8.
 """
 
 from dataclasses import replace
@@ -28,11 +33,4 @@ EXPERIMENT = Experiment(
     inspected=("rate", "dt"),
 )
 
-PAGE = Page(
-    title="T-Maze: what RATE and DT attend to",
-    claim="RATE finds the clue in its memory tokens, DT in the first observation.",
-    source="Fig. 2; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 layers)",
-    cost="under two minutes on one core",
-    axis="corridor length T (steps)",
-    training_length=9,
-)
+PAGE = Page(axis="corridor length T (steps)", training_length=9)

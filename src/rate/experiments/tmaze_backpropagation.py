@@ -1,11 +1,17 @@
 """What gradient through memory buys: whole window, two segments, one segment, and the released
 update rule.
 
-Claim: only gradients through all segments teach a memory that holds beyond training; with memory
-detached after each segment (the released code), write path and valve are never trained. 400 updates
-are short for every rule (the demo takes 600). Source: sections 11, 14 (quirks 1 and 2) and 15 of
-the method; the paper is silent. Cost: about ten minutes on two cores. Command: rate reproduce
-tmaze-backpropagation --jobs 2
+Title: T-Maze: gradient through memory
+Claim: Only a gradient through the whole window teaches a memory that holds beyond the training
+    length.
+Source: the paper is silent, the released code detaches memory after each segment; small models (2
+    layers, 2 heads of 32, width 64)
+Cost: about ten minutes on two cores
+Command: rate reproduce tmaze-backpropagation --jobs 2
+
+With memory detached after each segment (the released code), write path and valve are never trained.
+400 updates are short for every rule (the demo takes 600). Sections 11, 14 (quirks 1 and 2) and 15
+of the method.
 """
 
 from dataclasses import replace
@@ -29,18 +35,4 @@ EXPERIMENT = Experiment(
     evaluations=("tmaze/30", "tmaze/60", "tmaze/90", "tmaze/300", "tmaze/900"),
 )
 
-PAGE = Page(
-    title="T-Maze: gradient through memory",
-    claim=(
-        "Only a gradient through the whole window teaches a memory that holds beyond the training "
-        "length."
-    ),
-    source=(
-        "the paper is silent, the released code detaches memory after each segment; small models "
-        "(2 layers, 2 heads of 32, width 64)"
-    ),
-    cost="about ten minutes on two cores",
-    command="rate reproduce tmaze-backpropagation --jobs 2",
-    axis="corridor length T (steps)",
-    training_length=90,
-)
+PAGE = Page(axis="corridor length T (steps)", training_length=90)

@@ -1,10 +1,15 @@
 """Is it really the memory? Success when memory, or the cached states, are replaced by noise while
 acting.
 
-Claim: with noise in place of memory RATE still finds the junction, and turns by chance. Source:
-Fig. 8 (right) and Fig. 16 (right) of the paper: K = 30, N = 3, noise law not stated; ours is white
-noise of unit variance. Cost: about three minutes on two cores beyond the policies of
-tmaze-generalization. Command: rate reproduce tmaze-corruption --jobs 2
+Title: T-Maze: memory replaced by noise
+Claim: Noise in place of memory takes success to chance, so it is memory that carries the clue.
+Source: Fig. 8 (right), Fig. 16 (right); small models (2 layers, 2 heads of 32, width 64; the paper
+    has 8 to 10 layers)
+Cost: about three minutes on two cores beyond the policies of tmaze-generalization
+Command: rate reproduce tmaze-corruption --jobs 2
+
+With noise in place of memory RATE still finds the junction, and turns by chance. The paper has K =
+30, N = 3, and does not state the noise's law; ours is white noise of unit variance.
 """
 
 from rate.acting.corruption import Corruption
@@ -29,17 +34,4 @@ EXPERIMENT = Experiment(
     inspected=("rate",),
 )
 
-PAGE = Page(
-    title="T-Maze: memory replaced by noise",
-    claim=(
-        "Noise in place of memory takes success to chance, so it is memory that carries the clue."
-    ),
-    source=(
-        "Fig. 8 (right), Fig. 16 (right); small models (2 layers, 2 heads of 32, width 64; the "
-        "paper has 8 to 10 layers)"
-    ),
-    cost="about three minutes on two cores beyond the policies of tmaze-generalization",
-    command="rate reproduce tmaze-corruption --jobs 2",
-    axis="corridor length T (steps)",
-    training_length=90,
-)
+PAGE = Page(axis="corridor length T (steps)", training_length=90)

@@ -1,9 +1,14 @@
 """Does it help to begin with short corridors? RATE and TrXL with and without a curriculum.
 
-Claim: a curriculum (episodes of at most one segment, then two, then three) brings no clear gain.
-Source: App. F.2 and Fig. 16 (left) of the paper.
-Cost: about six minutes on two cores.
+Title: T-Maze: with and without a curriculum over lengths
+Claim: Beginning with short corridors changes little: what must be learned is to carry memory on,
+    which they do not need.
+Source: App. F.2, Fig. 16 (left); small models (2 layers, 2 heads of 32, width 64; the paper has 8
+    to 10 layers)
+Cost: about six minutes on two cores
 Command: rate reproduce tmaze-curriculum --jobs 2
+
+The curriculum has episodes of at most one segment, then two, then three.
 """
 
 from dataclasses import replace
@@ -25,18 +30,4 @@ EXPERIMENT = Experiment(
     seeds=(0,),
 )
 
-PAGE = Page(
-    title="T-Maze: with and without a curriculum over lengths",
-    claim=(
-        "Beginning with short corridors changes little: what must be learned is the hand-"
-        "over, which they do not need."
-    ),
-    source=(
-        "App. F.2, Fig. 16 (left); small models (2 layers, 2 heads of 32, width 64; the paper has "
-        "8 to 10 layers)"
-    ),
-    cost="about six minutes on two cores",
-    command="rate reproduce tmaze-curriculum --jobs 2",
-    axis="corridor length T (steps)",
-    training_length=90,
-)
+PAGE = Page(axis="corridor length T (steps)", training_length=90)

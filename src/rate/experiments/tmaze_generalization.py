@@ -1,12 +1,16 @@
 """Every model trained on T-Mazes of up to 90 steps, tested from 9 to 9600.
 
-Claim: beyond the training length only a memory that was trained through its own updates keeps the
-clue. RATE is right at every length, models with a window fall to chance once the clue has left it.
-Source: Fig. 5 and 11. Small models (2 layers, 2 heads of 32, width 64; recurrent networks of 128
-units), the same data, 600 updates of 64 episodes and the same optimiser for all; the paper's are 8
-to 10 layers deep. RATE and RMT with segments cut shorter in half of the updates, and, as variants
-"whole", without. Cost: about an hour and a quarter on two cores for three seeds. Command: rate
-reproduce tmaze-generalization --jobs 2
+Title: T-Maze: every model trained at 90 steps, tested to 9600
+Claim: RATE is first or tied for first at every length beyond training.
+Source: Fig. 5, 6 and 11; small models (2 layers, 2 heads of 32, width 64; recurrent networks of 128
+    units; the paper has 8 to 10 layers)
+Cost: about an hour and a quarter on two cores
+Command: rate reproduce tmaze-generalization --jobs 2
+
+Beyond the training length only a memory that was trained through its own updates keeps the clue;
+models with a window fall to chance once the clue has left it. The same data, 600 updates of 64
+episodes and the same optimiser for all. RATE and RMT with segments cut shorter in half of the
+updates, and, as variants "whole", without.
 """
 
 from dataclasses import replace
@@ -57,14 +61,6 @@ EXPERIMENT = Experiment(
 )
 
 PAGE = Page(
-    title="T-Maze: every model trained at 90 steps, tested to 9600",
-    claim="RATE is first or tied for first at every length beyond training.",
-    source=(
-        "Fig. 5, 6 and 11; small models (2 layers, 2 heads of 32, width 64; recurrent networks "
-        "of 128 units; the paper has 8 to 10 layers)"
-    ),
-    cost="about an hour and a quarter on two cores",
-    command="rate reproduce tmaze-generalization --jobs 2",
     axis="corridor length T (steps)",
     training_length=90,
     grid={name: ("trained on at most 90 steps", name) for name in VARIANTS},

@@ -1,11 +1,16 @@
 """Training length against test length: RATE, DT, RMT, TrXL and BC-LSTM on T-Mazes of up to 9, 30,
 90, 150 and 300 steps.
 
-Claim: RATE is right far to the right of the diagonal; models with a window only as far as the
-window reaches. Source: Fig. 6 of the paper, whose training lengths go to 900 and test lengths to
-9600. Small models and 600 updates of 64 episodes (of 32 from 150 steps on); windows of three
-segments of a third of the training length each. Cost: about half an hour on two cores beyond the
-policies of tmaze-generalization. Command: rate reproduce tmaze-heat-maps --jobs 2
+Title: T-Maze: training length against test length
+Claim: RATE carries the clue far beyond every training length; models with a window only as far as
+    it reaches.
+Source: Fig. 6; small models (2 layers, 2 heads of 32, width 64; BC-LSTM of 128 units; the paper has
+    8 to 10 layers)
+Cost: about half an hour on two cores beyond the policies of tmaze-generalization
+Command: rate reproduce tmaze-heat-maps --jobs 2
+
+The paper's training lengths go to 900 and test lengths to 9600. 600 updates of 64 episodes (of 32
+from 150 steps on); windows of three segments of a third of the training length each.
 """
 
 from rate.experiments import Collection, Experiment, Page
@@ -59,17 +64,6 @@ EXPERIMENT = Experiment(
 )
 
 PAGE = Page(
-    title="T-Maze: training length against test length",
-    claim=(
-        "RATE carries the clue far beyond every training length; models with a window only as far "
-        "as it reaches."
-    ),
-    source=(
-        "Fig. 6; small models (2 layers, 2 heads of 32, width 64; BC-LSTM of 128 units; the paper "
-        "has 8 to 10 layers)"
-    ),
-    cost="about half an hour on two cores beyond the policies of tmaze-generalization",
-    command="rate reproduce tmaze-heat-maps --jobs 2",
     axis="corridor length T (steps)",
     grid={
         f"{model}-{length}": (model, str(length))

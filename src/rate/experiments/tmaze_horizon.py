@@ -1,9 +1,15 @@
 """How far RATE remembers: four seeds to 9600 steps, and one policy to 100,000 and 1,000,000 steps.
 
-Claim: RATE, trained on at most 90 steps, is right in every episode at 9600 steps for each of four
-seeds; acting costs the same at step 1,000,000 as at step 10. Source: Fig. 5 and 6 (to 9600 steps);
-beyond that there is nothing to compare with. Cost: see the report; most of it is the single
-evaluation of 1,000,000 steps. Command: rate reproduce tmaze-horizon
+Title: T-Maze: how far RATE remembers
+Claim: Trained on 90 steps, every seed is right at 9600 steps, and memory holds for a million.
+Source: Fig. 5, 6 and 11; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10
+    layers)
+Cost: about an hour on one core, most of it acting for a million steps
+Command: rate reproduce tmaze-horizon
+
+Trained on at most 90 steps, RATE is right in every episode at 9600 steps for each of four seeds;
+acting costs the same at step 1,000,000 as at step 10. Beyond 9600 steps there is nothing to compare
+with.
 """
 
 from rate.experiments import Collection, Experiment, Page
@@ -26,13 +32,6 @@ EXPERIMENT = Experiment(
 )
 
 PAGE = Page(
-    title="T-Maze: how far RATE remembers",
-    claim="Trained on 90 steps, every seed is right at 9600 steps, and memory holds for a million.",
-    source=(
-        "Fig. 5, 6 and 11; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 "
-        "layers)"
-    ),
-    cost="about an hour on one core, most of it acting for a million steps",
     axis="corridor length T (steps)",
     training_length=90,
     paper={

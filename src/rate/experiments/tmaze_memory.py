@@ -1,8 +1,11 @@
 """How much memory one bit needs: number of memory tokens, and heads of the valve.
 
-Claim: a single token carries the clue; more tokens and heads change little.
-Source: Fig. 13 (right) of the paper.
-Cost: about a quarter of an hour on two cores.
+Title: T-Maze: memory tokens m and valve heads H
+Claim: One bit needs one memory token; the horizon hardly depends on how many tokens and heads there
+    are.
+Source: Fig. 13 (right); small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10
+    layers)
+Cost: about a quarter of an hour on two cores
 Command: rate reproduce tmaze-memory --jobs 2
 """
 
@@ -30,17 +33,6 @@ EXPERIMENT = Experiment(
 )
 
 PAGE = Page(
-    title="T-Maze: memory tokens m and valve heads H",
-    claim=(
-        "One bit needs one memory token; the horizon hardly depends on how many tokens and heads "
-        "there are."
-    ),
-    source=(
-        "Fig. 13 (right); small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 "
-        "layers)"
-    ),
-    cost="about a quarter of an hour on two cores",
-    command="rate reproduce tmaze-memory --jobs 2",
     axis="corridor length T (steps)",
     training_length=90,
     grid={name: ("rate", f"m = {tokens}, H = {heads}") for name, (tokens, heads) in PLACES.items()},

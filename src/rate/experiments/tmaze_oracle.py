@@ -1,11 +1,16 @@
 """Between a policy that always sees the clue and one that forgets it: OracleDT, RATE and DT at 90,
 480 and 900 steps.
 
-Claim: RATE closes the gap between DT and an oracle that never loses the clue. Source: Table 5 of
-the paper (T-Maze half). Ours keeps the first observation, where the clue is shown, as one memory
-token that is never updated; the paper puts in a constant vector for each clue, and how it treats it
-after the first window is open. Cost: about five minutes on two cores beyond the policies of
-tmaze-generalization. Command: rate reproduce tmaze-oracle --jobs 2
+Title: T-Maze: an oracle as the upper bound
+Claim: RATE reaches the oracle's success; a Decision Transformer falls to chance beyond its window.
+Source: Table 5, T-Maze half; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10
+    layers)
+Cost: about five minutes on two cores beyond the policies of tmaze-generalization
+Command: rate reproduce tmaze-oracle --jobs 2
+
+Our oracle keeps the first observation, where the clue is shown, as one memory token that is never
+updated; the paper puts in a constant vector for each clue, and how it treats it after the first
+window is open.
 """
 
 from rate.experiments import Collection, Experiment, Page
@@ -23,18 +28,4 @@ EXPERIMENT = Experiment(
     seeds=(0, 1, 2),
 )
 
-PAGE = Page(
-    title="T-Maze: an oracle as the upper bound",
-    claim=(
-        "RATE reaches the oracle's success; a Decision Transformer falls to chance beyond its "
-        "window."
-    ),
-    source=(
-        "Table 5, T-Maze half; small models (2 layers, 2 heads of 32, width 64; the paper has 8 "
-        "to 10 layers)"
-    ),
-    cost="about five minutes on two cores beyond the policies of tmaze-generalization",
-    command="rate reproduce tmaze-oracle --jobs 2",
-    axis="corridor length T (steps)",
-    training_length=90,
-)
+PAGE = Page(axis="corridor length T (steps)", training_length=90)

@@ -1,10 +1,16 @@
 """How to cut 90 steps into segments: K x N from one segment of 90 to nine of 10, same window, same
 data.
 
+Title: T-Maze: segment length K against number of segments N, K x N = 90
+Claim: Memory must be passed on in training to be kept beyond it: one or two segments cannot teach
+    that, three can.
+Source: Fig. 18; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 layers)
+Cost: about a quarter of an hour on two cores
+Command: rate reproduce tmaze-segments --jobs 2
+
 Segments are whole in all updates here: cut shorter at times, one of 90 steps would teach memory to
-be carried on, too. Claim: one segment leaves memory nothing to do, two have it written and read
-once; from three on it must be carried over. Source: Fig. 18 of the paper (K x N = 90). Cost: about
-a quarter of an hour on two cores. Command: rate reproduce tmaze-segments --jobs 2
+be carried on, too. One segment leaves memory nothing to do, two have it written and read once; from
+three on it must be carried over.
 """
 
 from rate.experiments import Collection, Experiment, Page
@@ -25,16 +31,6 @@ EXPERIMENT = Experiment(
 )
 
 PAGE = Page(
-    title="T-Maze: segment length K against number of segments N, K x N = 90",
-    claim=(
-        "Memory must be passed on in training to be kept beyond it: one or two segments cannot "
-        "teach that, three can."
-    ),
-    source=(
-        "Fig. 18; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 layers)"
-    ),
-    cost="about a quarter of an hour on two cores",
-    command="rate reproduce tmaze-segments --jobs 2",
     axis="corridor length T (steps)",
     training_length=90,
     grid={f"{length}x{count}": ("rate", f"{length} x {count}") for length, count in SPLITS},

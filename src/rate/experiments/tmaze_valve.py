@@ -1,10 +1,16 @@
 """Which Memory Retention Valve keeps the clue: RATE with each valve, trained at K = 30, N = 5 and
 tested to 9600.
 
-Claim: cross-attention from incoming to written memory (CA-2) holds to the longest corridor, CA-1
-and the gate do not. Source: Table 6 and Fig. 17 of the paper (to 900 steps). Small models (2
-layers), 600 updates of 32 episodes. Cost: about 20 minutes on two cores for three seeds. Command:
-rate reproduce tmaze-valve --jobs 2
+Title: T-Maze: variants of the Memory Retention Valve
+Claim: With CA-2 the memory holds to the longest corridor; with CA-1 or a gate it fades beyond 900
+    steps.
+Source: Table 6, Fig. 17; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10
+    layers)
+Cost: about 20 minutes on two cores
+Command: rate reproduce tmaze-valve --jobs 2
+
+Cross-attention from incoming to written memory (CA-2) holds to the longest corridor, CA-1 and the
+gate do not. The paper tests to 900 steps. 600 updates of 32 episodes, three seeds.
 """
 
 from typing import get_args
@@ -34,17 +40,6 @@ EXPERIMENT = Experiment(
 )
 
 PAGE = Page(
-    title="T-Maze: variants of the Memory Retention Valve",
-    claim=(
-        "With CA-2 the memory holds to the longest corridor; with CA-1 or a gate it fades beyond "
-        "900 steps."
-    ),
-    source=(
-        "Table 6, Fig. 17; small models (2 layers, 2 heads of 32, width 64; the paper has 8 to 10 "
-        "layers)"
-    ),
-    cost="about 20 minutes on two cores",
-    command="rate reproduce tmaze-valve --jobs 2",
     axis="corridor length T (steps)",
     training_length=150,
     grid={valve: ("trained on at most 150 steps", valve) for valve in VALVES},
