@@ -7,15 +7,17 @@ Hard are interchanged in every family; the numbers here are listed under the tas
 
 import difflib
 import importlib
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 
 from rate.spaces import flatten, unflatten
-from rate.tasks.popgym.experts import Expert, experts
+from rate.tasks.popgym.experts import EXPERTS, Expert
 from rate.tasks.task import Family, Task
 
 SIZES = ("Easy", "Medium", "Hard")
@@ -24,92 +26,22 @@ SIZES = ("Easy", "Medium", "Hard")
 class Game(NamedTuple):
     """One game in its three sizes."""
 
-    steps: tuple[int, int, int]
+    steps: Sequence[int]
     """Steps of the longest episode."""
-    chance: tuple[float, float, float]
+    chance: Sequence[float]
     """Mean return of random actions."""
-    expert: tuple[float, float, float]
+    expert: Sequence[float]
     """Mean return of the expert in this package."""
     description: str
     """What the agent has to do."""
 
 
-PUZZLES: Mapping[str, Game] = {
-    "Autoencode": Game(
-        (103, 207, 311),
-        (-0.50, -0.50, -0.50),
-        (1.00, 1.00, 1.00),
-        "recite a deck of cards backwards",
-    ),
-    "Battleship": Game(
-        (64, 100, 144),
-        (-0.46, -0.41, -0.39),
-        (0.61, 0.63, 0.62),
-        "sink hidden ships from hits and misses",
-    ),
-    "Concentration": Game(
-        (104, 208, 104), (-0.19, -0.19, -0.84), (0.81, 0.81, 0.70), "turn pairs of equal cards"
-    ),
-    "CountRecall": Game(
-        (51, 103, 207), (-0.93, -0.93, -0.88), (1.00, 1.00, 1.00), "say how often a card was dealt"
-    ),
-    "HigherLower": Game(
-        (51, 103, 155),
-        (0.00, 0.01, -0.01),
-        (0.53, 0.53, 0.51),
-        "bet on the next card from the rest of the deck",
-    ),
-    "LabyrinthEscape": Game(
-        (1024, 1024, 1024), (-0.39, -0.84, -0.94), (0.97, 0.94, 0.90), "find the way out of a maze"
-    ),
-    "LabyrinthExplore": Game(
-        (1024, 1024, 1024),
-        (-0.34, -0.61, -0.73),
-        (0.97, 0.93, 0.87),
-        "visit every square of a maze",
-    ),
-    "MineSweeper": Game(
-        (14, 30, 54), (-0.26, -0.39, -0.43), (0.77, 0.68, 0.71), "open every square without a mine"
-    ),
-    "MultiarmedBandit": Game(
-        (200, 400, 600),
-        (0.02, 0.01, 0.01),
-        (0.72, 0.81, 0.83),
-        "find the arms that pay, and play them",
-    ),
-    "RepeatFirst": Game(
-        (51, 415, 831), (-0.49, -0.50, -0.50), (1.00, 1.00, 1.00), "name the first card for ever"
-    ),
-    "RepeatPrevious": Game(
-        (51, 103, 155),
-        (-0.49, -0.50, -0.51),
-        (1.00, 1.00, 1.00),
-        "name the card of k - 1 steps ago",
-    ),
-}
-"""Tasks that reward memory."""
+_TABLES = tomllib.loads(Path(__file__).with_name("games.toml").read_text(encoding="utf-8"))
 
-REACTIVE: Mapping[str, Game] = {
-    "NoisyPositionOnlyCartPole": Game(
-        (200, 200, 200),
-        (0.11, 0.12, 0.11),
-        (1.00, 0.66, 0.39),
-        "balance a pole from noisy positions",
-    ),
-    "NoisyPositionOnlyPendulum": Game(
-        (200, 200, 200), (0.27, 0.27, 0.26), (0.90, 0.75, 0.70), "swing up from noisy positions"
-    ),
-    "PositionOnlyCartPole": Game(
-        (200, 400, 600), (0.12, 0.05, 0.04), (1.00, 1.00, 1.00), "balance a pole from positions"
-    ),
-    "PositionOnlyPendulum": Game(
-        (200, 150, 100), (0.27, 0.26, 0.26), (0.92, 0.89, 0.83), "swing up from positions"
-    ),
-    "VelocityOnlyCartPole": Game(
-        (200, 400, 600), (0.11, 0.06, 0.04), (1.00, 1.00, 1.00), "balance a pole from velocities"
-    ),
-}
-"""Control tasks, where a short memory is enough."""
+PUZZLES, REACTIVE = (
+    {name: Game(**game) for name, game in _TABLES[kind].items()} for kind in ("puzzles", "reactive")
+)
+"""Tasks that reward memory, and control tasks, where a short memory is enough."""
 
 GAMES: Mapping[str, Game] = {**PUZZLES, **REACTIVE}
 
@@ -171,7 +103,7 @@ def make(size: str) -> Task:
     level = next(level for level in SIZES if size.endswith(level))
     name = size.removesuffix(level)
     game, position = GAMES[name], SIZES.index(level)
-    environment, expert = partial(_environment, size), experts().get(name)
+    environment, expert = partial(_environment, size), EXPERTS.get(name)
     return Task(
         name=f"popgym/{size}",
         environment=environment,

@@ -60,7 +60,3 @@ def boundary(scale: np.ndarray) -> np.ndarray:
     far = np.sqrt(2 * logarithm - np.log(logarithm) - np.log(16 * np.pi))
     pieces = [np.sqrt(scale / 2), 0.49 - 0.11 / root, 0.63 - 0.26 / root, 0.77 - 0.58 / root]
     return np.asarray(np.select([scale <= 0.2, scale <= 1, scale <= 5, scale <= 15], pieces, far))
-
-
-EXPERTS: dict[str, type] = {"MultiarmedBandit": BanditExpert}
-"""Expert by the name of the environment's class without its size."""

@@ -89,7 +89,3 @@ class BattleshipExpert:
             fleets[index] = covered[chosen]
             total = others + fleets[index]
         return density
-
-
-EXPERTS: dict[str, type] = {"Battleship": BattleshipExpert}
-"""Expert by the name of the environment's class without its size."""

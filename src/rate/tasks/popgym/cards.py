@@ -135,14 +135,3 @@ class HigherLowerExpert:
         return (
             self.HIGHER if self._left[rank + 1 :].sum() >= self._left[:rank].sum() else self.LOWER
         )
-
-
-EXPERTS: dict[str, type] = {
-    "Autoencode": AutoencodeExpert,
-    "CountRecall": CountRecallExpert,
-    "RepeatFirst": RepeatFirstExpert,
-    "RepeatPrevious": RepeatPreviousExpert,
-    "Concentration": ConcentrationExpert,
-    "HigherLower": HigherLowerExpert,
-}
-"""Expert by the name of the environment's class without its size."""

@@ -148,11 +148,3 @@ class NoisyCartPoleExpert(CartPoleExpert):
             likelihood += log_normal_clipped(float(value), means, deviation, limit)
         self._filter.update(likelihood)
         return self._filter.weights @ self._filter.particles
-
-
-EXPERTS: dict[str, type] = {
-    "NoisyPositionOnlyCartPole": NoisyCartPoleExpert,
-    "PositionOnlyCartPole": CartPoleExpert,
-    "VelocityOnlyCartPole": VelocityCartPoleExpert,
-}
-"""Expert by the name of the environment's class without its size."""

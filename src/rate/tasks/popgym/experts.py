@@ -1,16 +1,27 @@
 """Experts of the POPGym tasks, which use the observations of the episode and nothing else.
 
-An expert plays one episode of one task. Every module of experts defines `EXPERTS`: expert classes
-by the name of an environment's class without its size.
+An expert plays one episode of one task.
 """
 
-import importlib
-from functools import cache
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import gymnasium
 
-MODULES = ("battleship", "minesweeper", "cards", "cartpole", "pendulum", "bandits", "labyrinths")
+from rate.tasks.popgym.bandits import BanditExpert
+from rate.tasks.popgym.battleship import BattleshipExpert
+from rate.tasks.popgym.cards import (
+    AutoencodeExpert,
+    ConcentrationExpert,
+    CountRecallExpert,
+    HigherLowerExpert,
+    RepeatFirstExpert,
+    RepeatPreviousExpert,
+)
+from rate.tasks.popgym.cartpole import CartPoleExpert, NoisyCartPoleExpert, VelocityCartPoleExpert
+from rate.tasks.popgym.labyrinths import EscapeExpert, ExploreExpert
+from rate.tasks.popgym.minesweeper import MineSweeperExpert
+from rate.tasks.popgym.pendulum import PendulumExpert
 
 
 class Expert(Protocol):
@@ -37,9 +48,22 @@ class Expert(Protocol):
         """
 
 
-@cache
-def experts() -> dict[str, type[Expert]]:
-    """Every expert by the name of its environment's class without the size, such as
-    `RepeatPrevious`."""
-    modules = [importlib.import_module(f"rate.tasks.popgym.{module}") for module in MODULES]
-    return {name: expert for module in modules for name, expert in module.EXPERTS.items()}
+EXPERTS: Mapping[str, type[Expert]] = {
+    "Autoencode": AutoencodeExpert,
+    "Battleship": BattleshipExpert,
+    "Concentration": ConcentrationExpert,
+    "CountRecall": CountRecallExpert,
+    "HigherLower": HigherLowerExpert,
+    "LabyrinthEscape": EscapeExpert,
+    "LabyrinthExplore": ExploreExpert,
+    "MineSweeper": MineSweeperExpert,
+    "MultiarmedBandit": BanditExpert,
+    "RepeatFirst": RepeatFirstExpert,
+    "RepeatPrevious": RepeatPreviousExpert,
+    "NoisyPositionOnlyCartPole": NoisyCartPoleExpert,
+    "NoisyPositionOnlyPendulum": PendulumExpert,
+    "PositionOnlyCartPole": CartPoleExpert,
+    "PositionOnlyPendulum": PendulumExpert,
+    "VelocityOnlyCartPole": VelocityCartPoleExpert,
+}
+"""Every expert by the name of its environment's class without the size."""

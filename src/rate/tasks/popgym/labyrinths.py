@@ -165,7 +165,3 @@ class EscapeExpert(LabyrinthExpert):
         far = self.map.width - 1
         hopeless = all(self.map.depth(other) < far for other in self.map.beyond(square))
         return (hopeless, distance + ACROSS * (far - self.map.depth(square)))
-
-
-EXPERTS: dict[str, type] = {"LabyrinthEscape": EscapeExpert, "LabyrinthExplore": ExploreExpert}
-"""Expert by the name of the environment's class without its size."""

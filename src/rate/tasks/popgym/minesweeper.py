@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import gymnasium
@@ -107,85 +108,54 @@ def probabilities(rows: int, columns: int, mines: int, opened: Mapping[Square, i
                 near for near in neighbours((row, column), rows, columns) if near in opened
             )
             regions[seen].append((row, column))
-    outside = regions.pop((), [])
+    regions[()] = regions.pop((), [])  # squares that no number touches are filled last
     numbered = {square: index for index, square in enumerate(opened)}
     touching = [[numbered[square] for square in seen] for seen in regions]
-    placements = Placements([len(squares) for squares in regions.values()], touching, len(outside))
-    total, mean = placements.count(0, tuple(opened.values()), mines)
+    sizes = [len(squares) for squares in regions.values()]
+    total, sums = count_placements(sizes, touching, list(opened.values()), mines)
     if total <= 0:
         raise ValueError(f"no placement of {mines} mines agrees with the numbers {dict(opened)}")
     result = np.zeros((rows, columns))
-    for squares, expected in zip([*regions.values(), outside], mean / total, strict=True):
+    for squares, expected in zip(regions.values(), sums / total, strict=True):
         for square in squares:
             result[square] = expected / len(squares)
     return result
 
 
-class Placements:
-    """Counts the placements of mines in regions of squares that touch the same numbers.
+def count_placements(
+    sizes: Sequence[int], touching: Sequence[Sequence[int]], numbers: Sequence[int], mines: int
+) -> tuple[float, np.ndarray]:
+    """Count the placements of mines in regions of squares that touch the same numbers.
 
     Args:
         sizes: Number of squares of each region, in the order in which the regions are filled.
-        touching: Indices of the numbers that each region touches.
-        outside: Number of squares that no number touches, filled last.
+        touching: Indices of the numbers that each region touches; none for the last one.
+        numbers: Mines that each number needs.
+        mines: Mines to be placed.
+
+    Returns:
+        The number of placements, and the mines in each region [regions], summed over all of them.
     """
+    last = {number: index for index, region in enumerate(touching) for number in region}
 
-    def __init__(
-        self, sizes: Sequence[int], touching: Sequence[Sequence[int]], outside: int
-    ) -> None:
-        self._sizes = sizes
-        self._touching = touching
-        self._outside = outside
-        last = {number: index for index, numbers in enumerate(touching) for number in numbers}
-        self._closing = [
-            [number for number in numbers if last[number] == i]
-            for i, numbers in enumerate(touching)
-        ]
-        self._known: dict[tuple[int, tuple[int, ...], int], tuple[float, np.ndarray]] = {}
-
-    def count(self, index: int, numbers: tuple[int, ...], mines: int) -> tuple[float, np.ndarray]:
-        """Count the placements of mines in the regions from `index` on.
-
-        Args:
-            index: First region to fill.
-            numbers: Mines that each number still needs.
-            mines: Mines that are still to be placed.
-
-        Returns:
-            The number of placements, and the mines in each region summed over all placements,
-            [regions + 1]; the last entry is for the squares outside.
-        """
-        key = (index, numbers, mines)
-        if key not in self._known:
-            self._known[key] = (
-                self._close(mines)
-                if index == len(self._sizes)
-                else self._fill(index, numbers, mines)
-            )
-        return self._known[key]
-
-    def _close(self, mines: int) -> tuple[float, np.ndarray]:
-        ways = float(math.comb(self._outside, mines))
-        sums = np.zeros(len(self._sizes) + 1)
-        sums[-1] = ways * mines
-        return ways, sums
-
-    def _fill(self, index: int, numbers: tuple[int, ...], mines: int) -> tuple[float, np.ndarray]:
-        size, touching = self._sizes[index], self._touching[index]
-        total, sums = 0.0, np.zeros(len(self._sizes) + 1)
-        for put in range(min([size, mines, *(numbers[number] for number in touching)]) + 1):
+    @cache
+    def count(index: int, numbers: tuple[int, ...], mines: int) -> tuple[float, np.ndarray]:
+        """The same for the regions from `index` on, and for what is left of numbers and mines."""
+        size, total, sums = sizes[index], 0.0, np.zeros(len(sizes))
+        if index == len(sizes) - 1:
+            total = sums[-1] = float(math.comb(size, mines))
+            return total, sums * mines
+        for put in range(min([size, mines, *(numbers[number] for number in touching[index])]) + 1):
             left = list(numbers)
-            for number in touching:
+            for number in touching[index]:
                 left[number] -= put
-            if any(left[number] for number in self._closing[index]):
+            if any(left[number] for number in touching[index] if last[number] == index):
                 continue
-            count, rest = self.count(index + 1, tuple(left), mines - put)
+            fewer, rest = count(index + 1, tuple(left), mines - put)
             ways = math.comb(size, put)
-            total += ways * count
+            total += ways * fewer
             sums += ways * rest
-            sums[index] += ways * count * put
+            sums[index] += ways * fewer * put
         return total, sums
 
-
-EXPERTS: dict[str, type] = {"MineSweeper": MineSweeperExpert}
-"""Expert by the name of the environment's class without its size."""
+    return count(0, tuple(numbers), mines)

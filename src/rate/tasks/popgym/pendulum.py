@@ -150,10 +150,3 @@ class PendulumExpert:
         )
         chosen = self._generator.choice(PARTICLES, WATCHED, p=self._filter.weights)
         return self._filter.particles[chosen]
-
-
-EXPERTS: dict[str, type] = {
-    "NoisyPositionOnlyPendulum": PendulumExpert,
-    "PositionOnlyPendulum": PendulumExpert,
-}
-"""Expert by the name of the environment's class without its size."""
