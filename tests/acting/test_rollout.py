@@ -9,7 +9,7 @@ import pytest
 from rate.acting.rollout import Serial, outcomes, rollout
 from rate.episode import Episode
 from rate.tasks.lookup import find
-from rate.tasks.task import Task, success
+from rate.tasks.task import Task
 
 
 class Wanderer:
@@ -75,7 +75,7 @@ class Countdown(gymnasium.Env[Any, Any]):
 @pytest.fixture
 def countdown() -> Task:
     Countdown.closed = Countdown.made = 0
-    return Task("countdown", Countdown, 6, 1.0, success, "success", "Counts")
+    return Task("countdown", Countdown, 6, 1.0, "Counts")
 
 
 def assert_same(first: Episode, second: Episode) -> None:

@@ -193,7 +193,7 @@ def test_the_smallest_mazes_can_be_solved() -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_registered_id_passes_gymnasiums_checks_with_rendering() -> None:
     environment = gymnasium.make("rate.tasks.tmaze:rate/TMaze-v0", length=6)
-    assert environment.unwrapped.mazes.reset([0]).shape == (1, 4)
+    assert environment.unwrapped.batch.reset([0]).shape == (1, 4)
     check_env(environment.unwrapped)
 
 

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 
 from rate.tasks.numpy_batch import BatchOfOne, RowNoise, checked, cues, generators, lengths, parity
-from rate.tasks.task import Family, Task, read_length, read_segments, success
+from rate.tasks.task import Family, Task, read_length, read_segments
 
 STAY = 2
 EDGES = 2  # the first and the last action, before and after the stay
@@ -19,13 +19,15 @@ class ActionAssociativeRetrievals:
     After a reset `stay` and `state` [n] hold the state of every row.
 
     Args:
-        stays: Numbers of steps to stay, through which pairs of consecutive seeds cycle.
+        stay: Steps to stay, or several numbers, through which pairs of consecutive seeds cycle.
     """
 
-    def __init__(self, stays: Sequence[int]) -> None:
-        if not stays or min(stays) < 1:
-            raise ValueError(f"numbers of steps to stay are {list(stays)}, each must be at least 1")
-        self._stays = tuple(stays)
+    def __init__(self, stay: int | Sequence[int] = 88) -> None:
+        self._stays = tuple(stay) if isinstance(stay, Sequence) else (stay,)
+        if not self._stays or min(self._stays) < 1:
+            raise ValueError(
+                f"numbers of steps to stay are {list(self._stays)}, each must be at least 1"
+            )
         self.observation_space = gymnasium.spaces.Box(
             np.array([0, 0, -1], np.float32), np.array([1, 1, 1], np.float32)
         )
@@ -108,11 +110,7 @@ class ActionAssociativeRetrieval(BatchOfOne):
     v0: the reward of the released code; in the text of the paper the failure reward is -1, not 0.
     """
 
-    def __init__(self, stay: int | Sequence[int] = 88, render_mode: str | None = None) -> None:
-        super().__init__(
-            ActionAssociativeRetrievals(stay if isinstance(stay, Sequence) else (stay,)),
-            render_mode,
-        )
+    batch_type = ActionAssociativeRetrievals
 
 
 class ActionAssociativeRetrievalOracle:
@@ -146,8 +144,6 @@ def _task(name: str, stays: Sequence[int], description: str) -> Task:
         environment=partial(ActionAssociativeRetrieval, stays),
         horizon=max(stays) + EDGES,
         target_return=1.0,
-        score=success,
-        metric="success",
         description=description,
         expert=ActionAssociativeRetrievalOracle,
         batch=partial(ActionAssociativeRetrievals, stays),

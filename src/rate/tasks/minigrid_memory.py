@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 from rate.tasks.numpy_batch import BatchOfOne, checked, cues, generators
-from rate.tasks.task import Family, Task, success
+from rate.tasks.task import Family, Task
 
 LEFT, RIGHT, FORWARD = range(3)
 KINDS = 5
@@ -231,30 +231,21 @@ class MinigridMemory(BatchOfOne):
     # Gymnasium reads the class attribute.
     metadata = {"render_modes": ["ansi"], "render_fps": 8}  # noqa: RUF012
 
-    def __init__(
-        self,
-        size: int = 41,
-        random_hallway: bool = True,
-        observation: Observation = "symbolic",
-        time_limit: int = 0,
-        reward_limit: int = 0,
-        render_mode: str | None = None,
-    ) -> None:
-        self.grids = MinigridMemories(size, random_hallway, observation, time_limit, reward_limit)
-        super().__init__(self.grids, render_mode)
+    batch_type = MinigridMemories
+    batch: MinigridMemories
 
     def render(self) -> str | None:
         """Draw the five rows around the hallway: # wall, K key, B ball, and the agent as > v < or
         ^."""
         if self.render_mode is None:
             return None
-        middle, columns = self.grids.size // 2, np.arange(self.grids.size)[None]
+        middle, columns = self.batch.size // 2, np.arange(self.batch.size)[None]
         rows = [
-            np.array(list("?.#KB"))[self.grids.cells(columns, columns * 0 + middle + off)][0]
+            np.array(list("?.#KB"))[self.batch.cells(columns, columns * 0 + middle + off)][0]
             for off in range(-2, 3)
         ]
-        rows[int(self.grids.y[0]) - middle + 2][int(self.grids.x[0])] = ">v<^"[
-            int(self.grids.heading[0])
+        rows[int(self.batch.y[0]) - middle + 2][int(self.batch.x[0])] = ">v<^"[
+            int(self.batch.heading[0])
         ]
         return "\n".join("".join(row) for row in rows) + "\n"
 
@@ -347,8 +338,6 @@ def _task(
         environment=partial(MinigridMemory, *make.args),
         horizon=batch.time_limit,
         target_return=0.96,
-        score=success,
-        metric="success",
         description=f"Minigrid-Memory of {side} x {side} cells, at most {batch.time_limit} steps",
         expert=MinigridMemoryExpert,
         batch=make,

@@ -1,7 +1,7 @@
 """Parts of environments written as NumPy batches: the dynamics exist once, and one row is a
 Gymnasium environment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -14,23 +14,27 @@ from rate.tasks.task import Environments
 class BatchOfOne(gymnasium.Env[Any, Any]):
     """A Gymnasium environment that is the only row of a batch.
 
-    A reset with a seed plays the batch's episode of that seed; a reset without one draws a seed
-    from `np_random`.
+    A subclass names the batch, `batch_type`, whose arguments are those of the environment. A reset
+    with a seed plays the batch's episode of that seed; a reset without one draws a seed from
+    `np_random`.
 
     Raises:
         gymnasium.error.ResetNeeded: Stepped before a reset or after the end of an episode.
         gymnasium.error.InvalidAction: The action is not in the action space.
     """
 
-    def __init__(self, batch: Environments, render_mode: str | None = None) -> None:
+    batch_type: Callable[..., Environments]
+    batch: Environments
+
+    def __init__(self, *options: Any, render_mode: str | None = None, **named: Any) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(
                 f"render_mode is {render_mode!r}, allowed: {self.metadata['render_modes']} or None"
             )
-        self.batch = batch
+        self.batch = type(self).batch_type(*options, **named)
         self.render_mode = render_mode
-        self.observation_space = batch.observation_space
-        self.action_space = batch.action_space
+        self.observation_space = self.batch.observation_space
+        self.action_space = self.batch.action_space
         self._running = False
 
     def reset(

@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from rate.spaces import flatten, unflatten
 from rate.tasks.numpy_batch import BatchOfOne, RowNoise, cues, generators, parity
-from rate.tasks.task import Family, Task, read_length, success
+from rate.tasks.task import Family, Task, read_length
 
 FIRST_DISTRACTOR, QUERY = 2, 4  # symbols: two cues, two distractors, the query
 COLOURS = [[200, 40, 40], [40, 160, 60], [90, 90, 90], [160, 160, 160], [40, 80, 200]]
@@ -76,7 +76,9 @@ class Recalls:
         answer: Code of the actions, see `ANSWERS`.
     """
 
-    def __init__(self, steps: int, observation: str = "vector", answer: str = "discrete") -> None:
+    def __init__(
+        self, steps: int = 10, observation: str = "vector", answer: str = "discrete"
+    ) -> None:
         if steps < 2:
             raise ValueError(f"an episode of {steps} steps: the cue and the query need at least 2")
         self._steps = steps
@@ -145,14 +147,7 @@ class Recall(BatchOfOne):
     v0: first version.
     """
 
-    def __init__(
-        self,
-        steps: int = 10,
-        observation: str = "vector",
-        answer: str = "discrete",
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(Recalls(steps, observation, answer), render_mode)
+    batch_type = Recalls
 
 
 class RecallOracle:
@@ -184,8 +179,6 @@ def make(size: str, family: str, observation: str, answer: str) -> Task:
         environment=partial(Recall, steps, observation, answer),
         horizon=steps,
         target_return=1.0,
-        score=success,
-        metric="success",
         description=f"Recall a symbol after {steps - 1} steps",
         expert=partial(RecallOracle, observation, answer),
         batch=partial(Recalls, steps, observation, answer),

@@ -76,6 +76,17 @@ class Environments(Protocol):
         """
 
 
+def success(total_return: float, length: int) -> float:
+    """Score 1 for an episode with a positive return, else 0: for tasks that pay only for solving
+    them."""
+    return float(total_return > 0)
+
+
+def total_return(total_return: float, length: int) -> float:
+    """Score an episode by its return."""
+    return total_return
+
+
 @dataclass(frozen=True)
 class Task:
     """Everything that is known about a task without acting in it."""
@@ -89,12 +100,12 @@ class Task:
     target_return: float | None
     """Return that an agent conditioned on returns is asked for; None asks for the best one in the
     data that its policy was trained on."""
-    score: Callable[[float, int], float]
-    """Number of merit of an episode from its return and its length in steps."""
-    metric: str
-    """What the score measures."""
     description: str
     """One line for people."""
+    score: Callable[[float, int], float] = success
+    """Number of merit of an episode from its return and its length in steps."""
+    metric: str = "success"
+    """What the score measures."""
     expert: Callable[[], Agent] | None = None
     """Makes an agent that solves the task, from observations or from privileged state."""
     batch: Callable[[], Environments] | None = None
@@ -155,12 +166,6 @@ class Family(NamedTuple):
     """Optional dependency group that brings the simulator."""
     modules: tuple[str, ...] = ()
     """Importable top-level modules of the simulator."""
-
-
-def success(total_return: float, length: int) -> float:
-    """Score 1 for an episode with a positive return, else 0: for tasks that pay only for solving
-    them."""
-    return float(total_return > 0)
 
 
 def read_length(size: str, least: int) -> int:

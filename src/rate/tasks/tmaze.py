@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from rate.tasks.numpy_batch import BatchOfOne, RowNoise, checked, cues, generators, lengths, parity
-from rate.tasks.task import Family, Task, read_length, read_segments, success
+from rate.tasks.task import Family, Task, read_length, read_segments
 
 RIGHT, UP, LEFT, DOWN = range(4)
 STEP_X = np.array([1, 0, -1, 0])
@@ -25,12 +25,13 @@ class TMazes:
     After a reset `length`, `goal`, `x` and `y` [n] hold the state of every row.
 
     Args:
-        corridors: Corridor lengths that occur.
+        length: Corridor length, or all that occur.
         sampling: With "turns" pairs of consecutive seeds cycle through the lengths, with "uniform"
             every episode draws its own.
     """
 
-    def __init__(self, corridors: Sequence[int], sampling: Sampling = "turns") -> None:
+    def __init__(self, length: int | Sequence[int] = 88, sampling: Sampling = "turns") -> None:
+        corridors = length if isinstance(length, Sequence) else (length,)
         if not corridors or min(corridors) < 1:
             raise ValueError(f"corridor lengths are {list(corridors)}, each must be at least 1")
         if sampling not in ("turns", "uniform"):
@@ -134,24 +135,18 @@ class TMaze(BatchOfOne):
     # Gymnasium reads the class attribute.
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 8}  # noqa: RUF012
 
-    def __init__(
-        self,
-        length: int | Sequence[int] = 88,
-        sampling: Sampling = "turns",
-        render_mode: str | None = None,
-    ) -> None:
-        self.mazes = TMazes(length if isinstance(length, Sequence) else (length,), sampling)
-        super().__init__(self.mazes, render_mode)
+    batch_type = TMazes
+    batch: TMazes
 
     def render(self) -> Any:
         """Draw the maze: agent A, goal G; or an array uint8 [24, 8 (L + 1), 3] with the agent red,
         the goal green."""
         if self.render_mode is None:
             return None
-        cells = np.full((3, int(self.mazes.length[0]) + 1), "#")
+        cells = np.full((3, int(self.batch.length[0]) + 1), "#")
         cells[1, :] = cells[:, -1] = "."
-        cells[1 - self.mazes.goal[0], -1] = "G"
-        cells[1 - self.mazes.y[0], self.mazes.x[0]] = "A"
+        cells[1 - self.batch.goal[0], -1] = "G"
+        cells[1 - self.batch.y[0], self.batch.x[0]] = "A"
         if self.render_mode == "ansi":
             return "\n".join("".join(row) for row in cells) + "\n"
         colours = {"#": (40, 40, 40), ".": (220, 220, 220), "G": (40, 160, 60), "A": (200, 40, 40)}
@@ -182,8 +177,6 @@ def _task(name: str, corridors: Sequence[int], sampling: Sampling, description: 
         environment=partial(TMaze, corridors, sampling),
         horizon=max(corridors) + SPARE,
         target_return=1.0,
-        score=success,
-        metric="success",
         description=description,
         expert=TMazeOracle,
         batch=partial(TMazes, corridors, sampling),

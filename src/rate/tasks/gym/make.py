@@ -24,7 +24,7 @@ from rate.tasks.gym.actions import ArrayActions
 from rate.tasks.gym.errors import describe_error
 from rate.tasks.gym.options import Options
 from rate.tasks.gym.vector import FirstRow, Vectorised
-from rate.tasks.task import Agent, Task, success
+from rate.tasks.task import Agent, Task, success, total_return
 
 __all__ = ["PATTERNS", "RandomAgent", "expert", "task"]
 
@@ -80,11 +80,6 @@ def task(name: str, address: str, options: Options) -> Task:
         batch=vectorised,
         num_envs=NUM_ENVS,
     )
-
-
-def total_return(total_return: float, length: int) -> float:
-    """Score an episode by its return."""
-    return total_return
 
 
 SCORES: Mapping[str, Callable[[float, int], float]] = {"return": total_return, "success": success}

@@ -18,7 +18,7 @@ import numpy as np
 
 from rate.spaces import flatten, unflatten
 from rate.tasks.popgym.experts import EXPERTS, Expert
-from rate.tasks.task import Family, Task
+from rate.tasks.task import Family, Task, total_return
 
 SIZES = ("Easy", "Medium", "Hard")
 
@@ -109,7 +109,7 @@ def make(size: str) -> Task:
         environment=environment,
         horizon=game.steps[position],
         target_return=1.0,
-        score=_total_return,
+        score=total_return,
         metric="return",
         description=f"POPGym, {level.lower()}: {game.description}",
         expert=partial(PlayingAgent, expert, environment) if expert else None,
@@ -133,10 +133,6 @@ def _environment(name: str) -> gymnasium.Env[Any, Any]:
         )
     environment: gymnasium.Env[Any, Any] = getattr(module, name)()
     return environment
-
-
-def _total_return(total_return: float, length: int) -> float:
-    return total_return
 
 
 TASKS: dict[str, Family] = {
