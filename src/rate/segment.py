@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 _ROWLESS = ("lengths", "frames")
 """Fields that hold no row for each episode."""
@@ -133,27 +132,4 @@ def first_rows(after: Tensors, before: Tensors, complete: int) -> Tensors:
     )
 
 
-_TENSORS = [item.name for item in fields(Segment) if item.name != "lengths"]
-
-
-def _flatten(segment: Segment) -> tuple[list[Any], tuple[int, ...]]:
-    return [getattr(segment, name) for name in _TENSORS], segment.lengths
-
-
-def _flatten_with_keys(segment: Segment) -> tuple[list[tuple[Any, Any]], tuple[int, ...]]:
-    keys = [pytree.GetAttrKey(name) for name in _TENSORS]
-    return list(zip(keys, _flatten(segment)[0], strict=True)), segment.lengths
-
-
-def _unflatten(values: Any, lengths: tuple[int, ...]) -> Segment:
-    return Segment(**dict(zip(_TENSORS, values, strict=True)), lengths=tuple(lengths))
-
-
-# torch.export sees the tensors of a segment; its lengths are part of its structure.
-pytree.register_pytree_node(
-    Segment,
-    _flatten,
-    _unflatten,
-    serialized_type_name="rate.Segment",
-    flatten_with_keys_fn=_flatten_with_keys,
-)
+torch.export.register_dataclass(Segment, serialized_type_name="rate.Segment")

@@ -16,7 +16,7 @@ from rate.episode import Episode
 from rate.models import config_class, gru, lstm, mlp
 from rate.models.policy import Policy
 from rate.objectives import behaviour_cloning, cql, iql
-from rate.objectives.critics import extended, td_targets
+from rate.objectives.critics import QConfig, QLearning, extended
 from rate.objectives.objective import ObjectiveConfig
 from rate.processes import Processes
 from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
@@ -165,13 +165,12 @@ def test_values_end_with_terminations_and_not_with_truncations(chains):
     segment = read_windows(dataset, window, next_observation=True)
     next_values = torch.tensor([[5.0, 6.0, 7.0]])
     last = float(segment.rewards[0, 2])
-    assert td_targets(segment, next_values, 0.5, 2.0)[0].tolist() == pytest.approx(
-        [2.5, 3.0, last / 2]
-    )
+    learning = QLearning(QConfig(discount=0.5), scale=2.0)
+    targets = learning.td_target(segment, next_values)[0].tolist()
+    assert targets == pytest.approx([2.5, 3.0, last / 2])
     truncated = replace(segment, terminations=torch.zeros(1, 3, dtype=torch.bool))
-    assert td_targets(truncated, next_values, 0.5, 2.0)[0].tolist() == pytest.approx(
-        [2.5, 3.0, last / 2 + 3.5]
-    )
+    targets = learning.td_target(truncated, next_values)[0].tolist()
+    assert targets == pytest.approx([2.5, 3.0, last / 2 + 3.5])
 
 
 def test_the_expectile_of_one_half_is_the_mean_and_a_high_one_is_near_the_maximum():

@@ -3,11 +3,11 @@ of memory."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 Memory = tuple[Tensor, ...]
 """What a model carries from segment to segment: batch-first tensors of bounded size, never
@@ -29,6 +29,9 @@ class ModelConfig:
     encoder: str = "auto"
     """Encoder of the observations: auto (the space of each leaf decides), nature, impala, identity,
     categories, or an address such as my_module:Encoder; by leaf: camera=impala,grid=identity."""
+
+    whole_windows: ClassVar[bool] = False
+    """Whether the model is trained on whole windows at once, not segment by segment."""
 
     def __post_init__(self) -> None:
         self.require_at_least(1, "segment_length", "segments", "width")
@@ -57,9 +60,8 @@ class ModelConfig:
 
     @property
     def training_segment_length(self) -> int:
-        """Steps that one training forward takes; models without recurrence take the whole window at
-        once."""
-        return self.segment_length
+        """Steps that one training forward takes."""
+        return self.window if self.whole_windows else self.segment_length
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -82,35 +84,30 @@ class ModelConfig:
         keeps its own."""
 
 
+@dataclass(eq=False)
 class Stream:
     """A segment under way: batch-first tensors that are written in place, row by row.
 
     Rows may stand at different positions, because an environment may reset one row alone.
-
-    Args:
-        tensors: What the backbone keeps, each [B, ...].
-        positions: Position of each row's next token, [B] int64, or [1] if `aligned`; for models
-            that have positions.
-        first: No row looks at a position before this one; a whole number on the host.
-        stop: No row has written a position from this one on; a whole number on the host.
-        aligned: Whether all rows are at the same position, which is then `stop`.
     """
 
-    def __init__(
-        self,
-        tensors: dict[str, Tensor],
-        positions: Tensor | None = None,
-        first: int = 0,
-        stop: int = 0,
-        aligned: bool = True,
-    ) -> None:
-        if positions is None:
-            some = next(iter(tensors.values()))
-            positions = torch.zeros(1, dtype=torch.int64, device=some.device)
-        self.tensors, self.positions, self.first, self.stop = tensors, positions, first, stop
-        self.aligned = aligned
-        batch = len(next(iter(tensors.values())))
-        self.row_numbers = torch.arange(batch, device=positions.device)[:, None]
+    tensors: dict[str, Tensor]
+    """What the backbone keeps, each [B, ...]."""
+    positions: Tensor
+    """Position of each row's next token, [B] int64, or [1] if `aligned`; for models that have
+    positions."""
+    first: int = 0
+    """No row looks at a position before this one; a whole number on the host."""
+    stop: int = 0
+    """No row has written a position from this one on; a whole number on the host."""
+    aligned: bool = True
+    """Whether all rows are at the same position, which is then `stop`."""
+
+    @cached_property
+    def row_numbers(self) -> Tensor:
+        """Numbers of the rows, [B, 1]."""
+        batch = len(next(iter(self.tensors.values())))
+        return torch.arange(batch, device=self.positions.device)[:, None]
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -163,39 +160,15 @@ class Stream:
         self.first, self.stop = min(self.first, stream.first), max(self.stop, stream.stop)
 
 
-_Bounds = tuple[int, int, bool]
-
-
-def _flatten(stream: Stream) -> tuple[list[Any], _Bounds]:
-    return [stream.tensors, stream.positions], (stream.first, stream.stop, stream.aligned)
-
-
-def _flatten_with_keys(stream: Stream) -> tuple[list[tuple[Any, Any]], _Bounds]:
-    keys = [pytree.GetAttrKey(name) for name in ("tensors", "positions")]
-    values, bounds = _flatten(stream)
-    return list(zip(keys, values, strict=True)), bounds
-
-
-def _unflatten(values: Any, bounds: _Bounds) -> Stream:
-    tensors, positions = values
-    return Stream(tensors, positions, *bounds)
-
-
-# torch.export sees the tensors of a stream; its bounds are part of its structure.
-pytree.register_pytree_node(
-    Stream,
-    _flatten,
-    _unflatten,
-    serialized_type_name="rate.Stream",
-    flatten_with_keys_fn=_flatten_with_keys,
-)
+torch.export.register_dataclass(Stream, serialized_type_name="rate.Stream")
 
 
 class Backbone(nn.Module, ABC):
     """A sequence model over tokens [B, n, d] with memory between segments.
 
     It takes a segment whole (`forward`) or token by token (`start`, `append`, `write_memory`); both
-    give the same hidden states and the same memory.
+    give the same hidden states and the same memory. As defined here, the latter call the former
+    with the memory that the tokens before have left, which suits models without positions.
     """
 
     @abstractmethod
@@ -216,18 +189,21 @@ class Backbone(nn.Module, ABC):
             Hidden states [B, n, d] and memory.
         """
 
-    @abstractmethod
     def start(self, memory: Memory) -> Stream:
         """Begin a segment that will be appended to token by token."""
+        tensors = {str(number): part.clone() for number, part in enumerate(memory)}
+        return Stream(tensors, torch.zeros(1, dtype=torch.int64, device=memory[0].device))
 
-    @abstractmethod
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
         """Hidden states [B, n, d] of the next tokens [B, n, d]; what it costs does not depend on
         how many segments came before."""
+        hidden, memory = self(tokens, self.write_memory(stream), len(tokens))
+        stream.tensors = dict(zip(stream.tensors, memory, strict=True))
+        return hidden
 
-    @abstractmethod
     def write_memory(self, stream: Stream) -> Memory:
         """Memory after the segment, which must be complete in every row."""
+        return tuple(stream.tensors.values())
 
     def memory_parts(self) -> dict[str, tuple[int, ...]]:
         """Entries of the memory by what they hold: "memory" that is written, "cache" of earlier

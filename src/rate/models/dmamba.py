@@ -8,12 +8,13 @@ acting, in place of recomputing a window. No positions are added.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
+from rate.models.backbone import Backbone, Memory, ModelConfig
 from rate.models.nn.cpu import Dropout
 from rate.models.nn.selective_scan import selective_scan
 from rate.segment import first_rows
@@ -39,13 +40,11 @@ class Config(ModelConfig):
     """Whether step sizes begin at softplus(0) = 0.693 for all channels, so that states forget
     within a few tokens, as released."""
 
+    whole_windows: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_at_least(1, "layers", "state_size", "convolution", "expansion")
-
-    @property
-    def training_segment_length(self) -> int:
-        return self.window
 
     @property
     def inner(self) -> int:
@@ -165,18 +164,6 @@ class StateSpaceModel(Backbone):
             written = tuple(torch.stack(tensors, 1) for tensors in zip(*after, strict=True))
             memory = first_rows(written, memory, complete)
         return self.norm(hidden), memory
-
-    def start(self, memory: Memory) -> Stream:
-        history, state = (tensor.clone() for tensor in memory)
-        return Stream({"history": history, "state": state})
-
-    def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        hidden, memory = self(tokens, self.write_memory(stream), len(tokens))
-        stream.tensors["history"], stream.tensors["state"] = memory
-        return hidden
-
-    def write_memory(self, stream: Stream) -> Memory:
-        return stream["history"], stream["state"]
 
 
 @torch.no_grad()

@@ -242,7 +242,7 @@ class ExternalMemoryTransformer(Backbone):
         for level, layer in enumerate(self._layers):
             read = layer.read.keys_values(slots[:, level])
             tensors[f"slot_keys{level}"], tensors[f"slot_values{level}"] = read
-        return Stream(tensors)
+        return Stream(tensors, seen.new_zeros(1))
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
         length = tokens.shape[1]

@@ -8,7 +8,7 @@ were 0, then 1), and steps past the table share its last row (they failed).
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,8 @@ class Config(ModelConfig):
     """Dropout rate on predicted kernels, before their softmax."""
     timesteps: int = 1000
     """Rows of the learned table of time steps; later steps share the last one."""
+
+    whole_windows: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,10 +79,6 @@ class Config(ModelConfig):
     def attending(self) -> int:
         """Channels that attend."""
         return self.width - self.convolved
-
-    @property
-    def training_segment_length(self) -> int:
-        return self.window
 
     @property
     def retained(self) -> int:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
+from rate.models.backbone import Backbone, Memory, ModelConfig
 from rate.models.nn.cpu import Dropout
 from rate.segment import first_rows
 
@@ -26,15 +26,12 @@ class Config(ModelConfig):
     layers: int = 1
     """Recurrent layers."""
 
+    whole_windows: ClassVar[bool] = True
     cell: ClassVar[Cell] = nn.LSTM
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_at_least(1, "hidden", "layers")
-
-    @property
-    def training_segment_length(self) -> int:
-        return self.window
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -75,25 +72,10 @@ class Recurrent(Backbone):
         return tuple(like.new_zeros(batch, self.layers, self.hidden) for _ in range(self.states))
 
     def forward(self, tokens: Tensor, memory: Memory, complete: int) -> tuple[Tensor, Memory]:
-        hidden, after = self._run(tokens, memory)
-        return hidden, first_rows(after, memory, complete)
-
-    def start(self, memory: Memory) -> Stream:
-        tensors = {f"state{number}": state.clone() for number, state in enumerate(memory)}
-        return Stream(tensors)
-
-    def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        hidden, after = self._run(tokens, self.write_memory(stream))
-        stream.tensors = {f"state{number}": state for number, state in enumerate(after)}
-        return hidden
-
-    def write_memory(self, stream: Stream) -> Memory:
-        return tuple(stream[f"state{number}"] for number in range(self.states))
-
-    def _run(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         before = tuple(state.transpose(0, 1).contiguous() for state in memory)
         hidden, after = self.network(
             self.dropout(tokens), before if self.states == 2 else before[0]
         )
         states = after if isinstance(after, tuple) else (after,)
-        return self.output(self.dropout(hidden)), tuple(state.transpose(0, 1) for state in states)
+        written = tuple(state.transpose(0, 1) for state in states)
+        return self.output(self.dropout(hidden)), first_rows(written, memory, complete)

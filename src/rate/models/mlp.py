@@ -2,10 +2,11 @@
 section 5)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from rate.models.backbone import Backbone, Memory, ModelConfig, Stream
+from rate.models.backbone import Backbone, Memory, ModelConfig
 from rate.models.nn.cpu import Dropout
 
 
@@ -16,9 +17,7 @@ class Config(ModelConfig):
     hidden: int = 128
     """Width of the two hidden layers."""
 
-    @property
-    def training_segment_length(self) -> int:
-        return self.window
+    whole_windows: ClassVar[bool] = True
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -47,12 +46,3 @@ class PerStep(Backbone):
 
     def forward(self, tokens: Tensor, memory: Memory, complete: int) -> tuple[Tensor, Memory]:
         return self.layers(tokens), memory
-
-    def start(self, memory: Memory) -> Stream:
-        return Stream({"memory": memory[0]})
-
-    def append(self, stream: Stream, tokens: Tensor) -> Tensor:
-        return self.layers(tokens)
-
-    def write_memory(self, stream: Stream) -> Memory:
-        return (stream["memory"],)

@@ -19,14 +19,14 @@ from rate.models.policy import Policy
 from rate.objectives.critics import (
     ActionValues,
     QConfig,
+    QLearning,
     Targets,
     best,
     extended,
     features,
-    td_targets,
     value_of,
 )
-from rate.objectives.objective import Objective, Outcome
+from rate.objectives.objective import Objective
 from rate.segment import Segment
 
 
@@ -57,7 +57,7 @@ class Config(QConfig):
             )
 
 
-class DiscreteCQL(Objective):
+class DiscreteCQL(QLearning):
     """CQL(H) for discrete actions (Kumar et al. 2020): the policy's outputs are the values Q1 that
     it acts on greedily.
 
@@ -66,46 +66,40 @@ class DiscreteCQL(Objective):
     values of the components of a MultiDiscrete action add up.
     """
 
-    next_observation = has_targets = True
+    config: Config
 
     def __init__(
         self, config: Config, policy: Policy, make: Callable[[], Policy], scale: float
     ) -> None:
-        super().__init__()
-        self.config, self.scale = config, scale
+        super().__init__(config, scale)
         self.second = make()
-        self.targets = Targets(nn.ModuleList([policy, self.second]), config.target_rate)
+        self.targets = Targets(self.critics(policy), config.target_rate)
 
-    def forward(
-        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, complete: int
-    ) -> Outcome:
+    def critics(self, policy: Policy) -> nn.ModuleList:
+        return nn.ModuleList([policy, self.second])
+
+    def losses(
+        self, policy: Policy, segment: Segment, memory: Memory, complete: int
+    ) -> tuple[Tensor, Tensor, Memory]:
         head, observations = policy.head, extended(segment)
         assert isinstance(head, CategoricalHead)
-        both = [network.head(features(network, observations)) for network in (policy, self.second)]
+        both = [critic.head(features(critic, observations)) for critic in (policy, self.second)]
         with torch.no_grad():
             chosen = best(head, both[0][:, 1:])
             next_values = self.targets.least(
-                lambda network: value_of(
-                    head, network.head(features(network, observations))[:, 1:], chosen
+                lambda critic: value_of(
+                    head, critic.head(features(critic, observations))[:, 1:], chosen
                 )
             )
-            td_target = td_targets(segment, next_values, self.config.discount, self.scale)
-        losses = torch.zeros_like(weights)
+            td_target = self.td_target(segment, next_values)
+        losses = torch.zeros_like(segment.rewards)
         for outputs in both:
             conservative = head.loss(outputs[:, :-1], segment.actions)
-            soft = torch.stack(
-                [values.logsumexp(-1) for values in outputs[:, :-1].split(head.counts, -1)]
-            ).sum(0)
-            losses = (
-                losses
-                + (soft - conservative - td_target).square() / 2
-                + self.config.conservative_weight * conservative
-            )
-        correct = head.correct(both[0][:, :-1].detach(), segment.actions)
-        return (losses * weights).sum(), (correct * weights).sum(), memory
-
-    def update_targets(self, policy: Policy) -> None:
-        self.targets.update(nn.ModuleList([policy, self.second]))
+            parts = outputs[:, :-1].split(head.counts, -1)
+            recorded = torch.stack([part.logsumexp(-1) for part in parts]).sum(0) - conservative
+            losses = losses + (recorded - td_target).square() / 2
+            losses = losses + self.config.conservative_weight * conservative
+        return losses, both[0][:, :-1], memory
 
 
 class ContinuousCQL(ActionValues):
@@ -117,35 +111,28 @@ class ContinuousCQL(ActionValues):
     to the action and are not moved by it.
     """
 
+    config: Config
     PROPOSALS = 10
 
-    def __init__(self, config: Config, make: Callable[[], Policy], scale: float) -> None:
-        super().__init__(config, make, scale)
-        self.config = config
-
-    def forward(
-        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, complete: int
-    ) -> Outcome:
+    def losses(
+        self, policy: Policy, segment: Segment, memory: Memory, complete: int
+    ) -> tuple[Tensor, Tensor, Memory]:
         observations = extended(segment)
         actions = policy.head(features(policy, observations))
         values = self.targets.least(
             lambda critic: critic(features(critic.body, observations), actions)
         )
-        td_target = td_targets(segment, values[:, 1:].detach(), self.config.discount, self.scale)
+        td_target = self.td_target(segment, values[:, 1:].detach())
         losses = -values[:, :-1]
-        for critic in self.critics:
+        for critic in (self.first, self.second):
             hidden = features(critic.body, observations)[:, :-1]
             recorded = critic(hidden, segment.actions)
             everywhere = hidden[:, :, None].expand(-1, -1, self.PROPOSALS, -1)
             proposed = critic(everywhere, self._uniform(policy, everywhere))
             conservative = proposed.logsumexp(-1) - recorded
-            losses = (
-                losses
-                + (recorded - td_target).square() / 2
-                + self.config.conservative_weight * conservative
-            )
-        correct = policy.head.correct(actions[:, :-1].detach(), segment.actions)
-        return (losses * weights).sum(), (correct * weights).sum(), memory
+            losses = losses + (recorded - td_target).square() / 2
+            losses = losses + self.config.conservative_weight * conservative
+        return losses, actions[:, :-1], memory
 
     def _uniform(self, policy: Policy, like: Tensor) -> Tensor:
         head = policy.head

@@ -75,9 +75,8 @@ def value_of(head: CategoricalHead, outputs: Tensor, components: Tensor) -> Tens
     """Value [...] of an action given by its components [..., components]; the values of components
     add up."""
     parts = zip(outputs.split(head.counts, -1), components.unbind(-1), strict=True)
-    return torch.stack(
-        [values.gather(-1, index[..., None])[..., 0] for values, index in parts]
-    ).sum(0)
+    chosen = [values.gather(-1, index[..., None])[..., 0] for values, index in parts]
+    return torch.stack(chosen).sum(0)
 
 
 class ActionValue(nn.Module):
@@ -87,13 +86,12 @@ class ActionValue(nn.Module):
         super().__init__()
         self.body = body
         if isinstance(body.head, ContinuousHead):
-            size, bounded = body.head.linear.out_features, body.head.bounded
-            self.register_buffer(
-                "centre", body.head.centre if bounded else torch.zeros(size), persistent=False
-            )
-            self.register_buffer(
-                "radius", body.head.radius if bounded else torch.ones(size), persistent=False
-            )
+            size = body.head.linear.out_features
+            centre, radius = torch.zeros(size), torch.ones(size)
+            if body.head.bounded:
+                centre, radius = body.head.centre, body.head.radius
+            self.register_buffer("centre", centre, persistent=False)
+            self.register_buffer("radius", radius, persistent=False)
             self.centre: Tensor
             self.radius: Tensor
             body.head = nn.Identity()  # type: ignore[assignment]
@@ -106,19 +104,11 @@ class ActionValue(nn.Module):
         flat = actions.reshape(*hidden.shape[:-1], -1)
         if isinstance(head, CategoricalHead):
             # Padding is zeros, which need not be an action; masked steps take any.
-            components = torch.stack(
-                [
-                    component.clamp(0, count - 1)
-                    for component, count in zip(
-                        (flat.long() - head.start).unbind(-1), head.counts, strict=True
-                    )
-                ],
-                -1,
-            )
+            parts = zip((flat.long() - head.start).unbind(-1), head.counts, strict=True)
+            components = torch.stack([part.clamp(0, count - 1) for part, count in parts], -1)
             return value_of(head, head(hidden), components)
-        values: Tensor = self.value(
-            torch.cat([hidden, (flat.float() - self.centre) / self.radius], -1)
-        )
+        scaled = (flat.float() - self.centre) / self.radius
+        values: Tensor = self.value(torch.cat([hidden, scaled], -1))
         return values[..., 0]
 
 
@@ -161,27 +151,44 @@ def _perceptron(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, 1))
 
 
-class ActionValues(Objective):
-    """What CQL for continuous actions and IQL share: two critics with their targets."""
+class QLearning(Objective):
+    """What CQL and IQL share: two critics whose copies, the `targets`, move after every optimiser
+    step.
+
+    Args:
+        config: Options.
+        scale: What rewards are divided by.
+    """
 
     next_observation = has_targets = True
+    config: QConfig
+    targets: Targets
 
-    def __init__(self, config: QConfig, make: Callable[[], Policy], scale: float) -> None:
+    def __init__(self, config: QConfig, scale: float) -> None:
         super().__init__()
-        self.scale = scale
-        self.first, self.second = ActionValue(make()), ActionValue(make())
-        self.targets = Targets(nn.ModuleList(self.critics), config.target_rate)
+        self.config, self.scale = config, scale
 
-    @property
-    def critics(self) -> tuple[ActionValue, ActionValue]:
+    def critics(self, policy: Policy) -> nn.ModuleList:
         """Both critics."""
-        return self.first, self.second
+        raise NotImplementedError
 
     def update_targets(self, policy: Policy) -> None:
-        self.targets.update(nn.ModuleList(self.critics))
+        self.targets.update(self.critics(policy))
+
+    def td_target(self, segment: Segment, next_values: Tensor) -> Tensor:
+        """What the values of recorded actions should be, [B, K]: r / scale + gamma (1 - d) V(o'),
+        with V(o') in `next_values` [B, K]."""
+        going_on = self.config.discount * (~segment.terminations)
+        return segment.rewards / self.scale + going_on * next_values
 
 
-def td_targets(segment: Segment, next_values: Tensor, discount: float, scale: float) -> Tensor:
-    """What the values of recorded actions should be, [B, K]: r / scale + gamma (1 - d) V(o'), with
-    V(o') in `next_values` [B, K]."""
-    return segment.rewards / scale + discount * (~segment.terminations) * next_values
+class ActionValues(QLearning):
+    """What CQL for continuous actions and IQL share: critics of their own, beside the policy."""
+
+    def __init__(self, config: QConfig, make: Callable[[], Policy], scale: float) -> None:
+        super().__init__(config, scale)
+        self.first, self.second = ActionValue(make()), ActionValue(make())
+        self.targets = Targets(self.critics(), config.target_rate)
+
+    def critics(self, policy: Policy | None = None) -> nn.ModuleList:
+        return nn.ModuleList([self.first, self.second])

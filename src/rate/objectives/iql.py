@@ -12,15 +12,8 @@ from torch import Tensor
 
 from rate.models.backbone import Memory
 from rate.models.policy import Policy
-from rate.objectives.critics import (
-    ActionValues,
-    QConfig,
-    StateValue,
-    extended,
-    features,
-    td_targets,
-)
-from rate.objectives.objective import Objective, Outcome
+from rate.objectives.critics import ActionValues, QConfig, StateValue, extended, features
+from rate.objectives.objective import Objective
 from rate.segment import Segment
 
 
@@ -50,35 +43,33 @@ class IQL(ActionValues):
     loss.
     """
 
+    config: Config
     LARGEST_WEIGHT = 100.0
 
     def __init__(self, config: Config, make: Callable[[], Policy], scale: float) -> None:
         super().__init__(config, make, scale)
-        self.config = config
         self.value = StateValue(make())
 
-    def forward(
-        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, complete: int
-    ) -> Outcome:
+    def losses(
+        self, policy: Policy, segment: Segment, memory: Memory, complete: int
+    ) -> tuple[Tensor, Tensor, Memory]:
         config, observations = self.config, extended(segment)
         values = self.value(observations)
         with torch.no_grad():
             recorded = self.targets.least(
                 lambda critic: critic(features(critic.body, observations)[:, :-1], segment.actions)
             )
-            td_target = td_targets(segment, values[:, 1:], config.discount, self.scale)
+            td_target = self.td_target(segment, values[:, 1:])
         advantage = recorded - values[:, :-1]
         losses = expectile_loss(advantage, config.expectile)
-        for critic in self.critics:
+        for critic in (self.first, self.second):
             hidden = features(critic.body, observations)[:, :-1]
             losses = losses + (critic(hidden, segment.actions) - td_target).square()
         outputs = policy.head(features(policy, segment.observations))
-        preference = (
-            (config.inverse_temperature * advantage.detach()).exp().clamp(max=self.LARGEST_WEIGHT)
-        )
-        losses = losses + preference * policy.head.loss(outputs, segment.actions)
-        correct = policy.head.correct(outputs.detach(), segment.actions)
-        return (losses * weights).sum(), (correct * weights).sum(), memory
+        preference = (config.inverse_temperature * advantage.detach()).exp()
+        cloning = policy.head.loss(outputs, segment.actions)
+        losses = losses + preference.clamp(max=self.LARGEST_WEIGHT) * cloning
+        return losses, outputs, memory
 
 
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
