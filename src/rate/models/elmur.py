@@ -14,6 +14,7 @@ trains the write path (bptt_segments 1 detaches memory as they do); (f) writes a
 once, from all of its tokens, the last action included.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -223,12 +224,12 @@ class ExternalMemoryTransformer(Backbone):
         index = torch.arange(length, device=tokens.device)[None]
         cut = range(QUERY_BLOCK, length - QUERY_BLOCK // 2, QUERY_BLOCK)
         view = self._view(index, length)._replace(cuts=tuple(cut))
-        cache = _Whole(memory[0])
-        hidden = self._pass(self.dropout(tokens), cache, index, view, self._reach(memory))
+        slots = self._slots(memory)
+        states = self._pass(self.dropout(tokens), index, view, self._reach(memory), slots)
         if complete:
-            after = self._write(memory, torch.stack(cache.states, 1))
+            after = self._write(memory, torch.stack(states, 1))
             memory = first_rows(after, memory, complete)
-        return hidden, memory
+        return states[-1], memory
 
     def start(self, memory: Memory) -> Stream:
         config, (slots, positions, seen) = self.config, memory
@@ -239,8 +240,7 @@ class ExternalMemoryTransformer(Backbone):
         tensors["states"] = slots.new_zeros(batch, self.capacity, config.layers, config.width)
         shape = (batch, config.heads, self.capacity, config.head_width)
         tensors |= empty_keys_values(config.layers, shape, slots)
-        for level, layer in enumerate(self._layers):
-            read = layer.read.keys_values(slots[:, level])
+        for level, read in enumerate(self._slots(memory)):
             tensors[f"slot_keys{level}"], tensors[f"slot_values{level}"] = read
         return Stream(tensors, seen.new_zeros(1))
 
@@ -248,11 +248,14 @@ class ExternalMemoryTransformer(Backbone):
         length = tokens.shape[1]
         index = stream.next_positions(length)
         stop = min(stream.stop + length, self.capacity)
-        cache = _InPlace(stream, index, stop)
         reach = stream["distance"], stream["hidden_slots"]
-        hidden = self._pass(tokens, cache, index, self._view(index, stop), reach)
+        slots = [
+            (stream[f"slot_keys{level}"], stream[f"slot_values{level}"])
+            for level in range(len(self.layers))
+        ]
+        states = self._pass(tokens, index, self._view(index, stop), reach, slots, stream)
         stream.advance(length, self.capacity)
-        return hidden
+        return states[-1]
 
     def write_memory(self, stream: Stream) -> Memory:
         memory = (stream["slots"], stream["slot_positions"], stream["seen"])
@@ -267,67 +270,41 @@ class ExternalMemoryTransformer(Backbone):
     def _pass(
         self,
         hidden: Tensor,
-        cache: "_Whole | _InPlace",
         index: Tensor,
         view: View,
         reach: tuple[Tensor, Tensor],
-    ) -> Tensor:
-        """Run positions `index` [b, n] through the layers, against keys and values of the cache.
+        slots: Sequence[KeysValues],
+        stream: Stream | None = None,
+    ) -> list[Tensor]:
+        """Hidden states [B, n, d] after each layer, of positions `index` [b, n].
 
         Args:
             hidden: [B, n, d].
-            cache: Keys and values of earlier positions and of slots; takes the layers' states.
             index: Positions in the segment, [b, n] with b = 1 or B.
             view: What self-attention sees.
             reach: Distance of the segment's first token from the slots, and the mask of the slots.
+            slots: Keys and values of each layer's memory slots, [B, h, M, w] each.
+            stream: A segment under way: holds keys and values of earlier positions, and takes what
+                the layers leave.
         """
         distance, hidden_slots = reach
         distance = distance[:, None] + index[..., None]
         biases = self.content_bias, self.position_bias
+        states = []
         for level, layer in enumerate(self._layers):
-            query, new = layer.attention.project(hidden)
-            attended = layer.attention(query, cache.extend(level, new), biases, view)
+            query, keys_values = layer.attention.project(hidden)
+            if stream is not None:
+                seen = slice(view.mask.shape[-1])
+                keys_values = stream.extend(level, index, seen, keys_values)
+            attended = layer.attention(query, keys_values, biases, view)
             bias = layer.bias(distance) + hidden_slots
-            hidden = layer.finish(hidden, attended, *cache.slots(level, layer), bias)
-            cache.keep(level, hidden)
-        return hidden
+            hidden = layer.finish(hidden, attended, *slots[level], bias)
+            if stream is not None:
+                stream.write(stream["states"][:, :, level], index, hidden)
+            states.append(hidden)
+        return states
 
-
-class _Whole:
-    """The cache of a whole segment, whose positions come all at once."""
-
-    def __init__(self, slots: Tensor) -> None:
-        self.memory = slots
-        self.states: list[Tensor] = []
-        """Hidden states after each layer, [B, n, d]."""
-
-    def extend(self, level: int, new: KeysValues) -> KeysValues:
-        """Keys and values of a layer, given those of the newest positions."""
-        return new
-
-    def slots(self, level: int, layer: Layer) -> tuple[Tensor, Tensor]:
-        """Keys and values of the layer's memory slots, [B, h, M, w] each."""
-        return layer.read.keys_values(self.memory[:, level])
-
-    def keep(self, level: int, hidden: Tensor) -> None:
-        """Take the hidden states [B, n, d] after a layer, of which memory is written."""
-        self.states.append(hidden)
-
-
-class _InPlace:
-    """The cache of a segment under way: what layers leave is written where its tokens stand."""
-
-    def __init__(self, stream: Stream, index: Tensor, stop: int) -> None:
-        self.stream, self.index, self.stop = stream, index, stop
-
-    def extend(self, level: int, new: KeysValues) -> KeysValues:
-        """See `_Whole.extend`."""
-        return self.stream.extend(level, self.index, slice(self.stop), new)
-
-    def slots(self, level: int, layer: Layer) -> tuple[Tensor, Tensor]:
-        """See `_Whole.slots`."""
-        return self.stream[f"slot_keys{level}"], self.stream[f"slot_values{level}"]
-
-    def keep(self, level: int, hidden: Tensor) -> None:
-        """See `_Whole.keep`."""
-        self.stream.write(self.stream["states"][:, :, level], self.index, hidden)
+    def _slots(self, memory: Memory) -> list[KeysValues]:
+        """Keys and values of the memory slots of each layer."""
+        layers = enumerate(self._layers)
+        return [layer.read.keys_values(memory[0][:, level]) for level, layer in layers]

@@ -7,6 +7,7 @@ over all of its taps (half of them were masked), time steps are the true ones wh
 were 0, then 1), and steps past the table share its last row (they failed).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -112,6 +113,10 @@ class Projected(NamedTuple):
     """Gated inputs of the convolution, [B, n, c]."""
 
 
+Extended = tuple[tuple[Tensor, Tensor], Tensor]
+"""Keys and values [B, h, t, w] and windows of the convolution [B, n, k, c] that a block sees."""
+
+
 class Block(nn.Module):
     """A post-norm block: x <- LN(x + Mix(x)), then x <- LN(x + MLP(x)).
 
@@ -214,7 +219,12 @@ class LongShortTransformer(Backbone):
         inputs = torch.cat([retained, tokens], 1) if past else tokens
         index = torch.arange(inputs.shape[1], device=tokens.device)
         view = self._view(index[None], index, past - count)
-        hidden = self._pass(self.norm(self.dropout(inputs)), _Whole(self.config.kernel), view)
+
+        def extend(level: int, block: Block, new: Projected) -> Extended:
+            padded = F.pad(new.gated, (0, 0, self.config.kernel - 1, 0))
+            return new.keys_values, block.convolution.windows(padded)
+
+        hidden = self._pass(self.norm(self.dropout(inputs)), extend, view)
         if complete and self.config.retained:
             memory = self._retain(retained, tokens, count, complete)
         return hidden[:, past:], memory
@@ -237,17 +247,24 @@ class LongShortTransformer(Backbone):
         return View(_visible(index, columns, first)[:, None], _visible(index, taps, first))
 
     def _pass(
-        self, hidden: Tensor, cache: "_Whole | _InPlace", view: View, outputs: bool = True
+        self,
+        hidden: Tensor,
+        extend: Callable[[int, Block, Projected], Extended],
+        view: View,
+        outputs: bool = True,
     ) -> Tensor:
-        """Run positions [B, n, d] through the blocks, against what the cache holds of earlier ones.
+        """Run positions through the blocks.
 
-        Without `outputs` only what they leave in the cache is asked for, and the last block is not
-        finished.
+        Args:
+            hidden: [B, n, d].
+            extend: Takes what a block makes of them, and gives what it sees.
+            view: What may be seen.
+            outputs: Without outputs the last block is not finished.
         """
         for level, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             new = block.project(hidden)
-            keys_values, windows = cache.extend(level, block.convolution, new)
+            keys_values, windows = extend(level, block, new)
             if not outputs and level + 1 == len(self.blocks):
                 break
             hidden = block.finish(hidden, new, keys_values, windows, view)
@@ -290,41 +307,17 @@ class LongShortTransformer(Backbone):
         columns = torch.arange(keys.start, keys.stop, device=tokens.device)
         view = self._view(index, columns, self.config.retained - stream["count"])
         stream.write(stream["tokens"], index, tokens)
-        cache = _InPlace(stream, index, keys, self.config.kernel)
-        hidden = self._pass(self.norm(tokens), cache, view, outputs)
+        taps = index[..., None] + torch.arange(self.config.kernel, device=tokens.device)
+
+        def extend(level: int, block: Block, new: Projected) -> Extended:
+            gated = stream[f"gated{level}"]
+            stream.write(gated[:, self.config.kernel - 1 :], index, new.gated)
+            keys_values = stream.extend(level, index, keys, new.keys_values)
+            return keys_values, gated[stream.row_numbers[..., None], taps]
+
+        hidden = self._pass(self.norm(tokens), extend, view, outputs)
         stream.advance(length, self.capacity)
         return hidden
-
-
-class _Whole:
-    """The cache of a whole segment: the positions themselves."""
-
-    def __init__(self, kernel: int) -> None:
-        self.kernel = kernel
-
-    def extend(
-        self, level: int, convolution: DynamicConvolution, new: Projected
-    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Keys and values [B, h, t, w] and the convolution's windows [B, n, k, c] of a block."""
-        padded = F.pad(new.gated, (0, 0, self.kernel - 1, 0))
-        return new.keys_values, convolution.windows(padded)
-
-
-class _InPlace:
-    """The cache of a segment under way: what a block leaves is written where its tokens stand."""
-
-    def __init__(self, stream: Stream, index: Tensor, keys: slice, kernel: int) -> None:
-        self.stream, self.index, self.keys = stream, index, keys
-        self.taps = index[..., None] + torch.arange(kernel, device=index.device)
-
-    def extend(
-        self, level: int, convolution: DynamicConvolution, new: Projected
-    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """See `_Whole.extend`; the keys are those at the positions `keys`."""
-        gated = self.stream[f"gated{level}"]
-        self.stream.write(gated[:, convolution.taps - 1 :], self.index, new.gated)
-        keys_values = self.stream.extend(level, self.index, self.keys, new.keys_values)
-        return keys_values, gated[self.stream.row_numbers[..., None], self.taps]
 
 
 def _visible(index: Tensor, columns: Tensor, first: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ One class serves a family: DT, DT-XL, RMT and TrXL are the same parts switched o
 10).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -201,15 +202,23 @@ class MemoryTransformer(Backbone):
         if config.context_segments and past:
             hidden = torch.cat([self.dropout(retained[:, 0]), hidden], 1)
             first += past
-        cache = _Concatenated(retained if config.cached_states and past else None)
+        inputs: list[Tensor] = []
+
+        def extend(level: int, layer: Layer, hidden: Tensor, new: KeysValues) -> KeysValues:
+            inputs.append(hidden)
+            if not (config.cached_states and past):
+                return new
+            old = layer.attention.keys_values(layer.cache_input(retained[:, level]))
+            return torch.cat([old[0], new[0]], 2), torch.cat([old[1], new[1]], 2)
+
         view = self._segment_view(past, length, read if complete else 0, count)
-        hidden = self.dropout(self._pass(hidden, cache, view, record=record))
+        hidden = self.dropout(self._pass(hidden, extend, view, record=record))
         outputs = hidden[:, first : first + length]
         if not complete:
             return outputs, memory
         states = tokens[:, None]
         if config.cached_states:
-            states = self._states(cache.inputs, hidden)
+            states = self._states(inputs, hidden)
         return outputs, self._write(memory, hidden[:, first + length :], states, complete)
 
     def _states(self, inputs: list[Tensor], outputs: Tensor) -> Tensor:
@@ -272,22 +281,27 @@ class MemoryTransformer(Backbone):
     def _pass(
         self,
         hidden: Tensor,
-        cache: "_Concatenated | _InPlace",
+        extend: Callable[[int, Layer, Tensor, KeysValues], KeysValues],
         view: View,
         outputs: bool = True,
         record: list[Tensor] | None = None,
     ) -> Tensor:
-        """Run positions [B, n, d] through the layers, against the keys and values of the cache.
+        """Run positions through the layers.
 
-        Without `outputs` only what they leave in the cache is asked for, and the last layer's
-        attention is left out.
+        Args:
+            hidden: [B, n, d].
+            extend: Takes the number of a layer, the layer, its inputs and their keys and values;
+                gives the keys and values that are seen.
+            view: Where queries and keys stand, and what queries see.
+            outputs: Without outputs the last layer's attention is left out.
+            record: Takes the attention weights of each layer.
         """
         biases = self.content_bias, self.position_bias
         for level, layer in enumerate(self.layers):
             assert isinstance(layer, Layer)
             inputs = layer.attention_input(hidden)
             query, new = layer.attention.project(inputs)
-            keys_values = cache.extend(level, layer, hidden, new)
+            keys_values = extend(level, layer, hidden, new)
             if not outputs and level + 1 == len(self.layers):
                 break
             attended = layer.attention(query, keys_values, biases, view, record)
@@ -358,37 +372,12 @@ class MemoryTransformer(Backbone):
         view = self._view(index, last, keys, stream["count"])
         if length > QUERY_BLOCK:
             view = view._replace(cuts=tuple(range(QUERY_BLOCK, length, QUERY_BLOCK)))
-        hidden = self._pass(tokens, _InPlace(stream, index, keys), view, outputs)
+
+        def extend(level: int, layer: Layer, inputs: Tensor, new: KeysValues) -> KeysValues:
+            if self.read_start and level < self.levels:
+                stream.write(stream["states"][:, :, level], index, inputs)
+            return stream.extend(level, index, keys, new)
+
+        hidden = self._pass(tokens, extend, view, outputs)
         stream.advance(length, self.capacity)
         return hidden
-
-
-class _Concatenated:
-    """The cache of a whole segment: earlier states of each layer stand in front of its own."""
-
-    def __init__(self, retained: Tensor | None) -> None:
-        self.retained = retained
-        self.inputs: list[Tensor] = []
-        """Inputs of the layers so far, [B, n, d] each."""
-
-    def extend(self, level: int, layer: Layer, hidden: Tensor, new: KeysValues) -> KeysValues:
-        """Keys and values of layer `level`, given those of its inputs `hidden` [B, n, d]."""
-        self.inputs.append(hidden)
-        if self.retained is None:
-            return new
-        old = layer.attention.keys_values(layer.cache_input(self.retained[:, level]))
-        return torch.cat([old[0], new[0]], 2), torch.cat([old[1], new[1]], 2)
-
-
-class _InPlace:
-    """The cache of a segment under way: keys and values are written where their tokens stand."""
-
-    def __init__(self, stream: Stream, index: Tensor, keys: slice) -> None:
-        self.stream, self.index, self.keys = stream, index, keys
-
-    def extend(self, level: int, layer: Layer, hidden: Tensor, new: KeysValues) -> KeysValues:
-        """See `_Concatenated.extend`; the keys are those at the positions `keys`."""
-        states = self.stream.tensors.get("states")
-        if states is not None and level < states.shape[2]:
-            self.stream.write(states[:, :, level], self.index, hidden)
-        return self.stream.extend(level, self.index, self.keys, new)
