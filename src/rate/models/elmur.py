@@ -128,14 +128,17 @@ class Layer(nn.Module):
             bias: Added to the scores of reading, [B, h, n, M].
         """
         hidden = self.norms["attention"](hidden + self.dropout(attended))
-        hidden = self.norms["read"](hidden + self.dropout(self.read(hidden, keys, values, bias)))
+        hidden = self.norms["read"](
+            hidden + self.dropout(self.read.attend(hidden, keys, values, bias))
+        )
         return self.norms["feed_forward"](hidden + self.feed_forward(hidden))
 
     def propose(self, slot: Tensor, states: Tensor, distance: Tensor) -> Tensor:
         """What a slot [B, d] should hold after a segment with hidden states [B, n, d], at
         `distance` [B, n] from it."""
         asking = slot[:, None]
-        read = self.write(asking, *self.write.keys_values(states), self.bias(distance[:, None]))
+        bias = self.bias(distance[:, None])
+        read = self.write.attend(asking, *self.write.keys_values(states), bias)
         proposal = self.norms["write"](asking + self.dropout(read))
         proposal = self.norms["memory_feed_forward"](proposal + self.memory_feed_forward(proposal))
         return self.memory_dropout(proposal)[:, 0]

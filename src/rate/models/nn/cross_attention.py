@@ -1,4 +1,4 @@
-"""Cross-attention between tokens and memory slots that knows how far apart in time they are
+"""Cross-attention, and a bias by which it knows how far apart in time tokens and memory slots are
 (baselines, section 11)."""
 
 import torch
@@ -7,15 +7,17 @@ from torch import Tensor, nn
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of one sequence to another with an additive bias; heads x head width
-    need not equal the width."""
+    """Multi-head attention of one sequence to another; heads x head width need not equal the
+    width."""
 
-    def __init__(self, width: int, heads: int, head_width: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, heads: int, head_width: int, dropout: float, bias: bool = False
+    ) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, heads * head_width, bias=False)
-        self.key = nn.Linear(width, heads * head_width, bias=False)
-        self.value = nn.Linear(width, heads * head_width, bias=False)
+        self.query = nn.Linear(width, heads * head_width, bias)
+        self.key = nn.Linear(width, heads * head_width, bias)
+        self.value = nn.Linear(width, heads * head_width, bias)
         self.output = nn.Linear(heads * head_width, width)
         self.dropout = dropout
 
@@ -23,7 +25,9 @@ class CrossAttention(nn.Module):
         """Keys and values [B, h, t, head width] of what is attended to, [B, t, d]."""
         return self._heads(self.key(inputs)), self._heads(self.value(inputs))
 
-    def forward(self, inputs: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    def attend(
+        self, inputs: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
         """Outputs [B, n, d].
 
         Args:

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rate.models.nn.cross_attention import CrossAttention
+
 Activation = Literal["relu", "leaky-relu", "tanh", "none"]
 ACTIVATIONS = {
     "relu": torch.relu,
@@ -33,7 +35,7 @@ class Valve(nn.Module):
         raise NotImplementedError
 
 
-class CrossAttentionValve(Valve):
+class CrossAttentionValve(CrossAttention, Valve):
     """MRV-CA-2: the incoming memory asks, the freshly written memory answers; MRV-CA-1 with
     `swapped` roles.
 
@@ -44,32 +46,15 @@ class CrossAttentionValve(Valve):
     def __init__(
         self, width: int, heads: int, activation: Activation, dropout: float, swapped: bool = False
     ) -> None:
-        super().__init__()
         if width % heads:
             raise ValueError(f"the valve's {heads} heads must divide the width, but it is {width}")
-        self.heads = heads
-        self.activation = ACTIVATIONS[activation]
-        self.swapped = swapped
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
-        self.dropout = dropout
+        super().__init__(width, heads, width // heads, dropout, bias=True)
+        self.activation, self.swapped = ACTIVATIONS[activation], swapped
 
     def forward(self, incoming: Tensor, written: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         written = self.activation(written)
         asking, answering = (written, incoming) if self.swapped else (incoming, written)
-        query, key, value = (
-            projection(inputs).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for projection, inputs in (
-                (self.query, asking),
-                (self.key, answering),
-                (self.value, answering),
-            )
-        )
-        dropout = self.dropout if self.training else 0.0
-        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-        return (self.output(attended.transpose(1, 2).flatten(2)),)
+        return (self.attend(asking, *self.keys_values(answering)),)
 
 
 class GateValve(Valve):
