@@ -20,26 +20,14 @@ from rate.reporting.style import COLOURS, FAINT, INK, SMALL, colour, marker
 
 SHADES = LinearSegmentedColormap.from_list(
     "attention", ("#FFFFFF", "#A9D0EA", COLOURS[0], "#00203A")
-)
-HIDDEN = "#EDEDED"
-LETTERS = {
-    "return_to_go": "R",
-    "observation": "o",
-    "action": "a",
-    "read": "m",
-    "write": "m",
-    "past": "·",
-}
+).with_extremes(bad="#EDEDED")
+LETTERS = {"return_to_go": "R", "observation": "o", "action": "a", "past": "·"}
+LETTERS |= {"read": "m", "write": "m"}
 FEW = 36
 """Most positions that are labelled one by one."""
 TINY = 0.075
 """Largest width, in inches, of cells that are too small for a letter."""
-DOTTED: dict[str, Any] = {
-    "color": FAINT,
-    "linewidth": 1,
-    "linestyle": (0, (1, 3)),
-    "zorder": 0,
-}
+DOTTED: dict[str, Any] = {"color": FAINT, "linewidth": 1, "linestyle": (0, (1, 3)), "zorder": 0}
 """Line of the level of chance."""
 
 Points = Sequence[tuple[float, Estimate]]
@@ -216,101 +204,61 @@ def _title(shown: AttentionMap) -> str:
 
 
 def _draw_maps(rows: Sequence[Sequence[_Panel]]) -> bytes:
-    """Panels with cells of equal size, positioned in inches from the upper left."""
-    side, above, below, gap, width, bar = 0.78, 0.32, 0.5, 0.26, 8.0, 0.75
-    columns = max(sum(panel.weights.shape[1] for panel in row) for row in rows)
-    most = max(len(row) for row in rows)
-    cell = min(0.2, (width - side - bar - gap * (most - 1)) / columns)
+    """Panels with cells of equal size; keys are aligned on the right, so that a growing cache
+    extends to the left."""
+    panels = [panel for row in rows for panel in row]
+    lines, keys = (max(panel.weights.shape[axis] for panel in panels) for axis in (0, 1))
+    cell = min(0.2, (6.6 / len(rows[0]) - 0.3) / keys)
     # Maps with a long cache are much wider than high: their cells are drawn higher.
-    tall = max(cell, min(0.1, 1.8 / max(panel.weights.shape[0] for row in rows for panel in row)))
-    heights = [max(panel.weights.shape[0] for panel in row) * tall for row in rows]
-    total = sum(heights) + len(rows) * (above + below)
-    content = columns * cell + gap * (most - 1)
-    right = side + content + (width - side - bar - content) / 2
-    norm = PowerNorm(0.5, 0.0, max(float(panel.weights.max()) for row in rows for panel in row))
+    height = lines * max(cell, min(0.1, 1.8 / lines)) + 0.85
+    norm = PowerNorm(0.5, 0.0, max(float(panel.weights.max()) for panel in panels))
 
     def draw(figure: Figure) -> None:
-        figure.set_layout_engine("none")
-        top = above
-        for row, height in zip(rows, heights, strict=True):
-            # Rows are aligned on the right, so that a growing cache extends to the left.
-            left = (
-                right - sum(panel.weights.shape[1] for panel in row) * cell - gap * (len(row) - 1)
-            )
-            for number, panel in enumerate(row):
-                lines, times = panel.weights.shape
-                axes = figure.add_axes(_box(left, top, times * cell, lines * tall, width, total))
-                _draw_map(axes, panel, norm, cell, named=number == 0)
-                left += times * cell + gap
-            top += height + below + above
-        place = _box(right + 0.18, above, 0.1, min(max(heights[0], 0.9), 2.4), width, total)
-        key = figure.colorbar(ScalarMappable(norm, SHADES), cax=figure.add_axes(place))
+        grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+        for cells, row in zip(grid, rows, strict=True):
+            for axes, panel in zip(cells, row, strict=True):
+                _draw_map(axes, panel, norm, cell)
+                axes.set_xlim(panel.weights.shape[1] - keys - 0.5, None)
+                axes.tick_params(labelleft=axes is cells[0])
+        ticks = [mark for mark in (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1) if mark <= (norm.vmax or 0)]
+        look: dict[str, Any] = {"ticks": ticks, "format": "{x:g}", "aspect": 40, "pad": 0.02}
+        key = figure.colorbar(ScalarMappable(norm, SHADES), ax=grid, **look)
         key.ax.tick_params(labelsize=7.5, length=2)
         key.ax.spines["outline"].set_visible(False)
-        key.set_ticks(
-            [mark for mark in (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1) if mark <= (norm.vmax or 0)]
-        )
-        key.ax.yaxis.set_major_formatter("{x:g}")
 
-    return drawing.png(draw, (width, total))
+    return drawing.png(draw, (8, len(rows) * height))
 
 
-def _box(
-    left: float, top: float, wide: float, high: float, width: float, height: float
-) -> tuple[float, float, float, float]:
-    return left / width, 1 - (top + high) / height, wide / width, high / height
-
-
-def _draw_map(axes: Axes, panel: _Panel, norm: PowerNorm, cell: float, named: bool) -> None:
-    shown, weights = panel.map, panel.weights
-    length, times = weights.shape
-    axes.set_facecolor(HIDDEN)
-    hidden = shown.weights.amax((0, 1)).numpy() == 0
+def _draw_map(axes: Axes, panel: _Panel, norm: PowerNorm, cell: float) -> None:
+    shown, (length, times) = panel.map, panel.weights.shape
+    few = times <= FEW and cell > TINY
+    visible = np.ma.masked_array(panel.weights, shown.weights.amax((0, 1)).numpy() == 0)
     smooth = "none" if times <= FEW else "antialiased"
-    axes.imshow(
-        np.ma.masked_array(weights, hidden), SHADES, norm, aspect="auto", interpolation=smooth
-    )
+    axes.imshow(visible, SHADES, norm, aspect="auto", interpolation=smooth)
     axes.set_title(panel.title, fontsize=SMALL, color=INK, pad=4)
-    roles = shown.roles[-length:]
-    read_off = max(index for index, role in enumerate(roles) if role == "observation")
-    frame = Rectangle((-0.5, read_off - 0.5), times, 1, fill=False, edgecolor=COLOURS[1])
+    output = max(index for index, role in enumerate(shown.roles[-length:]) if role == "observation")
+    frame = Rectangle((-0.5, output - 0.5), times, 1, fill=False, edgecolor=COLOURS[1])
     frame.set(linewidth=1.2 if cell > TINY else 0.7, clip_on=False, zorder=5)
     axes.add_patch(frame)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0, pad=1.5)
-    size = min(6.5, 0.75 * 72 * cell)
-    for axis, count in ((axes.xaxis, times), (axes.yaxis, length)):
-        places = range(count) if times <= FEW and cell > TINY else ()
-        letters = [LETTERS[shown.roles[place - count]] for place in places]
-        axis.set_ticks(places, letters, fontsize=size)
-    _name_groups(axes, shown, length, times, cell, named)
-
-
-def _name_groups(
-    axes: Axes, shown: AttentionMap, length: int, times: int, cell: float, named: bool
-) -> None:
-    """Draw lines between groups of positions, and their names below (keys) and, if `named`, to the
-    left (queries)."""
-    letters = times <= FEW and cell > TINY
-    away, offset = (15 if letters else 4), times - length
-    words: dict[str, Any] = {"fontsize": 7.5, "color": INK, "textcoords": "offset points"}
-    for start, stop, name, brief in _groups(shown, letters):
-        if start:
-            axes.axvline(start - 0.5, color=FAINT, linewidth=0.5, zorder=3)
-        if start > offset:
-            axes.axhline(start - offset - 0.5, color=FAINT, linewidth=0.5, zorder=3)
-        letters_fit = (stop - start) * cell / 0.062
-        below = next((word for word in (name, brief) if letters_fit > len(word)), "")
-        centre = ((start + stop - 1) / 2, 0.0)
-        place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top"}
-        axes.annotate(below, centre, (0, -away), **place, **words)
-        first, last = max(start - offset, 0), stop - offset
-        if named and last > 0:
-            centre = (0.0, (first + last - 1) / 2)
-            text = name if len(name) < 9 else brief
-            place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
-            axes.annotate(text, centre, (-away, 0), **place, **words)
+    axes.spines[:].set_visible(False)
+    for axis, lines, count, across in (
+        (axes.xaxis, axes.vlines, times, length),
+        (axes.yaxis, axes.hlines, length, times),
+    ):
+        axis.remove_overlapping_locs = False
+        letters = [LETTERS[role] for role in shown.roles[-count:]] if few else []
+        axis.set_ticks(range(len(letters)), letters, minor=True)
+        names = {}
+        for start, stop, name, brief in _groups(shown, few):
+            first, last = max(start - times + count, 0), stop - times + count
+            if first:
+                lines(first - 0.5, -0.5, across - 0.5, color=FAINT, linewidth=0.5, zorder=3)
+            width = (last - first) * cell if axis is axes.xaxis else 0.55
+            fitting = (word for word in (name, brief) if 0.062 * len(word) < width)
+            names[(first + last - 1) / 2] = next(fitting, "") if last > 0 else ""
+        axis.set_ticks(list(names), list(names.values()))
+    axes.tick_params(length=0, pad=15 if few else 4, labelsize=7.5)
+    axes.tick_params(which="minor", length=0, pad=1.5, labelsize=min(6.5, 54 * cell))
 
 
 def _groups(shown: AttentionMap, each_step: bool) -> list[tuple[int, int, str, str]]:
