@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -181,26 +182,31 @@ class Recipe:
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name the recipe, wherever its dataset lies."""
-        data = {**self.to_json(), "dataset": ""}
-        # Published recipes keep their names: an option that came later counts where it is used, and
-        # every objective counts with the options that all of them had together at first.
-        data["objective"] = {**_FIRST_OBJECTIVE_OPTIONS, **data["objective"]}
-        for name, unused in (("shorter_segments", 0), ("growing_segments", 0), ("stack_frames", 1)):
-            if data[name] == unused:
-                del data[name]
-        if data["sampling"] == "auto":
-            data["sampling"] = "first"
-        if data["model"]["encoder"] == "auto":
-            del data["model"]["encoder"]
-        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+        return hash_of(self.to_json())
+
+
+def hash_of(recipe: Mapping[str, Any]) -> str:
+    """The hash of a recipe that is given as JSON data, as `Recipe.to_json` writes it."""
+    # Published recipes keep their names: an option that came later counts where it is used, and
+    # every objective counts with the options that all of them had together at first.
+    data = {**recipe, "dataset": "", "model": dict(recipe["model"])}
+    data["objective"] = {**_FIRST_OBJECTIVE_OPTIONS, **data["objective"]}
+    for name, unused in (("shorter_segments", 0), ("growing_segments", 0), ("stack_frames", 1)):
+        if data.get(name) == unused:
+            del data[name]
+    if data["sampling"] == "auto":
+        data["sampling"] = "first"
+    if data["model"].get("encoder") == "auto":
+        del data["model"]["encoder"]
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def from_json(data: dict[str, Any]) -> Recipe:
-    """The recipe that `Recipe.to_json` wrote; unknown or missing fields are a ValueError that names
-    them."""
+    """The recipe that `Recipe.to_json` wrote; unknown or missing fields, and values of other types,
+    are a ValueError that names them."""
     data = dict(data)
-    data["model"] = MODELS.from_json(data["model"])
-    data["objective"] = OBJECTIVES.from_json(data["objective"])
-    data["optimiser"] = build(OptimiserConfig, data["optimiser"])
-    data["selection"] = build(SelectionConfig, data["selection"])
+    data["model"] = MODELS.from_json(data.get("model"))
+    data["objective"] = OBJECTIVES.from_json(data.get("objective"))
+    data["optimiser"] = build(OptimiserConfig, data.get("optimiser"))
+    data["selection"] = build(SelectionConfig, data.get("selection"))
     return build(Recipe, data)

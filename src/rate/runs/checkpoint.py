@@ -4,25 +4,43 @@ A checkpoint holds all that is needed to act, or to go on with training. No code
 that of an outside model is imported from the address which the checkpoint names.
 """
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as registration
 
 from rate import spaces
+from rate.configs import brief, checked
 from rate.files import atomic_write
 from rate.models import MODELS
 from rate.models.policy import Policy
 from rate.runs.folder import Run
 
 FORMAT = 1
-_WRONG = (ValueError, TypeError, RuntimeError)
+LARGEST_TABLES = 2**27
+"""Most numbers in tables that a policy computes when it is made, such as those of positions; a
+header that asks for more is taken for damage."""
+
+_WRONG = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, AttributeError)
 """What damaged or unsuitable content raises."""
+
+_POLICY_HEADER = {
+    "observation_space": dict,
+    "action_space": dict,
+    "model": dict,
+    "stack_frames": int,
+    "target_return": float,
+    "update": int | None,
+}
+_STATE_HEADER = {"update": int, "best": float | None}
 
 
 class CheckpointError(ValueError):
@@ -53,13 +71,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
-        header = json.loads(metadata["rate"])
+        header = checked(json.loads(metadata["rate"]), dict, "the header")
         intact = metadata["sha256"] == _digest(tensors, metadata["rate"])
-    except (safetensors.SafetensorError, OSError, LookupError, *_WRONG) as error:
+    except (safetensors.SafetensorError, OSError, *_WRONG) as error:
         raise CheckpointError(
-            f"{path} is not a readable checkpoint ({type(error).__name__}: {error}): it is "
-            "truncated, damaged, or of another format. Use another checkpoint of the run, or "
-            "train again."
+            f"{path} is not a readable checkpoint ({_first_line(error)}): it is truncated, "
+            "damaged, or of another format. Use another checkpoint of the run, or train again."
         ) from error
     if not intact:
         raise CheckpointError(
@@ -68,8 +85,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     if header.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} has format {header.get('format')}, but this version reads format {FORMAT}"
+            f"{path} has format {brief(header.get('format'))}, but this version reads format "
+            f"{FORMAT}"
         )
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(
+                f"{path} holds numbers that are not finite, in {brief(name)}: use another "
+                "checkpoint of the run, or train again with a lower learning rate"
+            )
     return tensors, header
 
 
@@ -115,26 +139,47 @@ def save_state(path: Path, learner: nn.Module, optimiser: Any, **header: Any) ->
 
 
 def load_state(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Restore what `save_state` wrote, and return its header.
+    """Restore what `save_state` wrote, and return its header: update and best score.
 
     Raises:
         CheckpointError: the file is damaged, or its tensors do not fit.
     """
     tensors, header = read_tensors(path)
-    weights = {
-        name: tensor for name, tensor in tensors.items() if not name.startswith("optimiser.")
-    }
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        kind, index, *rest = name.split(".", 2)
-        if kind == "optimiser":
-            state.setdefault(int(index), {})[rest[0]] = tensor
     try:
+        _check_header(header, _STATE_HEADER)
+        expected = dict(learner.state_dict())
+        weights = {name: tensors[name] for name in expected if name in tensors}
+        state = {name: tensor for name, tensor in tensors.items() if name not in weights}
+        _require_same(expected, weights)
+        moments = _optimiser_state(state, optimiser)
         learner.load_state_dict(weights)
-        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} does not fit the run's recipe: {error}") from error
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+    except _WRONG as error:
+        reason = _first_line(error)
+        raise CheckpointError(f"{path} does not fit the run's recipe: {reason}") from error
     return header
+
+
+def _optimiser_state(
+    tensors: Mapping[str, Tensor], optimiser: torch.optim.Optimizer
+) -> dict[int, dict[str, Tensor]]:
+    """What AdamW keeps of each parameter that has had a gradient, by the parameter's number."""
+    parameters = [one for group in optimiser.param_groups for one in group["params"]]
+    kept, expected = sorted({name.split(".")[1] for name in tensors if "." in name}), {}
+    for index in kept:
+        like = parameters[int(index)] if index in map(str, range(len(parameters))) else None
+        if like is not None:
+            names = {"step": like.new_zeros(()), "exp_avg": like, "exp_avg_sq": like}
+            expected |= {f"optimiser.{index}.{name}": value for name, value in names.items()}
+    _require_same(expected, tensors)
+    return {
+        int(index): {
+            name.rpartition(".")[2]: tensor
+            for name, tensor in tensors.items()
+            if name.startswith(f"optimiser.{index}.")
+        }
+        for index in kept
+    }
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -151,14 +196,81 @@ def load_policy(path: str | Path) -> tuple[Policy, dict[str, Any]]:
     """
     path = find_checkpoint(path)
     tensors, header = read_tensors(path)
+    header = {"stack_frames": 1, "update": None, **header}
     try:
-        policy = Policy(
+        _check_header(header, _POLICY_HEADER)
+        # Nothing of the declared size is allocated before it is known to be that of the tensors.
+        # An outside model may look at its own tensors, which this device does not have.
+        with contextlib.suppress(NotImplementedError), torch.device("meta"):
+            _require_same(_stored(_policy(header, len(tensors))), tensors)
+        policy = _policy(header, len(tensors))
+        _require_same(_stored(policy), tensors)
+        policy.load_state_dict(tensors)
+    except _WRONG as error:
+        reason = _first_line(error)
+        raise CheckpointError(f"the content of {path} does not make a policy: {reason}") from error
+    return policy.eval(), header
+
+
+def _policy(header: Mapping[str, Any], tensors: int) -> Policy:
+    with _at_most(tensors):
+        return Policy(
             spaces.from_json(header["observation_space"]),
             spaces.from_json(header["action_space"]),
             MODELS.from_json(header["model"]),
-            stack_frames=header.get("stack_frames", 1),
+            stack_frames=header["stack_frames"],
         )
-        policy.load_state_dict(tensors)
-    except (KeyError, *_WRONG) as error:
-        raise CheckpointError(f"the content of {path} does not make a policy: {error}") from error
-    return policy.eval(), header
+
+
+def _stored(policy: Policy) -> dict[str, Tensor]:
+    """What a checkpoint of the policy holds, if the rest of the policy is not too large."""
+    stored = dict(policy.state_dict())
+    computed = sum(one.numel() for name, one in policy.named_buffers() if name not in stored)
+    if computed > LARGEST_TABLES:
+        raise ValueError(
+            f"its tables would hold {computed} numbers, but at most {LARGEST_TABLES} are allowed"
+        )
+    return stored
+
+
+@contextlib.contextmanager
+def _at_most(tensors: int) -> Iterator[None]:
+    """Refuse to build modules with far more parameters than there are tensors."""
+    left = 2 * tensors + 100  # a module may replace what it has made
+
+    def count(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError(f"its model has more parts than its {tensors} tensors")
+
+    handle = cast(Any, registration).register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _check_header(header: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    for name, kind in kinds.items():
+        checked(header.get(name), kind, name)
+    if (header["update"] or 0) < 0:
+        raise ValueError(f"update must be at least 0, but is {header['update']}")
+
+
+def _require_same(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError unless the tensors have the same names, shapes and types of numbers."""
+    for name in sorted({*expected, *given}):
+        needed, held = (
+            f"{tuple(one[name].shape)} of {one[name].dtype}" if name in one else "nothing"
+            for one in (expected, given)
+        )
+        if needed != held:
+            raise ValueError(f"{brief(name)} must hold {needed}, but holds {held}")
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error says in one line, with its kind where that alone explains it."""
+    text = " ".join(str(error).split())[:300]
+    known = isinstance(error, ValueError | safetensors.SafetensorError)
+    return text if known else f"{type(error).__name__}: {text}"

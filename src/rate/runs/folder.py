@@ -1,16 +1,34 @@
 """A run: the folder of one trained policy, and the only place that knows the names of its files."""
 
+import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from rate.configs import brief, checked
 from rate.files import atomic_write, read_jsonl, storage_errors
 from rate.provenance import provenance
 
 if TYPE_CHECKING:
     from rate.recipe import Recipe
+
+
+_PROVENANCE = {
+    "seed": int,
+    "dataset": str,
+    "dataset_path": str,
+    "task": str | None,
+    "loggers": tuple[str, ...],
+    "commit": str,
+    "date": str,
+}
+"""Types of the entries of provenance.json that are read."""
+
+_METRICS = {"update": int, "seconds": float, "selection_seconds": float}
+"""Types of the entries of metrics.jsonl that are read."""
 
 
 class RunError(ValueError):
@@ -61,7 +79,8 @@ class Run:
             )
         with storage_errors(run.path):
             run.path.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"seed": seed, **provenance(), **facts}, indent=2)
+        facts = {"seed": seed, **provenance(), **facts}
+        text = json.dumps({**facts, "hash": _hash(facts)}, indent=2)
         atomic_write(run.provenance_file, text)
         # The recipe is written last: a folder with a recipe is a complete beginning.
         text = json.dumps({**recipe.to_json(), "hash": recipe.hash}, indent=2)
@@ -126,19 +145,43 @@ class Run:
         from rate import recipe as recipes
 
         data = self._read(self.recipe_file)
-        data.pop("hash", None)
+        stated = data.pop("hash", None)
         try:
-            return recipes.from_json(data)
-        except (ValueError, KeyError, TypeError) as error:
+            recipe = recipes.from_json(data)
+            _require_hash(stated, recipes.hash_of(data))
+        except (ValueError, ArithmeticError, RecursionError) as error:
             raise self._unreadable(self.recipe_file, error) from error
+        return recipe
 
-    def provenance(self) -> dict[str, Any]:
-        """The seed, machine, versions, data and commit; a damaged file is a RunError."""
-        return self._read(self.provenance_file)
+    def provenance(self, *required: str) -> dict[str, Any]:
+        """The seed, machine, versions, data and commit; a damaged file is a RunError.
+
+        Args:
+            required: Entries that must be there besides the seed.
+        """
+        data, path = self._read(self.provenance_file), self.provenance_file
+        try:
+            for name, kind in _PROVENANCE.items():
+                if name in data or name in ("seed", *required):
+                    checked(data.get(name), kind, name)
+            # Runs of earlier versions have no hash here.
+            if (stated := data.pop("hash", None)) is not None:
+                _require_hash(stated, _hash(data))
+        except ValueError as error:
+            raise self._unreadable(path, error) from error
+        return data
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Rows of the metrics file, none before the first update."""
-        return read_jsonl(self.metrics_file) if self.metrics_file.exists() else []
+        """Rows of the metrics file, none before the first update; a damaged row is a RunError."""
+        rows = read_jsonl(self.metrics_file) if self.metrics_file.exists() else []
+        try:
+            for row in rows:
+                for name, kind in _METRICS.items():
+                    if name in row or name == "update":
+                        checked(row.get(name), kind, name)
+        except ValueError as error:
+            raise self._unreadable(self.metrics_file, error) from error
+        return rows
 
     def scores(self) -> list[dict[str, Any]]:
         """Rows of the scores file, none before the first evaluation."""
@@ -157,17 +200,27 @@ class Run:
             )
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
+            return dict(checked(data, dict, "its content"))
         except (ValueError, OSError, RecursionError) as error:
             raise self._unreadable(path, error) from error
-        if not isinstance(data, dict):
-            raise self._unreadable(path, f"it holds no JSON object, but {str(data)[:60]!r}")
-        return data
 
     def _unreadable(self, path: Path, reason: object) -> RunError:
-        return RunError(f"{self} has an unreadable {path.name}: {reason}")
+        return RunError(f"{self} has an unreadable {path.name}: {reason or type(reason).__name__}")
 
     def __fspath__(self) -> str:
         return str(self.path)
 
     def __str__(self) -> str:
         return str(self.path)
+
+
+def _hash(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _require_hash(stated: object, actual: str) -> None:
+    if stated != actual:
+        raise ValueError(
+            f"its content has the hash {actual}, but it states {brief(stated)}: it was damaged or "
+            "edited; restore it from a copy, or train a new run"
+        )

@@ -135,12 +135,18 @@ def wandb_key(folder: Path | None = None) -> str:
     path = (folder or Path.cwd()) / "wandb_config.yaml"
     if not path.is_file():
         return ""
-    import yaml
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{path} cannot be read without PyYAML: {how_to_install('wandb')}"
+        ) from error
 
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, OSError, ValueError, RecursionError):
         data = None
-    if not isinstance(data, dict) or not isinstance(data.get("wandb_api"), str):
+    key = data.get("wandb_api") if isinstance(data, dict) else None
+    if not (isinstance(key, str) and key.isascii() and key.isprintable()):
         raise ValueError(f"{path} must hold one line `wandb_api: <key>`")
-    return data["wandb_api"]
+    return key

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -52,8 +53,15 @@ class RunLog:
         self.file = None
         self.path = run.metrics_file
         if writes:
-            rows = [row for row in run.metrics() if row["update"] <= after]
-            atomic_write(self.path, "".join(json.dumps(row) + "\n" for row in rows))
+            rows = {row["update"]: row for row in run.metrics() if 1 <= row["update"] <= after}
+            if len(rows) < after:
+                warnings.warn(
+                    f"{self.path} lacks the rows of {after - len(rows)} of {after} updates: the "
+                    "training curve has a gap, the weights do not",
+                    stacklevel=2,
+                )
+            lines = [json.dumps(rows[update]) + "\n" for update in sorted(rows)]
+            atomic_write(self.path, "".join(lines))
             self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
         self.sinks = start_loggers(loggers, run, after)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rate.configs import brief
 from rate.dataset import Dataset, Sampler, open_dataset
 from rate.dataset.card import CARD
 from rate.recipe import Recipe
@@ -76,7 +77,7 @@ def samplers(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) 
 
 def find_dataset(run: Run, given: str | Path | None) -> str:
     """The dataset that a run learns from, recognised by its content."""
-    recorded, facts = run.recipe().dataset, run.provenance()
+    recorded, facts = run.recipe().dataset, run.provenance("dataset")
     places = [recorded, os.path.normpath(run.path / facts.get("dataset_path", recorded))]
     places = [str(given)] if given is not None else list(dict.fromkeys(places))
     found = [place for place in places if (Path(place) / CARD).exists()]
@@ -91,6 +92,6 @@ def find_dataset(run: Run, given: str | Path | None) -> str:
             return place
     raise RunError(
         f"the dataset {found[0]} has changed since {run} began, or is another one: its content "
-        f"is {contents[found[0]][:12]}, not {facts['dataset'][:12]}. Put the old data back, name "
-        "its folder with --dataset, or train a new run on the new data"
+        f"is {contents[found[0]][:12]}, not {brief(facts['dataset'][:12])}. Put the old data back, "
+        "name its folder with --dataset, or train a new run on the new data"
     )

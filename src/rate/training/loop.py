@@ -14,6 +14,7 @@ import torch
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from rate.compute import Compute, with_changes
+from rate.configs import build
 from rate.dataset import BatchReader, Dataset, Loader, Sampler, open_dataset, split
 from rate.images import stacked_space
 from rate.models.encoders import ObservationEncoder
@@ -87,10 +88,7 @@ def train(
     [compute] = with_changes(changes, compute)
     dataset = open_dataset(recipe.dataset)
     recipe = fill_in(recipe, dataset)
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, but {seed} was given")
-    require_loggers(loggers)
-    stages = _check(recipe, dataset, seed, compute.devices)
+    stages = _check(recipe, dataset, seed, compute.devices, loggers)
     if show_progress:
         say(describe(recipe, dataset, stages))
     fabric = _fabric(recipe, compute)
@@ -128,19 +126,29 @@ def resume(
     """
     known = Run(run)
     data = find_dataset(known, dataset)
+    recipe, facts = known.recipe(), known.provenance("dataset", "loggers")
+    compute, opened = _compute(facts), open_dataset(data)
+    if fill_in(recipe, opened) != recipe:
+        raise RunError(f"{known} leaves sampling or target_return to its data: train a new run")
+    _check(recipe, opened, facts["seed"], compute.devices, facts["loggers"])
     known.remove_partial_files()
-    _launch(_fabric(known.recipe(), _compute(known.provenance())), known, data, show_progress)
+    _launch(_fabric(recipe, compute), known, data, show_progress)
     return known.path
 
 
 def _compute(facts: dict[str, Any]) -> TrainingCompute:
     """Where a run computes, as its provenance says."""
     names = [item.name for item in fields(TrainingCompute)]
-    return TrainingCompute(**{name: facts[name] for name in names})
+    return build(TrainingCompute, {name: facts[name] for name in names if name in facts})
 
 
-def _check(recipe: Recipe, dataset: Dataset, seed: int, devices: int) -> list[Sampler]:
-    """Refuse what cannot be trained before a run folder is made; returns the samplers."""
+def _check(
+    recipe: Recipe, dataset: Dataset, seed: int, devices: int, loggers: Sequence[str]
+) -> list[Sampler]:
+    """Refuse what cannot be trained before a run is made or changed; returns the samplers."""
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, but {seed} was given")
+    require_loggers(loggers)
     if devices > 1 and recipe.update_per_segment:
         raise ValueError("update_per_segment is the released single-process rule: use one device")
     if recipe.batch_size % devices:
@@ -234,6 +242,11 @@ class _Training:
         if self.run.state_file.exists():
             header = load_state(self.run.state_file, self.module, optimiser)
             self.done, self.best = header["update"], header["best"]
+            if self.done > recipe.updates:
+                raise RunError(
+                    f"{self.run} has done {self.done} updates, but its recipe has {recipe.updates}: "
+                    "its files are of different runs; restore them, or train a new run"
+                )
         compiled = cast(Any, torch.compile(self.module)) if recipe.compile else self.module
         module, self.optimiser = self.fabric.setup(compiled, optimiser)
         return Learner(self.fabric, module, policy, objective, self.optimiser, recipe, self.seed)
