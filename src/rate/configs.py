@@ -17,7 +17,6 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from rate.addresses import address_of, import_address
 
-
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 100
 
@@ -170,7 +169,9 @@ def _fits(value: Any, kind: Any) -> bool:
         return value is None
     if kind in (bool, dict, list):
         return type(value) is kind
-    return not is_dataclass(kind) or isinstance(value, kind)
+    if get_origin(kind) in (tuple, Mapping) or hasattr(kind, "_fields"):
+        return isinstance(value, tuple)  # as a recipe in memory holds it
+    return not (isinstance(kind, type) and is_dataclass(kind)) or isinstance(value, kind)
 
 
 def _words(kind: Any) -> str:

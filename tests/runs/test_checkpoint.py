@@ -1,4 +1,5 @@
 import pickle
+import resource
 import shutil
 from pathlib import Path
 
@@ -13,12 +14,14 @@ import rate
 from rate.models.policy import Policy
 from rate.runs.checkpoint import (
     CheckpointError,
+    _digest,
     load_policy,
     load_state,
     read_tensors,
     save_policy,
     write_tensors,
 )
+from rate.runs.folder import RunError
 from rate.tasks.lookup import find
 from rate.training.update import WindowLoss, adamw
 
@@ -149,7 +152,9 @@ def test_the_weights_of_another_model_are_refused(tiny, tmp_path):
     save_policy(tmp_path / "mixed.safetensors", narrow, 1.0)
     _, header = read_tensors(tmp_path / "mixed.safetensors")
     write_tensors(tmp_path / "mixed.safetensors", wide.state_dict(), header)
-    with pytest.raises(CheckpointError, match=r"does not make a policy: '[\w.]+' must hold \(.*\) of torch"):
+    with pytest.raises(
+        CheckpointError, match=r"does not make a policy: '[\w.]+' must hold \(.*\) of torch"
+    ):
         load_policy(tmp_path / "mixed.safetensors")
 
 
@@ -196,3 +201,179 @@ def test_a_loaded_agent_acts_like_the_policy_that_was_saved(trained):
 def test_an_unknown_device_is_said(trained):
     with pytest.raises(ValueError, match="cannot compute on the device"):
         rate.load_agent(trained, device="abacus")
+
+
+# What a header declares, and what the tensors are
+
+
+def rewritten(source: Path, path: Path, change) -> Path:
+    """A checkpoint with right hashes whose header or tensors were changed."""
+    tensors, header = read_tensors(source)
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    header.pop("format")
+    change(tensors, header)
+    write_tensors(path, tensors, header)
+    return path
+
+
+def refused_in_one_line(read, path: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+    return str(caught.value)
+
+
+HUGE = 10**7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": HUGE},
+        {"layers": 40},
+        {"width": 2**20},
+        {"width": 2**40},
+        {"width": 17},
+        {"heads": 10**9},
+        {"head_width": 0},
+        {"memory_tokens": 10**9},
+        {"segment_length": 10**9},
+        {"segments": 2**62},
+        {"valve_heads": 0},
+        {"valve_heads": -1},
+        {"valve_heads": 3},
+        {"feed_forward": 2**33},
+        {"dropout": "0"},
+        {"dropout": float("nan")},
+        {"layers": True},
+        {"layers": 1.0},
+        {"layers": None},
+        {"valve": "riddle"},
+        {"encoder": "riddle"},
+        {"encoder": ["identity"]},
+        {"name": None},
+        {"name": ["rate"]},
+        {"name": "\x1b[31m"},
+        {"riddle": 1},
+    ],
+    ids=str,
+)
+def test_a_model_that_is_not_that_of_the_tensors_is_refused_at_no_cost(change, trained, tmp_path):
+    path = tmp_path / "odd.safetensors"
+    rewritten(trained / "last.safetensors", path, lambda _, header: header["model"].update(change))
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    refused_in_one_line(load_policy, path)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    assert after.ru_utime - before.ru_utime < 5
+    assert after.ru_maxrss - before.ru_maxrss < 200_000  # KiB
+
+
+LARGE_BOX = {"type": "Box", "dtype": "float32", "low": 0, "high": 1, "shape": [2**24]}
+
+
+@pytest.mark.parametrize("space", ["observation_space", "action_space"])
+@pytest.mark.parametrize(
+    "description",
+    [
+        {"type": "Discrete", "dtype": "int64", "n": 3 * HUGE, "start": 0},
+        {"type": "Discrete", "dtype": "int64", "n": 2**62, "start": 0},
+        {"type": "MultiDiscrete", "dtype": "int64", "nvec": [2**40] * 3, "start": [0] * 3},
+        {**LARGE_BOX, "shape": [2**23]},
+        {"type": "Tuple", "spaces": [LARGE_BOX] * 100},
+        {"type": "MultiBinary", "n": 2**24},
+        {"type": "Riddle"},
+        [],
+        None,
+        "Discrete(3)",
+    ],
+    ids=lambda description: str(description)[:60],
+)
+def test_a_space_that_is_not_that_of_the_tensors_is_refused(description, space, trained, tmp_path):
+    path = tmp_path / "odd.safetensors"
+    rewritten(trained / "last.safetensors", path, lambda _, head: head.update({space: description}))
+    refused_in_one_line(load_policy, path)
+
+
+@pytest.mark.parametrize("value", [None, [1.0], {}, "1.0", True, float("nan"), 10**400, ...])
+@pytest.mark.parametrize(
+    "name", ["target_return", "stack_frames", "observation_space", "model", "update"]
+)
+def test_entries_of_the_header_have_types(name, value, trained, tmp_path):
+    def change(_, header):
+        header.update({name: value})
+        if value is ...:
+            del header[name]
+
+    path = rewritten(trained / "last.safetensors", tmp_path / "odd.safetensors", change)
+    if (name, value) in [("update", None), ("update", ...), ("stack_frames", ...)]:
+        rate.load_agent(path)  # may be left out
+    else:
+        message = refused_in_one_line(rate.load_agent, path)
+        assert name in message or isinstance(value, dict)
+
+
+@pytest.mark.parametrize("header", ["[]", "null", "1", '"x"', "[" * 9000 + "]" * 9000, "{", "{}"])
+def test_a_header_that_is_no_object_is_refused(header, tmp_path):
+    path = tmp_path / "odd.safetensors"
+    tensors = {"weight": torch.zeros(2)}
+    metadata = {"rate": header, "sha256": _digest(tensors, header)}
+    safetensors.torch.save_file(tensors, path, metadata)
+    refused_in_one_line(load_policy, path)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int64, torch.bool, torch.complex64, torch.float64, torch.bfloat16]
+)
+def test_tensors_of_another_type_are_refused(dtype, trained, tmp_path):
+    def change(tensors, _):
+        tensors["head.linear.weight"] = tensors["head.linear.weight"].to(dtype)
+
+    path = rewritten(trained / "last.safetensors", tmp_path / "odd.safetensors", change)
+    assert f"of {dtype}" in refused_in_one_line(load_policy, path)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["last", "training"])
+def test_numbers_that_are_not_finite_are_refused(name, number, trained, tmp_path):
+    def change(tensors, _):
+        tensors["policy." * (name == "training") + "head.linear.weight"][0, 0] = number
+
+    path = rewritten(trained / f"{name}.safetensors", tmp_path / "odd.safetensors", change)
+    assert "not finite, in" in refused_in_one_line(read_tensors, path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, _: tensors.pop("optimiser.0.step"),
+        lambda tensors, _: tensors.update({"optimiser.0.riddle": torch.zeros(())}),
+        lambda tensors, _: tensors.update({"optimiser.99.step": torch.zeros(())}),
+        lambda tensors, _: tensors.update({"optimiser.x.step": torch.zeros(())}),
+        lambda tensors, _: tensors.update({"optimiser": torch.zeros(())}),
+        lambda tensors, _: tensors.update({"optimiser.0": torch.zeros(())}),
+        lambda tensors, _: tensors.update({"optimiser.0.exp_avg": torch.zeros(2)}),
+        lambda tensors, _: tensors.update({"optimiser.0.step": torch.zeros((), dtype=torch.bool)}),
+        lambda tensors, _: tensors.update({"riddle": torch.zeros(2)}),
+        lambda tensors, _: tensors.pop("policy.head.linear.weight"),
+        lambda _, header: header.pop("update"),
+        lambda _, header: header.update(update=-1),
+        lambda _, header: header.update(update="2"),
+        lambda _, header: header.update(update=2.5),
+        lambda _, header: header.update(best="x"),
+        lambda _, header: header.update(best=[]),
+        lambda _, header: header.update(best=float("nan")),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused(change, run):
+    rewritten(run / "training.safetensors", run / "training.safetensors", change)
+    with pytest.raises(CheckpointError, match=r"training.safetensors does not fit the run's"):
+        rate.resume(run)
+
+
+def test_a_state_beyond_the_last_update_is_refused(run):
+    path = run / "training.safetensors"
+    rewritten(path, path, lambda _, header: header.update(update=7))
+    with pytest.raises(RunError, match="has done 7 updates, but its recipe has 6"):
+        rate.resume(run)

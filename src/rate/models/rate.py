@@ -56,7 +56,7 @@ class Config(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_at_least(1, "layers", "heads", "head_width")
+        self.require_at_least(1, "layers", "heads", "head_width", "valve_heads")
         self.require_at_least(
             0, "memory_tokens", "cached_states", "context_segments", "feed_forward"
         )

@@ -165,7 +165,8 @@ def _optimiser_state(
 ) -> dict[int, dict[str, Tensor]]:
     """What AdamW keeps of each parameter that has had a gradient, by the parameter's number."""
     parameters = [one for group in optimiser.param_groups for one in group["params"]]
-    kept, expected = sorted({name.split(".")[1] for name in tensors if "." in name}), {}
+    kept = sorted({name.split(".")[1] for name in tensors if "." in name})
+    expected: dict[str, Tensor] = {}
     for index in kept:
         like = parameters[int(index)] if index in map(str, range(len(parameters))) else None
         if like is not None:

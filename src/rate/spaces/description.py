@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rate.spaces.structure import (
+    LARGEST_LEAF,
     SUPPORTED,
     brief,
     check_supported,
@@ -71,6 +72,10 @@ def from_json(data: Mapping[str, Any]) -> gymnasium.Space[Any]:
         ValueError: the description is not one that `to_json` writes.
     """
     try:
+        if (numbers := _declared(data)) > LARGEST_LEAF:
+            raise ValueError(
+                f"a space holds at most {LARGEST_LEAF} numbers, got {numbers} in {brief(data)}"
+            )
         return _parse(data)
     except (
         LookupError,
@@ -84,6 +89,16 @@ def from_json(data: Mapping[str, Any]) -> gymnasium.Space[Any]:
             f"not the description of a space: {brief(data)} ({type(error).__name__}: {error}); "
             "write the description with rate.spaces.to_json"
         ) from error
+
+
+def _declared(data: Mapping[str, Any]) -> int:
+    """Numbers in a value of the space, all leaves together, before anything of that size is
+    built."""
+    if data["type"] in ("Dict", "Tuple"):
+        parts = data["spaces"]
+        return sum(map(_declared, parts.values() if isinstance(parts, Mapping) else parts))
+    shape = data.get("n" if data["type"] == "MultiBinary" else "shape", ())
+    return math.prod(checked_shape(shape if isinstance(shape, list | tuple) else [shape]))
 
 
 def _parse(data: Mapping[str, Any]) -> gymnasium.Space[Any]:

@@ -24,7 +24,7 @@ from rate.processes import Processes
 from rate.progress import progress_bar, say
 from rate.recipe import Recipe
 from rate.runs.checkpoint import load_state, save_policy, save_state
-from rate.runs.folder import Run
+from rate.runs.folder import Run, RunError
 from rate.runs.loggers import Logger, require_loggers
 from rate.runs.metrics import RunLog
 from rate.training.data import describe, fill_in, find_dataset, samplers
@@ -244,8 +244,8 @@ class _Training:
             self.done, self.best = header["update"], header["best"]
             if self.done > recipe.updates:
                 raise RunError(
-                    f"{self.run} has done {self.done} updates, but its recipe has {recipe.updates}: "
-                    "its files are of different runs; restore them, or train a new run"
+                    f"{self.run} has done {self.done} updates, but its recipe has "
+                    f"{recipe.updates}: restore the files of one run, or train a new one"
                 )
         compiled = cast(Any, torch.compile(self.module)) if recipe.compile else self.module
         module, self.optimiser = self.fabric.setup(compiled, optimiser)
