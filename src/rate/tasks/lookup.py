@@ -33,22 +33,18 @@ def find(name: str) -> Task:
     base, options = split(name)
     if ":" in base:
         task = make.task(name, base, options)
-    elif options.environment:
-        raise ValueError(
-            f"{name!r}: {base} is a task of this library and takes no arguments of an environment"
-        )
     else:
-        task = _of_family(base)
+        task = _of_family(base, options.environment)
     numbers = {"horizon": options.horizon, "target_return": options.target_return}
     changes: dict[str, Any] = {key: value for key, value in numbers.items() if value is not None}
     if options.metric:
         changes |= {"metric": options.metric, "score": make.SCORES[options.metric]}
     if options.expert:
         changes["expert"] = make.expert(options.expert, partial(getattr, task, "action_space"))
-    return replace(task, name=name, **changes) if changes else task
+    return replace(task, name=name, **changes) if changes or options.environment else task
 
 
-def _of_family(name: str) -> Task:
+def _of_family(name: str, arguments: Mapping[str, Any]) -> Task:
     """The task of a name such as `tmaze/90`, found in this package."""
     key, _, size = name.partition("/")
     if key not in discover():
@@ -62,8 +58,13 @@ def _of_family(name: str) -> Task:
             f"the task {name!r} needs {', '.join(missing)}, not installed here: "
             f"{how_to_install(family.extra)}"
         )
+    if unknown := sorted(set(arguments) - set(family.arguments)):
+        allowed = (
+            f"they are {', '.join(family.arguments)}" if family.arguments else "there are none"
+        )
+        raise ValueError(f"{name!r} has no argument {unknown[0]!r} of its environment: {allowed}")
     try:
-        return family.make(size)
+        return family.make(size, **arguments)
     except ValueError as error:
         raise ValueError(
             f"{name!r} is not a task: {error}. Names look like {family.pattern}, for example "

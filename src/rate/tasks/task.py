@@ -166,6 +166,8 @@ class Family(NamedTuple):
     """Optional dependency group that brings the simulator."""
     modules: tuple[str, ...] = ()
     """Importable top-level modules of the simulator."""
+    arguments: tuple[str, ...] = ()
+    """Keyword arguments of `make`, which a name gives as `,environment.<argument>=<value>`."""
 
 
 def read_length(size: str, least: int) -> int:

@@ -256,7 +256,7 @@ def test_any_task_takes_a_random_expert_and_one_by_address():
             ValueError,
             "is not a class of agents .it has no reset and no act",
         ),
-        ("recall/6,environment.size=3", ValueError, "takes no arguments of an environment"),
+        ("recall/6,environment.size=3", ValueError, "there are none"),
         ("recall/6,size=3", ValueError, "no option 'size'.*did you mean environment.size"),
         ("recall/6,horizon=0", ValueError, "horizon is 0, but it must be a whole number"),
         ("recall/6,horizon=3,horizon=4", ValueError, "gives horizon twice"),
