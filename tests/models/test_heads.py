@@ -12,6 +12,12 @@ from rate.models.heads import CategoricalHead, head
 SPACES = {
     "discrete": spaces.Discrete(4, start=-1),
     "several": spaces.MultiDiscrete([[3, 4], [2, 5]], start=[[0, 2], [1, 0]]),
+    "binary": spaces.MultiBinary((2, 3)),
+    "whole": spaces.Box(-2, np.array([3, 4], np.int16), dtype=np.int16),
+    "half-bounded": spaces.Box(
+        np.array([-np.inf, 0, -1, -np.inf], np.float32),
+        np.array([np.inf, np.inf, 1, 2], np.float32),
+    ),
     "box": spaces.Box(-2, np.array([3, 4], np.float32), dtype=np.float32),
 }
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
@@ -81,3 +87,59 @@ def test_chosen_actions_lie_in_the_space(name: str) -> None:
     ]
     first = part.choose(outputs, uniform).reshape(200, -1)[:, 0]
     np.testing.assert_array_equal(first - int(part.start[0]), expected)
+
+
+BOXES = {
+    **{kind.__name__: spaces.Box(0, 1, (3,), kind) for kind in (bool, np.uint8, np.int64)},
+    **{
+        kind.__name__: spaces.Box(-0.1, 0.3, (3,), kind)
+        for kind in (np.float16, np.float32, np.float64)
+    },
+    "int8": spaces.Box(-20, 20, (3,), np.int8),
+    "uint16": spaces.Box(3, 9, (), np.uint16),
+    "whole half-bounded": spaces.Box(
+        np.array([0, np.iinfo(np.int32).min], np.int32),
+        np.array([np.iinfo(np.int32).max, 5], np.int32),
+    ),
+    "whole numbers of any size": spaces.Box(-(2**63), 2**63 - 1, (1,), np.int64),
+    "unsigned numbers of any size": spaces.Box(0, 2**64 - 1, (1,), np.uint64),
+    "half-bounded": SPACES["half-bounded"],
+    "numbers of any size": spaces.Box(
+        np.finfo(np.float32).min, np.finfo(np.float32).max, (2,), np.float32
+    ),
+}
+
+
+@pytest.mark.parametrize("space", BOXES.values(), ids=BOXES)
+def test_actions_of_a_box_lie_in_it_and_reach_both_bounds(space: spaces.Box) -> None:
+    torch.manual_seed(0)
+    part = head(space, 8)
+    part.linear.bias = nn.Parameter(torch.zeros_like(part.linear.bias))
+    hidden = torch.cat([100 * torch.randn(200, 8), torch.randn(200, 8), torch.zeros(1, 8)])
+    outputs = part(hidden)
+    assert torch.isfinite(outputs).all()
+    chosen = part.choose(outputs.detach(), None)
+    assert chosen.dtype == space.dtype
+    assert all(space.contains(action) for action in chosen)
+    rows = chosen.reshape(len(chosen), -1)
+    near = (np.abs(space.low.astype(float)) < 100) & (np.abs(space.high.astype(float)) < 100)
+    columns = rows[:, near.ravel()] if near.any() else rows[:, :0]
+    for bound, reached in ((space.low, columns.min(0)), (space.high, columns.max(0))):
+        np.testing.assert_allclose(reached, bound[near].ravel(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("low", [-3, 0, -1])
+@pytest.mark.parametrize("high", [3, 20, 0])
+def test_every_whole_number_can_be_chosen_and_is_the_nearest(low: int, high: int) -> None:
+    space = spaces.Box(low, high, (1,), np.int64)
+    part, targets = head(space, 8), torch.arange(low, high + 1)[:, None]
+    assert float(part.radius) == (high - low + 1) / 2  # tanh passes both bounds
+    for error in (-0.4, 0.0, 0.4):
+        outputs = targets + error
+        assert part.choose(outputs, None).tolist() == targets.tolist()
+        assert part.correct(outputs, targets).all()
+
+
+def test_other_actions_have_no_head() -> None:
+    with pytest.raises(ValueError, match="no head for Dict"):
+        head(spaces.Dict(a=spaces.Discrete(2)), 8)

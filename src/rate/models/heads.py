@@ -7,20 +7,21 @@ import torch.nn.functional as F
 from gymnasium import spaces as gym
 from torch import Tensor, nn
 
+from rate.spaces import nearest
+
 
 class CategoricalHead(nn.Module):
-    """Logits of Discrete and MultiDiscrete actions, [..., width] to [..., sum of counts]: those of
-    all components side by side.
+    """Logits of choices, [..., width] to [..., sum of counts]: those of all components side by side.
 
     Args:
         counts: Number of categories of each component, of the shape of an action.
-        start: First category of each component.
+        start: First category of each component, of the dtype of actions.
         width: Width of hidden states.
     """
 
     def __init__(self, counts: np.ndarray, start: np.ndarray, width: int) -> None:
         super().__init__()
-        self.shape = counts.shape
+        self.shape, self.dtype = counts.shape, start.dtype
         self.counts = counts.ravel().tolist()
         self.register_buffer(
             "start", torch.from_numpy(start.ravel().astype(np.int64)), persistent=False
@@ -68,7 +69,7 @@ class CategoricalHead(nn.Module):
                 )
             ]
         actions = (chosen[0][:, None] if len(chosen) == 1 else torch.stack(chosen, -1)) + self.start
-        return actions.view(-1, *self.shape).cpu().numpy()
+        return actions.view(-1, *self.shape).cpu().numpy().astype(self.dtype)
 
     def correct(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Whether the most likely action is the given one, [...] float."""
@@ -77,8 +78,30 @@ class CategoricalHead(nn.Module):
         return (best == targets).all(-1).float()
 
 
+LARGEST_BOUND = 2.0**24
+"""Bounds beyond this are no scale for outputs: they only limit actions. Up to here, float32 tells
+whole numbers apart."""
+
+
+def box_scale(space: gym.Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centre and radius of each component of Box actions, float32 [size], and whether it has two
+    bounds that are a scale; where not, the centre is 0 and the radius 1.
+
+    Whole numbers are outputs that are rounded, so their radius reaches half a step beyond the
+    bounds.
+    """
+    low, high = (bound.astype(np.float64).ravel() for bound in (space.low, space.high))
+    bounded = (np.abs(low) <= LARGEST_BOUND) & (np.abs(high) <= LARGEST_BOUND)
+    low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
+    radius = (high - low) / 2 + (bounded & (space.dtype.kind in "biu")) / 2
+    return ((low + high) / 2).astype(np.float32), radius.astype(np.float32), bounded
+
+
 class ContinuousHead(nn.Module):
-    """Box actions, [..., width] to [..., size]: tanh scaled to the bounds where there are any.
+    """Box actions, [..., width] to [..., size].
+
+    A component that is bounded on both sides is a tanh scaled to its bounds, any other one the
+    output itself. Actions are rounded, where they are whole numbers, and clipped to the bounds.
 
     Args:
         space: The action space.
@@ -87,29 +110,29 @@ class ContinuousHead(nn.Module):
 
     def __init__(self, space: gym.Box, width: int) -> None:
         super().__init__()
-        self.shape, self.dtype = space.shape, space.dtype
+        self.space, self.shape = space, space.shape
+        self.whole = space.dtype.kind in "biu"
         self.linear = nn.Linear(width, int(np.prod(space.shape)))
-        self.bounded = bool(space.is_bounded())
-        if self.bounded:
-            low, high = (
-                torch.as_tensor(bound, dtype=torch.float32).flatten()
-                for bound in (space.low, space.high)
-            )
-            self.register_buffer("centre", (low + high) / 2, persistent=False)
-            self.register_buffer("radius", (high - low) / 2, persistent=False)
-            self.centre: Tensor
-            self.radius: Tensor
+        for name, numbers in zip(("centre", "radius", "bounded"), box_scale(space), strict=True):
+            self.register_buffer(name, torch.from_numpy(numbers), persistent=False)
+        self.centre: Tensor
+        self.radius: Tensor
+        self.bounded: Tensor
+        self.any_bounded, self.all_bounded = bool(self.bounded.any()), bool(self.bounded.all())
 
     def forward(self, hidden: Tensor) -> Tensor:
         outputs = self.linear(hidden)
-        return self.centre + self.radius * torch.tanh(outputs) if self.bounded else outputs
+        if not self.any_bounded:
+            return outputs
+        scaled = self.centre + self.radius * torch.tanh(outputs)
+        return scaled if self.all_bounded else torch.where(self.bounded, scaled, outputs)
 
     def loss(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Squared error of actions [..., *shape], mean over components, [...]."""
-        return (outputs.float() - actions.reshape(outputs.shape)).square().mean(-1)
+        return (outputs.float() - actions.reshape(outputs.shape).float()).square().mean(-1)
 
     def choose(self, outputs: Tensor, uniform: np.ndarray | None) -> np.ndarray:
-        """The actions [n, *shape] themselves.
+        """Actions [n, *shape] of the space.
 
         Args:
             outputs: Components of actions, [n, size].
@@ -123,31 +146,36 @@ class ContinuousHead(nn.Module):
                 "Box actions are deterministic and cannot be sampled: evaluate with greedy actions"
             )
         actions = outputs.float().cpu().numpy().reshape(len(outputs), *self.shape)
-        return actions.astype(self.dtype)
+        return nearest(self.space, actions)
 
     def correct(self, outputs: Tensor, actions: Tensor) -> Tensor:
-        """Whether every component is within a tenth of its range, [...] float."""
-        radius = self.radius if self.bounded else 1.0
-        return ((outputs - actions.reshape(outputs.shape)).abs() <= 0.2 * radius).all(-1).float()
+        """Whether every component, if whole, is rounded to the action's, and else is within a tenth
+        of its range, [...] float."""
+        actions = actions.reshape(outputs.shape).float()
+        near = (outputs - actions).abs() <= (0.5 if self.whole else 0.2 * self.radius)
+        return near.all(-1).float()
 
 
 def head(space: gymnasium.Space, width: int) -> CategoricalHead | ContinuousHead:
     """The head for an action space.
 
     Args:
-        space: A Discrete, MultiDiscrete or Box space.
+        space: A Discrete, MultiDiscrete, MultiBinary or Box space.
         width: Width of hidden states.
 
     Raises:
         ValueError: the space is of another kind.
     """
     match space:
-        case gym.Discrete():
-            return CategoricalHead(np.asarray(space.n), np.asarray(space.start), width)
-        case gym.MultiDiscrete():
-            return CategoricalHead(np.asarray(space.nvec), np.asarray(space.start), width)
+        case gym.Discrete() | gym.MultiDiscrete():
+            counts = space.n if isinstance(space, gym.Discrete) else space.nvec
+            return CategoricalHead(np.asarray(counts), np.asarray(space.start, space.dtype), width)
+        case gym.MultiBinary():
+            zeros = np.zeros(space.shape, space.dtype)
+            return CategoricalHead(zeros + 2, zeros, width)
         case gym.Box():
             return ContinuousHead(space, width)
     raise ValueError(
-        f"no head for {type(space).__name__} actions: use Discrete, MultiDiscrete or Box"
+        f"no head for {type(space).__name__} actions: use Discrete, MultiDiscrete, MultiBinary or "
+        "Box; `rate.spaces.joined` makes one space of several"
     )

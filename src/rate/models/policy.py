@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from rate.images import stacked_space
 from rate.models.backbone import Memory, ModelConfig, Stream
-from rate.models.encoders import Normalisation, ObservationEncoder, ReturnEncoder, encoder
+from rate.models.encoders import Normalisation, ObservationEncoder, ReturnEncoder, action_encoder
 from rate.models.heads import head
 from rate.segment import Segment
 
@@ -55,7 +55,7 @@ class Policy(nn.Module):
         if "return_to_go" in self.tokens:
             encoders["return_to_go"] = ReturnEncoder(config.width, return_scale)
         if "action" in self.tokens:
-            encoders["action"] = encoder(action_space, config.width)
+            encoders["action"] = action_encoder(action_space, config.width)
         self.encoders = nn.ModuleDict(encoders)
         self.timesteps = nn.Embedding(config.timesteps, config.width) if config.timesteps else None
         config.initialise(self)

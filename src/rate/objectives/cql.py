@@ -14,7 +14,7 @@ from gymnasium import spaces as gym
 from torch import Tensor, nn
 
 from rate.models.backbone import Memory, ModelConfig
-from rate.models.heads import CategoricalHead, ContinuousHead
+from rate.models.heads import CategoricalHead, ContinuousHead, box_scale
 from rate.models.policy import Policy
 from rate.objectives.critics import (
     ActionValues,
@@ -50,7 +50,7 @@ class Config(QConfig):
         self, model: ModelConfig, action_space: gymnasium.Space, *, whole_windows: bool
     ) -> None:
         super().check(model, action_space, whole_windows=whole_windows)
-        if isinstance(action_space, gym.Box) and not action_space.is_bounded():
+        if isinstance(action_space, gym.Box) and not box_scale(action_space)[2].all():
             raise ValueError(
                 f"objective cql compares actions over the whole space, but {action_space} is "
                 "unbounded: use iql"

@@ -87,11 +87,8 @@ class ActionValue(nn.Module):
         self.body = body
         if isinstance(body.head, ContinuousHead):
             size = body.head.linear.out_features
-            centre, radius = torch.zeros(size), torch.ones(size)
-            if body.head.bounded:
-                centre, radius = body.head.centre, body.head.radius
-            self.register_buffer("centre", centre, persistent=False)
-            self.register_buffer("radius", radius, persistent=False)
+            self.register_buffer("centre", body.head.centre, persistent=False)
+            self.register_buffer("radius", body.head.radius, persistent=False)
             self.centre: Tensor
             self.radius: Tensor
             body.head = nn.Identity()  # type: ignore[assignment]

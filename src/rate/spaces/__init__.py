@@ -5,7 +5,7 @@ Dict space, a tuple for a Tuple space, an array otherwise). *Leaves* are the sam
 dictionary from path to array.
 """
 
-from rate.spaces.checks import Checker, SpaceError, check_leaf
+from rate.spaces.checks import Checker, SpaceError, check_leaf, nearest
 from rate.spaces.description import from_json, to_json
 from rate.spaces.joined import is_array, join, joined, separate
 from rate.spaces.structure import (
@@ -32,6 +32,7 @@ __all__ = [
     "join",
     "joined",
     "leaves",
+    "nearest",
     "separate",
     "to_json",
     "unflatten",

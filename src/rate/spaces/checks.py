@@ -200,6 +200,23 @@ def check_leaf(space: gymnasium.Space[Any], array: np.ndarray, what: str) -> Non
         check.raise_outside(array)
 
 
+def nearest(space: spaces.Box, numbers: np.ndarray) -> np.ndarray:
+    """The values of a Box that are nearest to real numbers, in its dtype: rounded where they are
+    whole, and clipped.
+
+    Args:
+        space: The space.
+        numbers: Floating-point numbers with any leading batch dimensions.
+    """
+    if space.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return np.clip(numbers.astype(space.dtype), space.low, space.high)
+    # float64 holds every whole number up to 2^53; a larger bound may be rounded out of the dtype.
+    exact = np.rint(numbers.astype(np.float64)).clip(-(2.0**53), 2.0**53)
+    low, high = (bound.astype(np.float64) for bound in (space.low, space.high))
+    return np.clip(exact, low, high).astype(space.dtype)
+
+
 def _bounds(space: gymnasium.Space[Any]) -> tuple[np.ndarray, np.ndarray] | None:
     """Smallest and largest finite values in the space's dtype; None where every number of the dtype
     is one of the space."""

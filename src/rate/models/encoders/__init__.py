@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from rate.addresses import import_address
 from rate.images import channel_axis, stack
 from rate.models.encoders._images import Statistics, of_stack
+from rate.models.heads import box_scale
 from rate.spaces import is_image, leaves
 
 Normalisation = Mapping[str, Statistics]
@@ -67,6 +68,20 @@ def encoder(
         )
     made: nn.Module = cls(space, width, statistics)
     return made
+
+
+def action_encoder(space: gymnasium.Space, width: int) -> nn.Module:
+    """The encoder of actions: whole numbers of a Box are scaled by their bounds, real ones are left
+    as they are.
+
+    Args:
+        space: The action space.
+        width: Width of the tokens.
+    """
+    if not isinstance(space, gym.Box):
+        return encoder(space, width)
+    centre, radius, _ = (part.reshape(space.shape) for part in box_scale(space))
+    return VectorEncoder(space, width, (centre, radius) if space.dtype.kind in "biu" else None)
 
 
 def _default(space: gymnasium.Space) -> str:
@@ -214,7 +229,7 @@ def _moments(
     if statistics is None:
         default = (127.5, 255.0) if is_image(space) else (0.0, 1.0)
         return np.array(default[0], np.float32), np.array(default[1], np.float32)
-    if not is_image(space):
+    if len(statistics) == 2:
         mean, std = (np.asarray(part, np.float32) for part in statistics)
         return mean, std
     mean, std, least, greatest = of_stack(statistics, space.shape)
