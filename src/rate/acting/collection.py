@@ -72,15 +72,15 @@ def collect(
         facts["lengths"] = list(lengths)
     with (
         Processes(workers) as processes,
-        progress_bar(f"collect {task}", episodes, show=show_progress) as advance,
+        progress_bar(f"collect {recorded.name}", episodes, show=show_progress) as advance,
     ):
         played = _play(processes, recorded, seeds, num_envs, advance)
         return write_dataset(
             Path(output),
-            _keep(played, task, episodes, lengths, advance),
+            _keep(played, recorded.name, episodes, lengths, advance),
             recorded.observation_space,
             recorded.action_space,
-            task=task,
+            task=recorded.name,
             provenance=facts,
         )
 

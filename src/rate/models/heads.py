@@ -11,7 +11,7 @@ from rate.spaces import nearest
 
 
 class CategoricalHead(nn.Module):
-    """Logits of choices, [..., width] to [..., sum of counts]: those of all components side by side.
+    """Logits of choices, [..., width] to [..., sum of counts], those of all components in a row.
 
     Args:
         counts: Number of categories of each component, of the shape of an action.

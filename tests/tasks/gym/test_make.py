@@ -1,6 +1,5 @@
 """Environments by address: every space end to end, every way to reset, and what is refused."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -12,7 +11,6 @@ from rate.acting.rollout import outcomes, rollout
 from rate.cli import main
 from rate.episode import Episode
 from rate.files import read_jsonl
-from rate.tasks.gym.options import Options, join, read_arguments, split
 from rate.tasks.lookup import find
 from tests.tasks import outside
 
@@ -381,23 +379,6 @@ def test_the_command_line_adds_options_to_the_name(tmp_path, capsys):
     assert (
         row["task"] == f"{HERE}make,horizon=5,environment.longest=3,environment.observations=tuple"
     )
-
-
-def test_options_are_read_back_as_they_were_given():
-    given = Options(
-        20, 1.5, "random", "success", {"sizes": [3, 4], "name": "a=b", "number": "3", "flag": True}
-    )
-    name = join("my.module:make", given)
-    assert split(name) == ("my.module:make", given)
-    assert split(join(name, Options(horizon=9))) == ("my.module:make", replace(given, horizon=9))
-    assert join("tmaze/90", Options()) == "tmaze/90"
-    assert read_arguments(("size=5", "name=x", "sizes=[1, 2]")) == {
-        "size": 5,
-        "name": "x",
-        "sizes": [1, 2],
-    }
-    with pytest.raises(ValueError, match="key=value, such as size=5"):
-        read_arguments(("size",))
 
 
 def test_a_random_expert_of_a_seed_is_that_of_the_seed_alone():

@@ -5,11 +5,17 @@ A name with its options is all that determines a task, so it can be written into
 and rows and be sent to other processes.
 """
 
+import ast
+import contextlib
 import json
+import math
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from rate.configs import plain
 
 __all__ = ["Options", "join", "read_arguments", "split"]
 
@@ -19,6 +25,18 @@ ENVIRONMENT = "environment."
 NAMES = ("horizon", "target_return", "expert", "metric")
 METRICS = ("return", "success")
 _ALLOWED = "horizon, target_return, expert, metric and environment.<argument>"
+_BOOLEANS = re.compile("true|false|yes|no|on|off|[yntf]|none|null|nil", re.IGNORECASE)
+"""Words, in any case, that may be meant as a boolean or as None; as text they would count as
+true."""
+_CONSTANTS = {
+    "true": True,
+    "false": False,
+    "null": None,
+    "inf": math.inf,
+    "Infinity": math.inf,
+    "nan": math.nan,
+    "NaN": math.nan,
+}
 
 
 @dataclass(frozen=True)
@@ -40,11 +58,12 @@ class Options:
 def split(name: str) -> tuple[str, Options]:
     """Split a name into the task itself and its options.
 
-    A value is read as JSON where it is JSON and as text otherwise; a comma that is not followed by
-    `key=` belongs to the value before it, so that lists need no escape.
+    A value is a literal of JSON or Python, or else text; a comma that is not followed by `key=`
+    belongs to the value before it, so that lists need no escape.
 
     Raises:
-        ValueError: There is no option of that name, or it has no such value.
+        ValueError: There is no option of that name, or it has no such value; or a value may be
+            meant as a literal and is none.
     """
     base, *entries = re.split(r",(?=[A-Za-z_][\w.]*=)", name)
     if "," in base:
@@ -57,7 +76,7 @@ def split(name: str) -> tuple[str, Options]:
         key = key.removeprefix(ENVIRONMENT)
         if key in place:
             raise ValueError(f"{name!r} gives {key} twice: give it once")
-        place[key] = _value(text)
+        place[key] = _value(key, text)
     return base, _checked(name, values, environment)
 
 
@@ -70,18 +89,22 @@ def join(name: str, options: Options) -> str:
         entries[key] = getattr(before, key) if value is None else value
     for key, value in {**before.environment, **options.environment}.items():
         entries[ENVIRONMENT + key] = value
-    texts = [f"{key}={_text(value)}" for key, value in entries.items() if value is not None]
+    texts = [
+        f"{key}={_text(key, value)}"
+        for key, value in entries.items()
+        if value is not None or key.startswith(ENVIRONMENT)
+    ]
     joined = ",".join([base, *texts])
     split(joined)  # what cannot be read back is refused now, not when the name is used
     return joined
 
 
 def read_arguments(entries: Iterable[str]) -> dict[str, Any]:
-    """Keyword arguments of an environment from texts such as `size=5`; values are JSON, or else
-    text.
+    """Keyword arguments of an environment from texts such as `size=5`; values are read as `split`
+    does.
 
     Raises:
-        ValueError: A text is no `key=value`.
+        ValueError: A text is no `key=value`, or its value may be meant as a literal and is none.
     """
     arguments = {}
     for entry in entries:
@@ -91,7 +114,7 @@ def read_arguments(entries: Iterable[str]) -> dict[str, Any]:
                 f"{entry!r} is not a keyword argument of an environment: write key=value, "
                 "such as size=5"
             )
-        arguments[key] = _value(text)
+        arguments[key] = _value(key, text)
     return arguments
 
 
@@ -108,10 +131,9 @@ def _checked(name: str, values: Mapping[str, Any], environment: Mapping[str, Any
             f"{name!r}: horizon is {options.horizon!r}, but it must be a whole number of "
             "steps, 1 or more"
         )
-    if options.target_return is not None and type(options.target_return) not in (int, float):
-        raise ValueError(
-            f"{name!r}: target_return is {options.target_return!r}, but it must be a number"
-        )
+    target = options.target_return
+    if target is not None and not (type(target) in (int, float) and math.isfinite(target)):
+        raise ValueError(f"{name!r}: target_return is {target!r}, but it must be a finite number")
     if options.metric not in (None, *METRICS):
         raise ValueError(
             f"{name!r}: metric is {options.metric!r}, but it must be one of {', '.join(METRICS)}"
@@ -123,14 +145,60 @@ def _checked(name: str, values: Mapping[str, Any], environment: Mapping[str, Any
     return options
 
 
-def _value(text: str) -> Any:
-    try:
+def _value(key: str, text: str) -> Any:
+    """The value of a text: a literal of JSON or Python, or the text itself.
+
+    Raises:
+        ValueError: The text may be meant as a boolean, a list or the like, and is none.
+    """
+    text = text.strip()
+    with contextlib.suppress(ValueError, RecursionError):
         return json.loads(text)
-    except ValueError:
-        return text
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # of texts such as "5is"
+            return _literal(ast.parse(text, mode="eval").body)
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        if _BOOLEANS.fullmatch(text):
+            advice = f"write true, false or null, or {json.dumps(text)} with its quotes for text"
+        elif text[:1] in set("([{\"'"):
+            advice = (
+                f"it begins as a list, tuple, dictionary or quoted text and is none ({error}); "
+                'write a literal of Python or JSON, such as [1, 2], (3, 4) or ["a", "b"]'
+            )
+        else:
+            return text
+        raise ValueError(f"{key}={text}: {advice}") from error
 
 
-def _text(value: Any) -> str:
-    """Text that `_value` reads back: text stays as it is unless it would be read as something
-    else."""
-    return value if isinstance(value, str) and _value(value) == value else json.dumps(value)
+def _literal(node: ast.expr) -> Any:
+    """The value of an expression that holds nothing but plain values."""
+    match node:
+        case ast.Constant(value=bool() | int() | float() | str() | None):
+            return node.value
+        case ast.Name(id=name) if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
+            number = _literal(node.operand)
+            if type(number) in (int, float):
+                return -number if isinstance(node.op, ast.USub) else number
+        case ast.List():
+            return [_literal(part) for part in node.elts]
+        case ast.Tuple():
+            return tuple(_literal(part) for part in node.elts)
+        case ast.Dict() if None not in node.keys:
+            keys = [_literal(key) for key in node.keys if key]
+            return dict(zip(keys, map(_literal, node.values), strict=True))
+    raise ValueError(f"{ast.unparse(node)} is no literal")
+
+
+def _text(key: str, value: Any) -> str:
+    """Text that `_value` reads back: one spelling for each value. Text stays as it is unless it
+    would be read as something else."""
+    value = plain(value)
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            if _value(key, value) == value:
+                return value
+    text = json.dumps(value)
+    return text if repr(_value(key, text)) == repr(value) else repr(value)
