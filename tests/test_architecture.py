@@ -30,6 +30,7 @@ LAYERS = [
         "compute",
         "configs",
         "processes",
+        "values",
     },
     {"dataset", "models", "tasks"},
     {"objectives"},
@@ -60,6 +61,7 @@ TORCH_FREE = {
     "reporting",
     "progress",
     "provenance",
+    "values",
     "acting/rollout.py",
 }
 """Packages and modules for reports and simulators, which need no torch."""

@@ -2,27 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from rate.values import Checked, Positive, Range
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+Threads = Annotated[int, Range(0, 1024)]
 
 
 @dataclass(frozen=True)
-class Compute:
+class Compute(Checked):
     """Where to compute. What is computed depends on none of it, apart from rounding."""
 
     accelerator: Accelerator = "auto"
     """Kind of device; auto takes CUDA or MPS where there is one, else the CPU."""
-    devices: int = 1
+    devices: Positive = 1
     """Number of devices. Training shares each batch among them, one process for each."""
-    threads: int = 0
+    threads: Threads = 0
     """CPU threads of each process; 0 leaves the number to PyTorch."""
-
-    def __post_init__(self) -> None:
-        if self.devices < 1:
-            raise ValueError(f"devices must be at least 1, but {self.devices} was given")
-        if self.threads < 0:
-            raise ValueError(f"threads must be at least 0, but {self.threads} was given")
 
     def device(self, index: int = 0) -> str:
         """The device of process `index` in PyTorch's words, such as "cpu" or "cuda:0".

@@ -5,13 +5,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from rate.configs import build
 from rate.models import MODELS
 from rate.models.backbone import ModelConfig
 from rate.objectives import OBJECTIVES, behaviour_cloning
 from rate.objectives.objective import ObjectiveConfig
+from rate.values import Checked, NotNegative, NotNegativeFloat, Positive, Range, Rate
 
 _FIRST_OBJECTIVE_OPTIONS = {
     "discount": 0.99,
@@ -23,22 +24,24 @@ _FIRST_OBJECTIVE_OPTIONS = {
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
+class OptimiserConfig(Checked):
     """AdamW with warm-up and decay; the schedule ends exactly at the last update."""
 
-    learning_rate: float = 1e-3
+    prefix: ClassVar[str] = "optimiser."
+
+    learning_rate: NotNegativeFloat = 1e-3
     """Peak learning rate."""
-    weight_decay: float = 0.01
+    weight_decay: NotNegativeFloat = 0.01
     """Weight decay, on matrices only: not on biases, norms and memory tokens."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Rate, Rate] = (0.9, 0.95)
     """Decay rates of AdamW's running moments."""
-    gradient_clip: float = 1.0
+    gradient_clip: NotNegativeFloat = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
-    warmup: int = 50
+    warmup: Positive = 50
     """Updates of linear warm-up."""
     decay: Literal["cosine", "linear", "none"] = "cosine"
     """How the learning rate falls after warm-up."""
-    final_factor: float = 0.1
+    final_factor: Annotated[float, Range(0, 1)] = 0.1
     """Learning rate at the last update, as a fraction of the peak."""
 
     def factor(self, update: int, updates: int) -> float:
@@ -53,46 +56,48 @@ class OptimiserConfig:
 
 
 @dataclass(frozen=True)
-class SelectionConfig:
+class SelectionConfig(Checked):
     """How the best checkpoint is chosen: by score on selection seeds, else by loss on held-out
     episodes."""
 
+    prefix: ClassVar[str] = "selection."
+
     task: str = ""
     """Task whose score selects the best checkpoint; empty: the validation loss does."""
-    episodes: int = 20
+    episodes: Positive = 20
     """Episodes per selection, on seeds of their own that never score."""
-    every: int = 100
+    every: Positive = 100
     """Updates between two validations."""
-    fraction: float = 0.05
+    fraction: Rate = 0.05
     """Fraction of the episodes held out for the validation loss."""
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """Everything that determines a training run except the seed and the machine."""
 
     dataset: str
     """Folder of the dataset to learn from."""
     model: ModelConfig
     """The model and its options."""
-    updates: int = 600
+    updates: Positive = 600
     """Optimiser updates (batches) in the run."""
-    batch_size: int = 64
+    batch_size: Positive = 64
     """Windows in a batch, over all processes."""
-    micro_batch: int = 0
+    micro_batch: NotNegative = 0
     """Windows in one forward pass; batches are cut into micro-batches of similar length. 0: 16 on a
     CPU, else the whole batch."""
     sampling: Literal["auto", "first", "stride", "random", "uniform"] = "auto"
     """Windows of an episode: its first steps, consecutive ones (stride), one at random, or one from
     every step on (uniform: each step of the data is equally likely to be the first of a window).
     auto: first if every episode fits into a window, else stride, so that all steps are seen."""
-    stack_frames: int = 1
+    stack_frames: Positive = 1
     """Frames that an image observation is made of: the last ones of the episode, one behind the
     other in its channels."""
-    shorter_segments: float = 0.0
+    shorter_segments: Annotated[float, Range(0, 1)] = 0.0
     """Fraction of the updates whose segments are a half or a third as long, so that memory
     learns to be passed on more often than the window asks for."""
-    growing_segments: int = 0
+    growing_segments: NotNegative = 0
     """Cut the windows of an update into a random number of segments, from 1 up to a bound that
     grows from 1 to this number in the course of training: attention learns in a single segment
     what memory must then deliver. 0: always segment_length."""
@@ -102,7 +107,7 @@ class Recipe:
     """What the policy is trained for."""
     weighting: Literal["episode", "step"] = "episode"
     """Whether every window counts the same in the loss, or every real step."""
-    bptt_segments: int = 0
+    bptt_segments: NotNegative = 0
     """Segments that a gradient crosses; 0: the whole window, 1: memory is detached after each (the
     released code)."""
     update_per_segment: bool = False
@@ -118,31 +123,15 @@ class Recipe:
     """Numerical precision, in Lightning Fabric's words."""
     compile: bool = False
     """Compile the policy with torch.compile."""
-    checkpoint_every: int = 100
+    checkpoint_every: Positive = 100
     """Updates between two checkpoints; a run killed at any moment resumes from the last one."""
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("updates", 1),
-            ("batch_size", 1),
-            ("micro_batch", 0),
-            ("bptt_segments", 0),
-            ("growing_segments", 0),
-            ("stack_frames", 1),
-            ("checkpoint_every", 1),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(
-                    f"{name} must be at least {least}, but {getattr(self, name)} was given"
-                )
+        super().__post_init__()
         if self.update_per_segment and not self.bptt_segments:
             raise ValueError(
                 "update_per_segment needs bptt_segments of at least 1: an update cannot wait "
                 "for later segments"
-            )
-        if not 0 <= self.shorter_segments <= 1:
-            raise ValueError(
-                f"shorter_segments must lie in [0, 1], but {self.shorter_segments} was given"
             )
         for name in ("shorter_segments", "growing_segments"):
             if (
@@ -156,14 +145,6 @@ class Recipe:
             raise ValueError(
                 "shorter_segments and growing_segments both say how windows are cut: leave "
                 "one of them at 0"
-            )
-        if not 0 <= self.selection.fraction < 1:
-            raise ValueError(
-                f"selection.fraction must lie in [0, 1), but {self.selection.fraction} was given"
-            )
-        if self.optimiser.warmup < 1:
-            raise ValueError(
-                f"optimiser.warmup must be at least 1, but {self.optimiser.warmup} was given"
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -30,16 +30,17 @@ from rate.reporting import report
 from rate.reporting.load import FACTS, REMARKS, ROWS, Facts, RunPlace, read_remarks
 from rate.reporting.suite import overview
 from rate.runs.folder import Run
+from rate.values import Checked, Positive, Seed, checks_arguments
 
 RESULTS = Path("results")
 """Folder with published results, where remarks on an experiment are looked for."""
 
 
 @dataclass(frozen=True)
-class Subset:
+class Subset(Checked):
     """The part of an experiment that is run; what is empty leaves out nothing."""
 
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[Seed, ...] = ()
     """Seeds of the training runs."""
     variants: tuple[str, ...] = ()
     """Variants by name; the name of a model stands for all variants with that model."""
@@ -125,12 +126,13 @@ class Member:
         )
 
 
+@checks_arguments
 def reproduce(
     name: str | Sequence[str],
     output: str | Path | None = None,
     *,
     subset: Subset = Subset(),
-    jobs: int = 1,
+    jobs: Positive = 1,
     compute: Compute = Compute(),
     smoke: bool = False,
     show_progress: bool = False,

@@ -18,6 +18,7 @@ from rate.tasks.gym.make import RandomAgent
 from rate.tasks.gym.options import Options, join
 from rate.tasks.lookup import find
 from rate.tasks.task import Task
+from rate.values import Positive, Seed, checks_arguments
 
 COLLECTION_SEEDS = 2_000_000
 """First seed for data; scoring seeds start at 0, selection seeds at 1,000,000."""
@@ -29,15 +30,16 @@ PATIENCE = 5_000
 """Episodes after which a search for certain lengths that has kept none is given up."""
 
 
+@checks_arguments
 def collect(
     task: str,
     output: str | Path,
     *,
-    episodes: int = 2000,
-    seed: int = 0,
-    num_envs: int | None = None,
-    workers: int = 1,
-    lengths: tuple[int, int] | None = None,
+    episodes: Positive = 2000,
+    seed: Seed = 0,
+    num_envs: Positive | None = None,
+    workers: Positive = 1,
+    lengths: tuple[Positive, Positive] | None = None,
     show_progress: bool = False,
 ) -> Dataset:
     """Record episodes of a task's expert into a dataset folder.
@@ -63,7 +65,7 @@ def collect(
         ValueError: The task is unknown or has no expert, or an option makes no sense.
     """
     recorded = find(task)
-    _check(recorded, episodes, lengths)
+    _check(recorded, lengths)
     first = COLLECTION_SEEDS + seed * BLOCK
     _warn_if_unrepeatable(recorded, first)
     seeds = range(first, first + (BLOCK if lengths else episodes))
@@ -85,15 +87,13 @@ def collect(
         )
 
 
-def _check(task: Task, episodes: int, lengths: tuple[int, int] | None) -> None:
+def _check(task: Task, lengths: tuple[int, int] | None) -> None:
     if task.expert is None:
         raise ValueError(
             f"the task {task.name!r} has no expert to collect data with: name one, as in "
             f"{join(task.name, Options(expert='random'))}, or "
             "'module:Class' of an agent of yours in place of 'random'"
         )
-    if episodes < 1:
-        raise ValueError(f"episodes must be at least 1, but {episodes} was given")
     if lengths is not None and not 1 <= lengths[0] <= lengths[1]:
         raise ValueError(
             f"lengths are {lengths}, but must be least and most steps of an episode, such as "

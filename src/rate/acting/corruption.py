@@ -4,7 +4,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -13,13 +13,14 @@ from torch import Tensor
 from rate.acting.actor import Actor
 from rate.models.backbone import Memory, Stream
 from rate.models.policy import Policy
+from rate.values import Checked, NotNegative, Range
 
 Part = Literal["memory", "cache", "all"]
 """What of a model's memory is meant: what it writes, the earlier states that it keeps, or both."""
 
 
 @dataclass(frozen=True)
-class Corruption:
+class Corruption(Checked):
     """Noise in what is handed from segment to segment: M <- (1 - strength) M + strength e, with e ~
     N(0, 1) entry by entry.
 
@@ -31,27 +32,17 @@ class Corruption:
     what: Part = "memory"
     """What is corrupted: memory that the model writes, cached or context states of earlier
     segments, or all of it."""
-    strength: float = 1.0
+    strength: Annotated[float, Range(0, 1)] = 1.0
     """Share of noise in the mixture, from 0 (untouched) to 1 (nothing but noise)."""
-    step: int = 0
+    step: NotNegative = 0
     """First step of an episode from which on segments are handed corrupted memory."""
     until: int | None = None
     """Step of an episode from which on memory is left alone again; None stands for never."""
-    seed: int = 0
+    seed: NotNegative = 0
     """Seed of the noise; together with an episode's seed and the step it says what the noise is."""
 
     def __post_init__(self) -> None:
-        if self.what not in ("memory", "cache", "all"):
-            raise ValueError(
-                f"what can be corrupted is memory, cache or all, but {self.what!r} was given"
-            )
-        if not 0 <= self.strength <= 1:
-            raise ValueError(f"strength must lie in [0, 1], but {self.strength} was given")
-        for name in ("step", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(
-                    f"{name} must not be negative, but {getattr(self, name)} was given"
-                )
+        super().__post_init__()
         if self.until is not None and self.until <= self.step:
             raise ValueError(
                 f"until must be later than step {self.step}, but {self.until} was given"

@@ -23,17 +23,18 @@ from rate.runs.folder import Run
 from rate.tasks.gym.options import split
 from rate.tasks.lookup import find
 from rate.tasks.task import Task, differing_space
+from rate.values import Checked, FirstSeed, Positive, checks_arguments
 
 
 @dataclass(frozen=True)
-class Protocol:
+class Protocol(Checked):
     """What is evaluated, and how; all of it has an influence on the scores."""
 
     checkpoint: Literal["last", "best"] = "last"
     """The last checkpoint, or the best by validation."""
-    episodes: int = 100
+    episodes: Positive = 100
     """Episodes per task."""
-    first_seed: int = 0
+    first_seed: FirstSeed = 0
     """Seed of the first episode; the k-th has seed `first_seed + k`."""
     sample: bool = False
     """Draw actions in place of taking the most likely ones."""
@@ -46,21 +47,16 @@ class Protocol:
     labels: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Further entries for the rows, such as experiment and variant."""
 
-    def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise ValueError(f"episodes must be at least 1, but {self.episodes} was given")
-        if self.first_seed < 0:
-            raise ValueError(f"first_seed must be at least 0, but {self.first_seed} was given")
 
-
+@checks_arguments
 def evaluate(
     run: str | Path,
     tasks: Sequence[str],
     protocol: Protocol = Protocol(),
     compute: Compute = Compute(),
     *,
-    num_envs: int | None = None,
-    workers: int = 1,
+    num_envs: Positive | None = None,
+    workers: Positive = 1,
     show_progress: bool = False,
     **changes: Any,
 ) -> list[dict[str, Any]]:
@@ -87,8 +83,6 @@ def evaluate(
         TypeError: A change is no field of `protocol` or `compute`.
     """
     protocol, compute = with_changes(changes, protocol, compute)
-    if num_envs is not None and num_envs < 1:
-        raise ValueError(f"num_envs must be at least 1, but {num_envs} was given")
     folder, played, rows = Run(run), [find(name) for name in tasks], []
     facts = _facts(folder, protocol, compute, played)
     compute.use_threads()

@@ -5,12 +5,12 @@ import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import torch
 
 from rate.acting.evaluation import check_spaces
-from rate.compute import with_changes
+from rate.compute import Threads, with_changes
 from rate.dataset import open_dataset
 from rate.files import atomic_write
 from rate.inspection.findings import Findings, Inspection
@@ -19,34 +19,24 @@ from rate.reporting import report
 from rate.runs.checkpoint import load_policy
 from rate.runs.folder import Run
 from rate.tasks.lookup import find
+from rate.values import Checked, FirstSeed, Range, checks_arguments
 
 
 @dataclass(frozen=True)
-class InspectionConfig:
+class InspectionConfig(Checked):
     """Which policy is inspected, and on which episodes."""
 
     checkpoint: Literal["last", "best"] = "last"
     """The last checkpoint, or the best one by validation."""
-    episodes: int = 100
+    episodes: Annotated[int, Range(2)] = 100
     """Number of episodes, one per seed; at least 2."""
-    first_seed: int = 0
+    first_seed: FirstSeed = 0
     """Seed of the first episode."""
-    threads: int = 1
+    threads: Threads = 1
     """CPU threads; 0 leaves the number to PyTorch."""
 
-    def __post_init__(self) -> None:
-        allowed = get_args(InspectionConfig.__annotations__["checkpoint"])
-        if self.checkpoint not in allowed:
-            raise ValueError(
-                f"checkpoint is {self.checkpoint!r}, allowed are {' and '.join(allowed)}"
-            )
-        for name, least in (("episodes", 2), ("first_seed", 0), ("threads", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(
-                    f"{name} must be at least {least}, but {getattr(self, name)} was given"
-                )
 
-
+@checks_arguments
 def inspect(
     run: str | Path,
     task: str | None = None,

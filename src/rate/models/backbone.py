@@ -9,22 +9,24 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rate.values import Checked, Positive, Rate
+
 Memory = tuple[Tensor, ...]
 """What a model carries from segment to segment: batch-first tensors of bounded size, never
 changed in place."""
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Checked):
     """Fields that every model has."""
 
-    segment_length: int = 30
+    segment_length: Positive = 30
     """Environment steps in one segment, K: memory is written once per segment."""
-    segments: int = 3
+    segments: Positive = 3
     """Segments in a training window, N: the model is trained on windows of N x K steps."""
-    width: int = 64
+    width: Positive = 64
     """Width of tokens and hidden states, d."""
-    dropout: float = 0.1
+    dropout: Rate = 0.1
     """Dropout rate on token embeddings and layer outputs."""
     encoder: str = "auto"
     """Encoder of the observations: auto (the space of each leaf decides), nature, impala, identity,
@@ -32,26 +34,6 @@ class ModelConfig:
 
     whole_windows: ClassVar[bool] = False
     """Whether the model is trained on whole windows at once, not segment by segment."""
-
-    def __post_init__(self) -> None:
-        self.require_at_least(1, "segment_length", "segments", "width")
-        self.require_rates("dropout")
-
-    def require_at_least(self, least: int, *fields: str) -> None:
-        """Raise a ValueError that names the first of the fields below `least`."""
-        for field in fields:
-            if getattr(self, field) < least:
-                raise ValueError(
-                    f"{field} must be at least {least}, but {getattr(self, field)} was given"
-                )
-
-    def require_rates(self, *fields: str) -> None:
-        """Raise a ValueError that names the first of the fields outside [0, 1)."""
-        for field in fields:
-            if not 0 <= getattr(self, field) < 1:
-                raise ValueError(
-                    f"{field} must lie in [0, 1), but {getattr(self, field)} was given"
-                )
 
     @property
     def window(self) -> int:

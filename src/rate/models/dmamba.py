@@ -18,6 +18,7 @@ from rate.models.backbone import Backbone, Memory, ModelConfig
 from rate.models.nn.cpu import Dropout
 from rate.models.nn.selective_scan import selective_scan
 from rate.segment import first_rows
+from rate.values import Positive
 
 SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1
 """Range of step sizes at initialisation: states that last from about a thousand tokens down to
@@ -28,23 +29,19 @@ one."""
 class Config(ModelConfig):
     """Decision Mamba: remembers in states of constant size, carried from token to token."""
 
-    layers: int = 2
+    layers: Positive = 2
     """Blocks of a mixer and a feed-forward network, L."""
-    state_size: int = 16
+    state_size: Positive = 16
     """States of each inner channel."""
-    convolution: int = 4
+    convolution: Positive = 4
     """Tokens that the causal convolution in front of the scan sees."""
-    expansion: int = 2
+    expansion: Positive = 2
     """Inner channels for each channel of the model."""
     wiped_step_bias: bool = False
     """Whether step sizes begin at softplus(0) = 0.693 for all channels, so that states forget
     within a few tokens, as released."""
 
     whole_windows: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_at_least(1, "layers", "state_size", "convolution", "expansion")
 
     @property
     def inner(self) -> int:

@@ -7,24 +7,27 @@ sliding window, and costs one forward pass of the whole window a step.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from rate.models import rate
 from rate.models.nn.valve import ValveKind
+from rate.values import Checked, NotNegative, Range, Rate
 
 
 @dataclass(frozen=True)
 class Config(rate.Config):
     """Decision Transformer: sees the last N x K steps and remembers nothing else."""
 
-    dropout: float = 0.1
-    attention_dropout: float = 0.0
-    feed_forward: int = 64
-    memory_tokens: int = 0
+    dropout: Rate = 0.1
+    attention_dropout: Rate = 0.0
+    feed_forward: NotNegative = 64
+    memory_tokens: NotNegative = 0
     valve: ValveKind = "none"
-    context_segments: int = -1
+    context_segments: Annotated[int, Range(-1)] = -1
     """Earlier segments in the window; -1 stands for N - 1."""
 
     def __post_init__(self) -> None:
+        Checked.__post_init__(self)
         if self.context_segments == -1:
             object.__setattr__(self, "context_segments", self.segments - 1)
         super().__post_init__()

@@ -26,6 +26,7 @@ from rate.models.nn.cpu import QUERY_BLOCK, Dropout
 from rate.models.nn.cross_attention import CrossAttention, DistanceBias
 from rate.models.nn.transformer import KeysValues, Positions, RelativeAttention, View, visible
 from rate.segment import first_rows
+from rate.values import Fraction, Positive, Rate
 
 SPREAD = 0.02
 """Standard deviation that attention biases and the slots' first vectors are drawn with."""
@@ -35,37 +36,28 @@ SPREAD = 0.02
 class Config(ModelConfig):
     """External Layer Memory with Update/Rewrite."""
 
-    layers: int = 2
+    layers: Positive = 2
     """Layers, L."""
-    heads: int = 2
+    heads: Positive = 2
     """Heads of self-attention, of reading and of writing."""
-    head_width: int = 32
+    head_width: Positive = 32
     """Width of one head; heads x head width need not equal the model's width."""
-    feed_forward: int = 64
+    feed_forward: Positive = 64
     """Inner width of the feed-forward blocks of tokens and of memory."""
-    attention_dropout: float = 0.1
+    attention_dropout: Rate = 0.1
     """Dropout rate on attention weights."""
-    memory_slots: int = 8
+    memory_slots: Positive = 8
     """Slots of memory in each layer, M."""
-    blend: float = 0.5
+    blend: Fraction = 0.5
     """Share of the new content when a slot that holds something is written, lambda; an empty slot
     takes all of it."""
-    memory_dropout: float = 0.05
+    memory_dropout: Rate = 0.05
     """Dropout rate on what is written."""
-    distance_limit: int = 256
+    distance_limit: Positive = 256
     """Distances between tokens and slots are told apart below this many tokens, D_max."""
     observation_only: bool = False
     """Whether a step is its observation alone (the published settings), without return-to-go and
     action."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_at_least(
-            1, "layers", "heads", "head_width", "feed_forward", "memory_slots", "distance_limit"
-        )
-        self.require_rates("attention_dropout", "memory_dropout")
-        if not 0 < self.blend <= 1:
-            raise ValueError(f"blend must lie in (0, 1], but {self.blend} was given")
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ were 0, then 1), and steps past the table share its last row (they failed).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, empty_ke
 from rate.models.nn.cpu import Dropout
 from rate.models.nn.dynamic_convolution import GROUP, DynamicConvolution
 from rate.segment import first_rows
+from rate.values import Positive, Range, Rate
 
 
 @dataclass(frozen=True)
@@ -26,29 +27,27 @@ class Config(ModelConfig):
     """Long-Short Decision Transformer: attention for what is far, dynamic convolution for what is
     near."""
 
-    layers: int = 2
+    layers: Positive = 2
     """Blocks, L."""
-    heads: int = 2
+    heads: Positive = 2
     """Attention heads, h; they share the channels that attend."""
-    convolution_channels: int = -1
+    convolution_channels: Annotated[int, Range(-1)] = -1
     """Channels that are convolved, c, in groups of four; -1 stands for half of the width."""
-    kernel: int = 6
+    kernel: Positive = 6
     """Tokens that the convolution sees, the newest included."""
-    feed_forward: int = -1
+    feed_forward: Annotated[int, Range(-1)] = -1
     """Inner width of the feed-forward block; -1 stands for four times the width."""
-    attention_dropout: float = 0.1
+    attention_dropout: Rate = 0.1
     """Dropout rate on attended values."""
-    kernel_dropout: float = 0.2
+    kernel_dropout: Rate = 0.2
     """Dropout rate on predicted kernels, before their softmax."""
-    timesteps: int = 1000
+    timesteps: Positive = 1000
     """Rows of the learned table of time steps; later steps share the last one."""
 
     whole_windows: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_at_least(1, "layers", "heads", "kernel", "timesteps")
-        self.require_rates("attention_dropout", "kernel_dropout")
         if self.feed_forward < 1 and self.feed_forward != -1:
             raise ValueError(
                 "feed_forward must be at least 1, or -1 for four times the width, but "

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rate.models.backbone import Backbone, Memory, ModelConfig
 from rate.models.nn.cpu import Dropout
 from rate.segment import first_rows
+from rate.values import Positive
 
 Cell = type[nn.LSTM] | type[nn.GRU]
 
@@ -21,17 +22,13 @@ Cell = type[nn.LSTM] | type[nn.GRU]
 class Config(ModelConfig):
     """Behaviour cloning with an LSTM over observations: no return, no action."""
 
-    hidden: int = 128
+    hidden: Positive = 128
     """Width of the recurrent state."""
-    layers: int = 1
+    layers: Positive = 1
     """Recurrent layers."""
 
     whole_windows: ClassVar[bool] = True
     cell: ClassVar[Cell] = nn.LSTM
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_at_least(1, "hidden", "layers")
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from rate.models.backbone import Backbone, Memory, ModelConfig
 from rate.models.nn.cpu import Dropout
+from rate.values import Positive
 
 
 @dataclass(frozen=True)
 class Config(ModelConfig):
     """Behaviour cloning with an MLP: no history, no return, no action."""
 
-    hidden: int = 128
+    hidden: Positive = 128
     """Width of the two hidden layers."""
 
     whole_windows: ClassVar[bool] = True

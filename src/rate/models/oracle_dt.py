@@ -16,6 +16,7 @@ from rate.models import rate
 from rate.models.backbone import Memory, Stream
 from rate.models.nn.valve import ValveKind
 from rate.segment import first_rows
+from rate.values import NotNegative, Rate
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class Config(rate.Config):
     """Decision Transformer over single segments with the first observation always in sight: not a
     memory, an oracle."""
 
-    dropout: float = 0.1
-    attention_dropout: float = 0.0
-    feed_forward: int = 64
-    memory_tokens: int = 1
+    dropout: Rate = 0.1
+    attention_dropout: Rate = 0.0
+    feed_forward: NotNegative = 64
+    memory_tokens: NotNegative = 1
     valve: ValveKind = "none"
 
     def __post_init__(self) -> None:

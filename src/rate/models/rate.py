@@ -16,51 +16,47 @@ from rate.models.nn.cpu import QUERY_BLOCK, Dropout
 from rate.models.nn.transformer import KeysValues, Layer, LayerKind, Positions, View, visible
 from rate.models.nn.valve import Activation, Valve, ValveKind, build_valve
 from rate.segment import first_rows
+from rate.values import NotNegative, Positive, Rate
 
 
 @dataclass(frozen=True)
 class Config(ModelConfig):
     """Recurrent Action Transformer with Memory."""
 
-    dropout: float = 0.4
+    dropout: Rate = 0.4
     """Dropout rate on token embeddings and layer outputs; noise teaches memory to correct itself
     (docs/log.md)."""
-    layers: int = 2
+    layers: Positive = 2
     """Transformer layers, L."""
-    heads: int = 2
+    heads: Positive = 2
     """Attention heads, h."""
-    head_width: int = 32
+    head_width: Positive = 32
     """Width of one attention head; heads x head width need not equal the model's width."""
-    feed_forward: int = 0
+    feed_forward: NotNegative = 0
     """Inner width of the feed-forward block; 0 leaves the block out."""
     layer: LayerKind = "trxl"
     """Layer variant: post-norm Transformer-XL, identity-map reordered TrXL-I, or gated GTrXL."""
-    attention_dropout: float = 0.2
+    attention_dropout: Rate = 0.2
     """Dropout rate on attention weights, those of the valve included."""
-    memory_tokens: int = 4
+    memory_tokens: NotNegative = 4
     """Memory tokens at each end of a segment, m."""
     valve: ValveKind = "ca-2"
     """Memory Retention Valve: cross-attention asked by incoming (ca-2) or written (ca-1) memory, a
     gate, a cell, or none."""
-    valve_heads: int = 2
+    valve_heads: Positive = 2
     """Heads of a cross-attention valve, H."""
     valve_activation: Activation = "relu"
     """Activation on the written memory in front of a cross-attention valve."""
-    cached_states: int = 0
+    cached_states: NotNegative = 0
     """Cached hidden states that tokens may attend to, P, in tokens; 0 for sparse tasks."""
     memory_reads_cache: bool = False
     """Whether memory tokens see cached hidden states, too."""
-    context_segments: int = 0
+    context_segments: NotNegative = 0
     """Earlier segments kept as plain tokens and encoded anew with each segment (the sliding window
     of DT)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_at_least(1, "layers", "heads", "head_width", "valve_heads")
-        self.require_at_least(
-            0, "memory_tokens", "cached_states", "context_segments", "feed_forward"
-        )
-        self.require_rates("attention_dropout")
         if self.context_segments and (self.cached_states or self.memory_tokens):
             raise ValueError(
                 "context_segments goes with neither memory_tokens nor cached_states: set these to 0"

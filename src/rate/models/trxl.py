@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 
 from rate.models import rate
+from rate.values import NotNegative, Rate
 
 
 @dataclass(frozen=True)
 class Config(rate.Config):
     """Transformer-XL: tokens see the hidden states of earlier segments."""
 
-    dropout: float = 0.1
-    attention_dropout: float = 0.0
-    feed_forward: int = 64
-    memory_tokens: int = 0
-    cached_states: int = 270
+    dropout: Rate = 0.1
+    attention_dropout: Rate = 0.0
+    feed_forward: NotNegative = 64
+    memory_tokens: NotNegative = 0
+    cached_states: NotNegative = 270

@@ -28,18 +28,15 @@ from rate.objectives.critics import (
 )
 from rate.objectives.objective import Objective
 from rate.segment import Segment
+from rate.values import NotNegativeFloat
 
 
 @dataclass(frozen=True)
 class Config(QConfig):
     """Conservative Q-learning over observations, for mlp, lstm and gru."""
 
-    conservative_weight: float = 1.0
+    conservative_weight: NotNegativeFloat = 1.0
     """Weight of the conservative term, alpha."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_at_least_zero("conservative_weight")
 
     def build(self, policy: Policy, make: Callable[[], Policy], scale: float) -> Objective:
         if isinstance(policy.head, CategoricalHead):

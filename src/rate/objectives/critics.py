@@ -15,20 +15,17 @@ from rate.models.heads import CategoricalHead, ContinuousHead
 from rate.models.policy import Policy
 from rate.objectives.objective import Objective, ObjectiveConfig
 from rate.segment import Segment
+from rate.values import Fraction
 
 
 @dataclass(frozen=True)
 class QConfig(ObjectiveConfig):
     """Fields of objectives that learn values of actions from rewards."""
 
-    discount: float = 0.99
+    discount: Fraction = 0.99
     """Discount of rewards, gamma."""
-    target_rate: float = 0.005
+    target_rate: Fraction = 0.005
     """Rate at which target networks move towards the critics."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_fractions("discount", "target_rate")
 
     def check(
         self, model: ModelConfig, action_space: gymnasium.Space, *, whole_windows: bool

@@ -15,21 +15,17 @@ from rate.models.policy import Policy
 from rate.objectives.critics import ActionValues, QConfig, StateValue, extended, features
 from rate.objectives.objective import Objective
 from rate.segment import Segment
+from rate.values import Fraction, NotNegativeFloat
 
 
 @dataclass(frozen=True)
 class Config(QConfig):
     """Implicit Q-learning over observations, for mlp, lstm and gru."""
 
-    expectile: float = 0.7
+    expectile: Fraction = 0.7
     """Expectile that the values estimate, tau."""
-    inverse_temperature: float = 3.0
+    inverse_temperature: NotNegativeFloat = 3.0
     """How strongly advantageous actions are preferred, beta."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_fractions("expectile")
-        self.require_at_least_zero("inverse_temperature")
 
     def build(self, policy: Policy, make: Callable[[], Policy], scale: float) -> Objective:
         return IQL(self, make, scale)

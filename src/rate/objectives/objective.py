@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from rate.models.backbone import Memory, ModelConfig
 from rate.models.policy import Policy
 from rate.segment import Segment
+from rate.values import Checked, Fraction
 
 Outcome = tuple[Tensor, Tensor, Memory]
 """Weighted loss and action accuracy (scalars), and the memory after the segment."""
@@ -50,26 +51,12 @@ class Objective(nn.Module):
 
 
 @dataclass(frozen=True)
-class ObjectiveConfig:
+class ObjectiveConfig(Checked):
     """Fields that every objective has."""
 
-    top_fraction: float = 1.0
+    top_fraction: Fraction = 1.0
     """Fraction of the episodes to learn from, those with the highest returns (filtered behaviour
     cloning); 1 takes all."""
-
-    def __post_init__(self) -> None:
-        self.require_fractions("top_fraction")
-
-    def require_fractions(self, *names: str) -> None:
-        """Raise a ValueError that names the first of the fields outside (0, 1]."""
-        for name in names:
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in (0, 1], but {getattr(self, name)} was given")
-
-    def require_at_least_zero(self, name: str) -> None:
-        """Raise a ValueError if the field is negative."""
-        if getattr(self, name) < 0:
-            raise ValueError(f"{name} must not be negative, but {getattr(self, name)} was given")
 
     def build(self, policy: Policy, make: Callable[[], Policy], scale: float) -> Objective:
         """The objective.

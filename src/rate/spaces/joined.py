@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from rate.spaces.checks import nearest
 from rate.spaces.structure import leaves, unflatten
 
 _Categories = spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
@@ -35,11 +36,12 @@ def joined(space: gymnasium.Space[Any]) -> gymnasium.Space[Any]:
     if all(isinstance(part, _Categories) for part in parts):
         return spaces.MultiDiscrete(np.concatenate([_counts(part).ravel() for part in parts]))
     if all(isinstance(part, spaces.Box) for part in parts):
+        dtype = np.result_type(*(np.dtype(part.dtype) for part in parts))
         low, high = (
-            np.concatenate([np.ravel(getattr(part, bound)) for part in parts])
+            np.concatenate([np.ravel(getattr(part, bound)).astype(dtype) for part in parts])
             for bound in ("low", "high")
         )
-        return spaces.Box(low.astype(np.float32), high.astype(np.float32))
+        return spaces.Box(low, high, dtype=dtype.type)
     raise ValueError(
         f"the actions {space} mix choices and numbers, and no head puts out both: "
         "write a wrapper that takes a Discrete, MultiDiscrete or Box action"
@@ -66,7 +68,10 @@ def separate(space: gymnasium.Space[Any], array: np.ndarray) -> Any:
         numbers = np.reshape(array[begin : begin + size], shape)
         if isinstance(part, spaces.Discrete | spaces.MultiDiscrete):
             numbers = numbers + part.start
-        leaf = np.asarray(numbers).astype(part.dtype)
+        if isinstance(part, spaces.Box):
+            leaf = nearest(part, numbers)
+        else:
+            leaf = np.asarray(numbers).astype(part.dtype)
         # Environments look up a single choice, so it is a number.
         by_path[path] = leaf[()] if isinstance(part, spaces.Discrete) else leaf
         begin += size

@@ -31,31 +31,25 @@ from rate.training.data import describe, fill_in, find_dataset, samplers
 from rate.training.interruption import Interrupted, interruption
 from rate.training.selection import Selection, require_task
 from rate.training.update import Learner, Totals, WindowLoss, adamw
+from rate.values import NotNegative, Positive, Seed, checks_arguments
 
 
 @dataclass(frozen=True)
 class TrainingCompute(Compute):
     """Where to train, and the processes that help."""
 
-    loader_workers: int = 0
+    loader_workers: NotNegative = 0
     """Processes that read batches ahead; 0 reads them in the training process."""
-    eval_workers: int = 1
+    eval_workers: Positive = 1
     """Processes that share the episodes of the selection task."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least in (("loader_workers", 0), ("eval_workers", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(
-                    f"{name} must be at least {least}, but {getattr(self, name)} was given"
-                )
 
-
+@checks_arguments
 def train(
     recipe: Recipe,
     run: str | Path,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     compute: TrainingCompute = TrainingCompute(),
     loggers: Sequence[Logger] = (),
     show_progress: bool = False,

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rate.configs import plain
+from rate.values import plain
 
 __all__ = ["Options", "join", "read_arguments", "split"]
 
