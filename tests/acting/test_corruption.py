@@ -167,10 +167,10 @@ def test_what_a_model_lacks_cannot_be_corrupted(policy):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"what": "mind"}, "memory, cache or all, but 'mind' was given"),
+        ({"what": "mind"}, "what must be one of memory, cache, all, not 'mind'"),
         ({"strength": 1.5}, r"strength must lie in \[0, 1\], but 1.5"),
-        ({"step": -1}, "step must not be negative, but -1"),
-        ({"seed": -3}, "seed must not be negative, but -3"),
+        ({"step": -1}, "step must be at least 0, but -1"),
+        ({"seed": -3}, "seed must be at least 0, but -3"),
         ({"step": 4, "until": 4}, "until must be later than step 4, but 4"),
     ],
 )

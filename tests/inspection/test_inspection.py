@@ -397,7 +397,7 @@ def test_scores_that_are_not_shares_can_be_inspected(trained):
         ({"task": "tmaze/9"}, "the policy was trained for the observation space"),
         ({"episodes": 1}, "episodes must be at least 2, but 1 was given"),
         ({"task": "recal/12"}, "Did you mean 'recall/12'"),
-        ({"checkpoint": "first"}, "checkpoint is 'first', allowed are last and best"),
+        ({"checkpoint": "first"}, "checkpoint must be one of last, best, not 'first'"),
     ],
 )
 def test_what_cannot_be_inspected_is_said(run, arguments, message):

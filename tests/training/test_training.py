@@ -276,7 +276,7 @@ def test_an_existing_run_is_not_touched(tiny, trained):
         ({"batch_size": 8}, {"devices": 3}, "batch_size 8 cannot be shared by 3 devices"),
         ({"batch_size": 8}, {"devices": 0}, "devices must be at least 1"),
         ({"bptt_segments": 1, "update_per_segment": True}, {"devices": 2}, "use one device"),
-        ({}, {"loggers": ["telegram"]}, "loggers are tensorboard, wandb"),
+        ({}, {"loggers": ["telegram"]}, "loggers must be one of tensorboard, wandb"),
         ({}, {"accelerator": "abacus"}, "abacus"),
         ({}, {"seed": -1}, "seed must be at least 0"),
         (
