@@ -140,8 +140,6 @@ def _check(
     recipe: Recipe, dataset: Dataset, seed: int, devices: int, loggers: Sequence[str]
 ) -> list[Sampler]:
     """Refuse what cannot be trained before a run is made or changed; returns the samplers."""
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, but {seed} was given")
     require_loggers(loggers)
     if devices > 1 and recipe.update_per_segment:
         raise ValueError("update_per_segment is the released single-process rule: use one device")
