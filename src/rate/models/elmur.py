@@ -284,7 +284,7 @@ class ExternalMemoryTransformer(Backbone):
         """
         distance, hidden_slots = reach
         distance = distance[:, None] + index[..., None]
-        biases = self.content_bias, self.position_bias
+        biases = self.content_bias.unsqueeze(1), self.position_bias.unsqueeze(1)
         states = []
         for level, layer in enumerate(self._layers):
             query, keys_values = layer.attention.project(hidden)

@@ -1,6 +1,8 @@
 """A policy: step encoders, a backbone with memory, an action head; built from spaces, never from a
 name."""
 
+from collections.abc import Sequence
+
 import gymnasium
 import torch
 from torch import Tensor, nn
@@ -91,7 +93,7 @@ class Policy(nn.Module):
             "action": (segment.actions,),
         }
         tokens = [self.encoders[name](*values[name]) for name in self.tokens]
-        return self._stamped(tokens, segment.timesteps).flatten(1, 2)
+        return self._stamped(tokens, [segment.timesteps]).flatten(1, 2)
 
     def observe(
         self,
@@ -111,43 +113,35 @@ class Policy(nn.Module):
             timesteps: Index of the newest step in its episode, [B], for models that embed it.
         """
         values = {"return_to_go": returns_to_go, "observation": observations}
-        tokens = self._stamped(
-            [self.encoders[name](values[name]) for name in self.tokens[: self.target + 1]],
-            timesteps,
-        )
-        if actions is not None and self.target + 1 < len(self.tokens):
-            tokens = torch.cat([self._after_observation(actions, _before(timesteps)), tokens], 1)
-        return self.head(self.backbone.append(stream, tokens)[:, -1])
+        newest = [self.encoders[name](values[name]) for name in self.tokens[: self.target + 1]]
+        times = [timesteps] * len(newest)
+        if actions is not None:
+            earlier = self._after_observation(actions)
+            newest = earlier + newest
+            times = [None if timesteps is None else timesteps - 1] * len(earlier) + times
+        return self.head(self.backbone.append(stream, self._stamped(newest, times))[:, -1])
 
     def record(self, stream: Stream, actions: Tensor, timesteps: Tensor | None = None) -> None:
         """Append what follows an observation, once the actions [B, ...] of the steps `timesteps`
         [B] are known."""
-        if self.target + 1 < len(self.tokens):
-            self.backbone.append(stream, self._after_observation(actions, timesteps))
+        if tokens := self._after_observation(actions):
+            self.backbone.append(stream, self._stamped(tokens, [timesteps]))
 
-    def _after_observation(self, actions: Tensor, timesteps: Tensor | None) -> Tensor:
-        return self._stamped(
-            [self.encoders[name](actions) for name in self.tokens[self.target + 1 :]], timesteps
-        )
+    def _after_observation(self, actions: Tensor) -> list[Tensor]:
+        return [self.encoders[name](actions) for name in self.tokens[self.target + 1 :]]
 
-    def _stamped(self, tokens: list[Tensor], timesteps: Tensor | None) -> Tensor:
-        """Tokens of a step [..., tokens, d], with its time step [...] added if the model embeds
-        it."""
+    def _stamped(self, tokens: list[Tensor], timesteps: Sequence[Tensor | None]) -> Tensor:
+        """Tokens [..., n, d] from n tokens [..., d], with time steps added if the model embeds
+        them: one [...] for all tokens, or one for each."""
         stacked = torch.stack(tokens, -2)
         if self.timesteps is None:
             return stacked
-        if timesteps is None:
+        given = [steps for steps in timesteps if steps is not None]
+        if not given:
             raise ValueError(
                 "this model embeds time steps, but none were given: pass `timesteps` [B], "
-                "the index of each row's step "
-                "in its episode"
+                "the index of each row's step in its episode"
             )
         # Later steps share the last row: acting goes on for longer than the table.
-        return (
-            stacked
-            + self.timesteps(timesteps.clamp(max=self.timesteps.num_embeddings - 1))[..., None, :]
-        )
-
-
-def _before(timesteps: Tensor | None) -> Tensor | None:
-    return None if timesteps is None else timesteps - 1
+        last = self.timesteps.num_embeddings - 1
+        return stacked + self.timesteps(torch.stack(given, -1).clamp(max=last))

@@ -292,7 +292,7 @@ class MemoryTransformer(Backbone):
             outputs: Without outputs the last layer's attention is left out.
             record: Takes the attention weights of each layer.
         """
-        biases = self.content_bias, self.position_bias
+        biases = self.content_bias.unsqueeze(1), self.position_bias.unsqueeze(1)
         for level, layer in enumerate(self.layers):
             assert isinstance(layer, Layer)
             inputs = layer.attention_input(hidden)

@@ -42,10 +42,6 @@ class Positions(nn.Module):
             raise ValueError(f"width must be even for sinusoidal positions, but {width} was given")
         frequencies = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
         angles = torch.arange(length, dtype=torch.float64)[:, None] * frequencies
-        self.register_buffer("sin", angles.sin().float(), persistent=False)
-        self.register_buffer("cos", angles.cos().float(), persistent=False)
-        self.sin: Tensor
-        self.cos: Tensor
         table = torch.cat([angles.cos(), angles.sin()], -1).float()
         self.register_buffer("table", table, persistent=False)
         self.register_buffer("index", torch.arange(length), persistent=False)
@@ -56,7 +52,8 @@ class Positions(nn.Module):
 
     def at(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Sines and cosines of queries at positions `index` [b, n], [b, 1, n, width / 2] each."""
-        return F.embedding(index, self.sin)[:, None], F.embedding(index, self.cos)[:, None]
+        cos, sin = F.embedding(index, self.table).unsqueeze(1).chunk(2, -1)
+        return sin, cos
 
 
 KeysValues = tuple[Tensor, Tensor]
@@ -122,14 +119,14 @@ class RelativeAttention(nn.Module):
         Args:
             query: [B, h, n, w].
             keys_values: Keys and values, [B, h, t, w] each.
-            biases: u for content and v for position, [h, w] each.
+            biases: u for content and v for position, [h, 1, w] each.
             view: Where queries and keys stand, and what queries see.
             record: Takes the attention weights [B, h, n, t], if it is given.
 
         Returns:
             [B, n, d].
         """
-        content, rotated = query + biases[0][:, None], self.rotate(query + biases[1][:, None], view)
+        content, rotated = query + biases[0], self.rotate(query + biases[1], view)
         keys, values = keys_values
         if record is not None:
             record.append(self.weights(content, rotated, keys, view).view(*query.shape[:3], -1))
