@@ -1,8 +1,11 @@
 """A trained policy as an agent that acts for any number of steps, at constant cost per step."""
 
 import itertools
+import math
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +15,8 @@ from rate.images import FrameStack
 from rate.models.backbone import Memory, Stream
 from rate.models.policy import Policy
 from rate.runs.checkpoint import load_policy
-from rate.spaces import flatten
+from rate.spaces import PLAIN, Checker, SpaceError, flatten, leaves
+from rate.spaces.structure import parts
 
 
 class Actor:
@@ -25,94 +29,173 @@ class Actor:
             off it.
         sample: Draw actions in place of taking the most likely ones. Row k draws from a generator
             seeded by the k-th seed, so actions do not depend on how many episodes run together.
+        check: Check observations, rewards and imposed actions against the policy's spaces, and what
+            it puts out for NaN. Otherwise they are taken as they are.
+
+    Raises:
+        ValueError: The target return is not finite.
     """
 
-    def __init__(self, policy: Policy, target_return: float, sample: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, target_return: float, sample: bool = False, check: bool = True
+    ) -> None:
+        if not math.isfinite(target_return):
+            raise ValueError(f"target_return must be a finite number, but it is {target_return}")
         self.policy = policy.eval()
         self.target_return = target_return
         self.sample = sample
+        self.check = check
         self.device = next(policy.parameters()).device
         self.segment_length = policy.config.segment_length
+        self.steps = np.zeros(0, np.int64)
+        self._observations = Checker(policy.observation_space, "observations")
+        self._forced = Checker(policy.action_space, "forced actions")
+        first = next(iter(leaves(policy.observation_space).values()))
+        self._dimensions = len(first.shape or ())
 
     @torch.inference_mode()
     def reset(
-        self, batch: int = 1, seeds: Sequence[int] | None = None, rows: np.ndarray | None = None
+        self, batch: int = 1, seeds: Sequence[int] | None = None, rows: Any = None
     ) -> None:
         """Begin new episodes.
 
         Args:
             batch: Number of rows.
             seeds: Seeds of the episodes, in the order of the rows that begin.
-            rows: Integers; only these rows begin, in the middle of the others' episodes.
+            rows: Numbers of rows, or a boolean for each row; only these rows begin, in the middle
+                of the others' episodes.
+
+        Raises:
+            ValueError: There are no such rows, or not as many seeds as rows that begin.
         """
+        begin = _all_rows(batch) if rows is None else _some_rows(rows, len(self.steps))
+        if seeds is not None and (np.ndim(seeds) != 1 or len(seeds) != len(begin)):
+            raise ValueError(
+                f"seeds are {seeds!r}, but {len(begin)} rows begin: give a list of one seed each"
+            )
         if rows is None:
-            rows = np.arange(batch)
-            self.steps = np.zeros(batch, dtype=np.int64)
-            self.stream = self._start(self.policy.initial_memory(batch), rows, self.steps)
-            self.returns_to_go = np.full(batch, self.target_return, dtype=np.float64)
+            self.steps = np.zeros(len(begin), dtype=np.int64)
+            self.returns_to_go = np.zeros(len(begin), dtype=np.float64)
             self.frames = FrameStack(self.policy.observation_space, self.policy.stack_frames)
             space = self.policy.action_space
-            self.actions = np.zeros((batch, *(space.shape or ())), space.dtype)
-            self.generators = [np.random.default_rng()] * batch
+            self.actions = np.zeros((len(begin), *(space.shape or ())), space.dtype)
+            self.generators = [np.random.default_rng()] * len(begin)
+        elif not len(begin):
+            return
+        self._seed(begin, seeds)
+        self.steps[begin] = 0
+        self.returns_to_go[begin] = self.target_return
+        stream = self._start(self.policy.initial_memory(len(begin)), begin, self.steps[begin])
+        if rows is None:
+            self.stream = stream
         else:
-            rows = np.asarray(rows)
-            self.steps[rows] = 0
-            begun = self._start(self.policy.initial_memory(len(rows)), rows, self.steps[rows])
-            self.stream.put(self._tensor(rows), begun)
-            self.returns_to_go[rows] = self.target_return
+            self.stream.put(self._tensor(begin), stream)
+
+    def _seed(self, rows: np.ndarray, seeds: Sequence[int] | None) -> None:
+        """Take the seeds of the episodes that begin."""
         if self.sample:
-            for row, seed in zip(rows, seeds or itertools.repeat(None), strict=False):
+            for row, seed in zip(rows, itertools.repeat(None) if seeds is None else seeds):
                 self.generators[row] = np.random.default_rng(seed)
 
     @torch.inference_mode()
-    def act(
-        self, observations: object, rewards: np.ndarray, forced: np.ndarray | None = None
-    ) -> np.ndarray:
+    def act(self, observations: Any, rewards: Any, forced: Any = None) -> np.ndarray:
         """Choose the next actions.
 
+        A single row may come without the batch axis: one observation and one reward give one
+        action.
+
         Args:
-            observations: [n, ...], a batch in the space's own structure.
+            observations: [n, ...], a batch in the space's own structure, of arrays, lists or
+                tensors.
             rewards: [n], what the step before paid; ignored in a row's first step.
             forced: Actions that are executed in place of the policy's own, [n, ...].
 
         Returns:
             Actions [n, ...].
+
+        Raises:
+            SpaceError: What was given lies outside its space, or has another number of rows.
+            ValueError: No episode has begun, or the policy puts out no finite numbers.
         """
-        outputs = self._outputs(observations, rewards)
-        if forced is None:
+        single, values = self._leaves(observations)
+        outputs = self._outputs(values, rewards)
+        if forced is not None:
+            self.actions = self._imposed(forced, single)
+        else:
+            if self.check and not _is_finite(outputs.float().cpu().numpy()):
+                raise ValueError(
+                    f"the policy puts out {outputs.tolist()}: its weights or the numbers it was "
+                    "given are too large; check the checkpoint and the observations"
+                )
             uniform = None
             if self.sample:
                 components = max(1, int(np.prod(self.actions.shape[1:])))
                 uniform = np.stack([generator.random(components) for generator in self.generators])
             self.actions = self.policy.head.choose(outputs, uniform)
-        else:
-            self.actions = np.asarray(forced)
-        return self.actions
+        # A copy, because these are what the next step takes for executed.
+        return (self.actions[0] if single else self.actions).copy()
 
     @torch.inference_mode()
-    def outputs(self, observations: object, rewards: np.ndarray) -> Tensor:
+    def outputs(self, observations: Any, rewards: Any) -> Tensor:
         """Action outputs [n, outputs] of the policy's head; `act` turns them into actions and
         remembers these. See `act` for the arguments."""
-        return self._outputs(observations, rewards)
+        return self._outputs(self._leaves(observations)[1], rewards)
 
-    def _outputs(self, observations: object, rewards: np.ndarray) -> Tensor:
-        values = flatten(self.policy.observation_space, observations)
+    def _leaves(self, observations: Any) -> tuple[bool, dict[str, np.ndarray]]:
+        """Whether a single observation came without the batch axis; and the leaves with it."""
+        count, space = len(self.steps), self.policy.observation_space
+        if not count:
+            raise ValueError("no episode has begun: call reset() before act()")
+        observations, single = _on_host(observations), False
+        if count == 1:
+            try:
+                single = np.ndim(parts(space, observations)[0]) == self._dimensions
+            except ValueError as error:
+                raise SpaceError(f"observations: {error}") from error
+        if self.check:
+            values = self._observations(observations, None if single else count)
+        else:
+            values = flatten(space, observations)
+        return single, {path: leaf[None] for path, leaf in values.items()} if single else values
+
+    def _imposed(self, forced: Any, single: bool) -> np.ndarray:
+        actions = np.asarray(_on_host(forced))
+        actions = actions[None] if single else actions
+        return self._forced(actions, len(self.steps))[PLAIN] if self.check else actions.copy()
+
+    def _outputs(self, values: dict[str, np.ndarray], rewards: Any) -> Tensor:
+        """Action outputs for leaves [n, ...]; rewards that are refused change nothing."""
+        within = self.steps % self.segment_length
+        going = self.steps > 0 if np.count_nonzero(within) < len(within) else None
+        self.returns_to_go, asked = self._asked(rewards, going)
         if self.policy.stack_frames > 1:
             values = self.frames.push(values, self.steps == 0)
         leaves = {path: self._tensor(leaf) for path, leaf in values.items()}
-        going = self.steps > 0
-        self.returns_to_go -= np.where(going, rewards, 0.0)
-        returns_to_go = self._tensor(self.returns_to_go.astype(np.float32))
-        within = self.steps % self.segment_length
         timesteps = self._tensor(self.steps.copy()) if self.policy.config.timesteps else None
         self.steps += 1
-        actions = self._tensor(self.actions)
-        if within.all():
+        returns_to_go, actions = self._tensor(asked), self._tensor(self.actions)
+        if going is None:  # no row begins a segment
             return self.policy.observe(self.stream, leaves, returns_to_go, actions, timesteps)
         if going.any():
             self._append_actions(np.flatnonzero(going), actions, timesteps)
             self._end_segments(np.flatnonzero(going & (within == 0)))
         return self.policy.observe(self.stream, leaves, returns_to_go, timesteps=timesteps)
+
+    def _asked(self, rewards: Any, going: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Returns-to-go [n] once the rewards of rows in `going` (None: all) are taken off, and the
+        same in float32."""
+        paid, count = np.asarray(_on_host(rewards)), len(self.steps)
+        if paid.shape != (count,) and paid.size == count == 1:
+            paid = paid.reshape(1)
+        if self.check and (paid.shape != (count,) or paid.dtype.kind not in "biuf"):
+            raise SpaceError(
+                f"rewards are {reprlib.repr(rewards)}, but must be {count} numbers, one for each row"
+            )
+        returns_to_go = self.returns_to_go - (paid if going is None else np.where(going, paid, 0.0))
+        asked = returns_to_go.astype(np.float32)
+        if self.check and not _is_finite(asked):
+            raise SpaceError(f"rewards are {reprlib.repr(rewards)}, but must be finite numbers")
+        return returns_to_go, asked
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
@@ -142,24 +225,66 @@ class Actor:
         return self.policy.backbone.start(memory)
 
 
+def _all_rows(batch: Any) -> np.ndarray:
+    """Numbers of all rows of a batch."""
+    if not isinstance(batch, int | np.integer) or batch < 1:
+        raise ValueError(f"batch must be a whole number of rows, at least 1, but it is {batch!r}")
+    return np.arange(batch)
+
+
+def _some_rows(rows: Any, count: int) -> np.ndarray:
+    """Numbers of the chosen ones among `count` rows."""
+    chosen = np.atleast_1d(_on_host(rows))
+    if chosen.dtype == bool and chosen.shape == (count,):
+        return np.flatnonzero(chosen)
+    whole = chosen.dtype.kind in "iu" or not chosen.size
+    numbers = np.unique(chosen)
+    if chosen.ndim != 1 or not whole or len(numbers) < len(chosen) or set(numbers) - {*range(count)}:
+        raise ValueError(
+            f"rows are {reprlib.repr(rows)}, but there are {count} rows under way: give different "
+            f"numbers of rows, from 0, or {count} booleans; reset(n) begins n rows"
+        )
+    return chosen.astype(np.int64)
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether all floating-point numbers are finite; the sum of squares is the fastest to ask."""
+    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
+
+
+def _on_host(value: Any) -> Any:
+    """The value with tensors as arrays."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    if isinstance(value, dict):
+        return {key: _on_host(part) for key, part in value.items()}
+    return tuple(map(_on_host, value)) if isinstance(value, tuple) else value
+
+
 def load_agent(
     path: str | Path,
     *,
     target_return: float | None = None,
     sample: bool = False,
     device: str | None = None,
+    check: bool = True,
 ) -> Actor:
     """The trained agent of a run folder or checkpoint, ready to act.
 
         agent = rate.load_agent("runs/demo/rate")
+        agent.reset()
+        action = agent.act(observation, reward)
         agent.reset(n)
         actions = agent.act(observations, rewards)  # arrays of n observations, rewards and actions
+        agent.reset(rows=terminated | truncated)  # their next episodes begin
 
     Args:
         path: Run folder, or a checkpoint in it.
         target_return: The return to ask for; by default the one that the checkpoint names.
         sample: Draw actions in place of taking the most likely ones.
         device: Where to compute, in PyTorch's words; by default where PyTorch makes tensors.
+        check: Check what the agent is given and what it puts out, see `Actor`.
 
     Raises:
         CheckpointError: there is no checkpoint, or it is damaged.
@@ -173,4 +298,4 @@ def load_agent(
         raise ValueError(
             f"this machine cannot compute on the device {device!r}: {error}"
         ) from error
-    return Actor(policy, float(target), sample)
+    return Actor(policy, float(target), sample, check)

@@ -137,24 +137,22 @@ class Corrupted(Actor):
     """
 
     def __init__(
-        self, policy: Policy, target_return: float, corruption: Corruption, sample: bool = False
+        self,
+        policy: Policy,
+        target_return: float,
+        corruption: Corruption,
+        sample: bool = False,
+        check: bool = True,
     ) -> None:
-        super().__init__(policy, target_return, sample)
+        super().__init__(policy, target_return, sample, check)
         self.corruption = corruption
         self.entries = corruption.entries(policy)
-        self.episodes: list[int] = []
+        self.episodes: dict[int, int] = {}
 
-    def reset(
-        self, batch: int = 1, seeds: Sequence[int] | None = None, rows: np.ndarray | None = None
-    ) -> None:
-        """See `Actor.reset`."""
-        if rows is None:
-            self.episodes = list(range(batch))
-        for row, seed in zip(
-            range(batch) if rows is None else rows, () if seeds is None else seeds, strict=False
-        ):
+    def _seed(self, rows: np.ndarray, seeds: Sequence[int] | None) -> None:
+        for row, seed in zip(rows, rows if seeds is None else seeds, strict=True):
             self.episodes[int(row)] = int(seed)
-        super().reset(batch, seeds, rows)
+        super()._seed(rows, seeds)
 
     def _start(self, memory: Memory, rows: np.ndarray, steps: np.ndarray) -> Stream:
         episodes = [self.episodes[row] for row in rows]
