@@ -17,6 +17,7 @@ from rate.models.policy import Policy
 from rate.models.rate import Config
 from rate.segment import Segment
 
+LOWEST = np.array([-1, -1, 0, -1], np.float32)
 POOL = 1009
 """Different observations that are shown over and over."""
 
@@ -92,7 +93,7 @@ def against_recomputing(
     def recompute(steps: int) -> None:
         with torch.inference_mode():
             outputs, _ = policy(segment.window(0, steps), memory, 0)
-            policy.head.choose(outputs[:, -1], None)
+            policy.head.choose(outputs[:, -1].numpy(), None)
 
     recompute(1)
     seconds = np.empty((2, repeats, length))
@@ -110,13 +111,14 @@ def against_recomputing(
 def fresh_policy(config: ModelConfig) -> Policy:
     """An untrained policy for T-Maze's spaces."""
     torch.manual_seed(0)
-    low, high = np.array([-1, -1, 0, -1], np.float32), np.ones(4, np.float32)
-    return Policy(gymnasium.spaces.Box(low, high), gymnasium.spaces.Discrete(4), config).eval()
+    space = gymnasium.spaces.Box(LOWEST, np.ones(4, np.float32))
+    return Policy(space, gymnasium.spaces.Discrete(4), config).eval()
 
 
 def pool(batch: int) -> np.ndarray:
     """Random observations [POOL, batch, 4], whole numbers as in T-Maze."""
-    return np.random.default_rng(0).integers(-1, 2, (POOL, batch, 4)).astype(np.float32)
+    numbers = np.random.default_rng(0).integers(-1, 2, (POOL, batch, 4)).astype(np.float32)
+    return np.maximum(numbers, LOWEST)
 
 
 def whole_segment(observations: np.ndarray) -> Segment:

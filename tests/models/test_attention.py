@@ -130,6 +130,6 @@ def test_autocast_trains_in_float32_inside() -> None:
     view = View(*positions.at(here), positions.table, torch.zeros(1, 1, 6, 6))
     with torch.autocast("cpu", torch.bfloat16):
         query, keys_values = attention.project(x)
-        out = attention(query, keys_values, (tensors["u"][:, 0], tensors["v"][:, 0]), view)
+        out = attention(query, keys_values, (tensors["u"], tensors["v"]), view)
     out.sum().backward()
     assert attention.query_key_value.weight.grad is not None

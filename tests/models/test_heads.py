@@ -74,18 +74,19 @@ def test_chosen_actions_lie_in_the_space(name: str) -> None:
     assert isinstance(part, CategoricalHead)
     torch.manual_seed(0)
     outputs = 3 * torch.randn(200, sum(part.counts))
+    numbers = outputs.numpy()
     uniform = np.random.default_rng(0).random((200, len(part.counts)))
-    for chosen in (part.choose(outputs, None), part.choose(outputs, uniform)):
+    for chosen in (part.choose(numbers, None), part.choose(numbers, uniform)):
         assert chosen.dtype == np.int64
         assert all(action in space for action in chosen.astype(space.dtype))
-    assert bool(part.correct(outputs, torch.from_numpy(part.choose(outputs, None))).all())
+    assert bool(part.correct(outputs, torch.from_numpy(part.choose(numbers, None))).all())
     logits = outputs[:, : part.counts[0]].double()
     cumulative = logits.softmax(-1).cumsum(-1).numpy()
     expected = [
         np.searchsorted(row, u, side="right")
         for row, u in zip(cumulative, uniform[:, 0], strict=True)
     ]
-    first = part.choose(outputs, uniform).reshape(200, -1)[:, 0]
+    first = part.choose(numbers, uniform).reshape(200, -1)[:, 0]
     np.testing.assert_array_equal(first - int(part.start[0]), expected)
 
 

@@ -84,6 +84,7 @@ class Actor:
             return
         self._seed(begin, seeds)
         self.steps[begin] = 0
+        self.inside = 0  # steps ahead in which no row begins a segment
         self.returns_to_go[begin] = self.target_return
         stream = self._start(self.policy.initial_memory(len(begin)), begin, self.steps[begin])
         if rows is None:
@@ -122,16 +123,17 @@ class Actor:
         if forced is not None:
             self.actions = self._imposed(forced, single)
         else:
-            if self.check and not _is_finite(outputs.float().cpu().numpy()):
+            numbers = outputs.float().cpu().numpy()
+            if self.check and not _is_finite(numbers):
                 raise ValueError(
-                    f"the policy puts out {outputs.tolist()}: its weights or the numbers it was "
+                    f"the policy puts out {numbers.tolist()}: its weights or the numbers it was "
                     "given are too large; check the checkpoint and the observations"
                 )
             uniform = None
             if self.sample:
                 components = max(1, int(np.prod(self.actions.shape[1:])))
                 uniform = np.stack([generator.random(components) for generator in self.generators])
-            self.actions = self.policy.head.choose(outputs, uniform)
+            self.actions = self.policy.head.choose(numbers, uniform)
         # A copy, because these are what the next step takes for executed.
         return (self.actions[0] if single else self.actions).copy()
 
@@ -165,8 +167,7 @@ class Actor:
 
     def _outputs(self, values: dict[str, np.ndarray], rewards: Any) -> Tensor:
         """Action outputs for leaves [n, ...]; rewards that are refused change nothing."""
-        within = self.steps % self.segment_length
-        going = self.steps > 0 if np.count_nonzero(within) < len(within) else None
+        going = None if self.inside else self.steps > 0
         self.returns_to_go, asked = self._asked(rewards, going)
         if self.policy.stack_frames > 1:
             values = self.frames.push(values, self.steps == 0)
@@ -174,8 +175,11 @@ class Actor:
         timesteps = self._tensor(self.steps.copy()) if self.policy.config.timesteps else None
         self.steps += 1
         returns_to_go, actions = self._tensor(asked), self._tensor(self.actions)
-        if going is None:  # no row begins a segment
+        if going is None:
+            self.inside -= 1
             return self.policy.observe(self.stream, leaves, returns_to_go, actions, timesteps)
+        within = (self.steps - 1) % self.segment_length
+        self.inside = self.segment_length - 1 - int(within.max())
         if going.any():
             self._append_actions(np.flatnonzero(going), actions, timesteps)
             self._end_segments(np.flatnonzero(going & (within == 0)))

@@ -96,14 +96,15 @@ class Stream:
 
     def next_positions(self, length: int) -> Tensor:
         """Positions [b, length] of the next `length` tokens of each row, b = 1 or B."""
-        return self.positions[:, None] + torch.arange(length, device=self.positions.device)
+        return self.positions.unsqueeze(1) + torch.arange(length, device=self.positions.device)
 
-    def write(self, target: Tensor, index: Tensor, values: Tensor) -> None:
-        """Write values [B, n, ...] into target [B, t, ...] at the next positions, `index`."""
+    def write(self, target: Tensor, index: Tensor, values: Tensor, axis: int = 1) -> None:
+        """Write values [B, ..., n, ...] into target [B, ..., t, ...] at the next positions,
+        `index`, along `axis`."""
         if self.aligned:
-            target[:, self.stop : self.stop + values.shape[1]] = values
+            target.narrow(axis, self.stop, values.shape[axis]).copy_(values)
         else:
-            target[self.row_numbers, index] = values
+            target.transpose(1, axis)[self.row_numbers, index] = values.transpose(1, axis)
 
     def extend(
         self, level: int, index: Tensor, keys: slice, new: tuple[Tensor, Tensor]
@@ -118,7 +119,7 @@ class Stream:
         """
         kept = self.tensors[f"keys{level}"], self.tensors[f"values{level}"]
         for cache, values in zip(kept, new, strict=True):
-            self.write(cache.transpose(1, 2), index, values.transpose(1, 2))
+            self.write(cache, index, values, axis=2)
         return kept[0][:, :, keys], kept[1][:, :, keys]
 
     def advance(self, length: int, capacity: int) -> None:

@@ -23,9 +23,9 @@ class CategoricalHead(nn.Module):
         super().__init__()
         self.shape, self.dtype = counts.shape, start.dtype
         self.counts = counts.ravel().tolist()
-        self.register_buffer(
-            "start", torch.from_numpy(start.ravel().astype(np.int64)), persistent=False
-        )
+        self.cuts = np.cumsum(self.counts)[:-1].tolist()
+        self.first = start.ravel().astype(np.int64)
+        self.register_buffer("start", torch.from_numpy(self.first), persistent=False)
         self.start: Tensor
         self.linear = nn.Linear(width, sum(self.counts), bias=False)
 
@@ -49,27 +49,26 @@ class CategoricalHead(nn.Module):
         ]
         return (losses[0] if len(losses) == 1 else torch.stack(losses).sum(0)).view(batch)
 
-    def choose(self, outputs: Tensor, uniform: np.ndarray | None) -> np.ndarray:
-        """Actions [n, *shape]; the device is read once.
+    def choose(self, outputs: np.ndarray, uniform: np.ndarray | None) -> np.ndarray:
+        """Actions [n, *shape].
 
         Args:
-            outputs: Logits [n, sum of counts].
+            outputs: Logits [n, sum of counts], float32.
             uniform: Numbers in [0, 1), [n, components], at which the cumulative probability of each
                 component is inverted; None: the most likely actions.
         """
-        components = outputs.float().split(self.counts, -1)
         if uniform is None:
-            chosen = [logits.argmax(-1) for logits in components]
+            parts = np.split(outputs, self.cuts, -1) if self.cuts else [outputs]
+            chosen = [part.argmax(-1) for part in parts]
         else:
-            thresholds = torch.from_numpy(uniform).to(outputs.device).unsqueeze(-1).unbind(1)
+            logits = torch.from_numpy(outputs).double().split(self.counts, -1)
+            thresholds = torch.from_numpy(uniform).unsqueeze(-1).unbind(1)
             chosen = [
-                (logits.double().softmax(-1).cumsum(-1) <= threshold).sum(-1).clamp(max=count - 1)
-                for logits, threshold, count in zip(
-                    components, thresholds, self.counts, strict=True
-                )
+                (part.softmax(-1).cumsum(-1) <= threshold).sum(-1).clamp(max=count - 1).numpy()
+                for part, threshold, count in zip(logits, thresholds, self.counts, strict=True)
             ]
-        actions = (chosen[0][:, None] if len(chosen) == 1 else torch.stack(chosen, -1)) + self.start
-        return actions.view(-1, *self.shape).cpu().numpy().astype(self.dtype)
+        actions = (np.array(chosen).T + self.first).reshape(-1, *self.shape)
+        return actions.astype(self.dtype, copy=False)
 
     def correct(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Whether the most likely action is the given one, [...] float."""
@@ -131,11 +130,11 @@ class ContinuousHead(nn.Module):
         """Squared error of actions [..., *shape], mean over components, [...]."""
         return (outputs.float() - actions.reshape(outputs.shape).float()).square().mean(-1)
 
-    def choose(self, outputs: Tensor, uniform: np.ndarray | None) -> np.ndarray:
+    def choose(self, outputs: np.ndarray, uniform: np.ndarray | None) -> np.ndarray:
         """Actions [n, *shape] of the space.
 
         Args:
-            outputs: Components of actions, [n, size].
+            outputs: Components of actions, [n, size], float32.
             uniform: Must be None.
 
         Raises:
@@ -145,8 +144,7 @@ class ContinuousHead(nn.Module):
             raise ValueError(
                 "Box actions are deterministic and cannot be sampled: evaluate with greedy actions"
             )
-        actions = outputs.float().cpu().numpy().reshape(len(outputs), *self.shape)
-        return nearest(self.space, actions)
+        return nearest(self.space, outputs.reshape(len(outputs), *self.shape))
 
     def correct(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Whether every component, if whole, is rounded to the action's, and else is within a tenth

@@ -259,7 +259,7 @@ class MemoryTransformer(Backbone):
         """The view of queries at positions `index` [b, n], which see keys from `earliest` up to
         `last`, [b, n] each, but no retained states that their row [B] does not have."""
         columns = self.positions.index[keys]
-        allowed = columns <= last[..., None]
+        allowed = columns <= last.unsqueeze(-1)
         if keys.start < self.read_start:
             empty = columns < self.read_start - count[:, None]
             allowed = allowed & ~empty[:, None]

@@ -125,7 +125,7 @@ class LeafChecker:
         if self.bounds is None:
             return True
         low, high = self.bounds
-        return bool(((array >= low) & (array <= high)).all())
+        return np.count_nonzero((array >= low) & (array <= high)) == array.size
 
     def raise_outside(self, array: np.ndarray, rounding: float = 0.0) -> None:
         """Raise a SpaceError if a number is not finite, or out of its bounds by more than rounding.

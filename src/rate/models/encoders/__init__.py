@@ -185,7 +185,7 @@ class ReturnEncoder(nn.Module):
         self.scale: Tensor
 
     def forward(self, returns_to_go: Tensor) -> Tensor:
-        return self.linear((returns_to_go / self.scale)[..., None])
+        return self.linear((returns_to_go / self.scale).unsqueeze(-1))
 
 
 class VectorEncoder(nn.Module):
@@ -217,9 +217,9 @@ class VectorEncoder(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         values = (values.to(self.mean.dtype) - self.mean) / self.std
-        return self.linear(
-            values.flatten(-self.dimensions) if self.dimensions else values[..., None]
-        )
+        if self.dimensions != 1:
+            values = values.flatten(-self.dimensions) if self.dimensions else values.unsqueeze(-1)
+        return self.linear(values)
 
 
 def _moments(
@@ -272,7 +272,7 @@ class CategoryEncoder(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         if not self.components:
-            return self.embedding(self._indices(values.long() + self.offsets[0]))
+            return self.embedding(self._indices(values.long() + self.offsets))
         return self.embedding(
             self._indices(values.long().flatten(-self.components) + self.offsets)
         ).sum(-2)

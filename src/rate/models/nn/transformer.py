@@ -78,7 +78,7 @@ class View(NamedTuple):
 
 def visible(allowed: Tensor) -> Tensor:
     """The additive mask [b, 1, n, t] of what queries are allowed to see, [b, n, t] boolean."""
-    return torch.where(allowed, 0.0, -torch.inf)[:, None]
+    return torch.where(allowed.unsqueeze(1), 0.0, -torch.inf)
 
 
 class RelativeAttention(nn.Module):
