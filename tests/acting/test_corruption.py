@@ -36,7 +36,10 @@ def outputs_of(actor: Actor, seeds: list[int]) -> np.ndarray:
     """Outputs [steps, rows, outputs] for observations that belong to the seeds; the actions
     executed are fixed."""
     observations = np.array(
-        [np.random.default_rng(seed).uniform(-1, 1, (STEPS, 3)).astype(np.float32) for seed in seeds]
+        [
+            np.random.default_rng(seed).uniform(-1, 1, (STEPS, 3)).astype(np.float32)
+            for seed in seeds
+        ]
     ).swapaxes(0, 1)
     actor.reset(len(seeds), seeds)
     found = []

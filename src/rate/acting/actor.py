@@ -54,9 +54,7 @@ class Actor:
         self._dimensions = len(first.shape or ())
 
     @torch.inference_mode()
-    def reset(
-        self, batch: int = 1, seeds: Sequence[int] | None = None, rows: Any = None
-    ) -> None:
+    def reset(self, batch: int = 1, seeds: Sequence[int] | None = None, rows: Any = None) -> None:
         """Begin new episodes.
 
         Args:
@@ -95,7 +93,8 @@ class Actor:
     def _seed(self, rows: np.ndarray, seeds: Sequence[int] | None) -> None:
         """Take the seeds of the episodes that begin."""
         if self.sample:
-            for row, seed in zip(rows, itertools.repeat(None) if seeds is None else seeds):
+            given = itertools.repeat(None) if seeds is None else seeds
+            for row, seed in zip(rows, given, strict=False):
                 self.generators[row] = np.random.default_rng(seed)
 
     @torch.inference_mode()
@@ -193,7 +192,7 @@ class Actor:
             paid = paid.reshape(1)
         if self.check and (paid.shape != (count,) or paid.dtype.kind not in "biuf"):
             raise SpaceError(
-                f"rewards are {reprlib.repr(rewards)}, but must be {count} numbers, one for each row"
+                f"rewards are {reprlib.repr(rewards)}, but must be {count} numbers, one a row"
             )
         returns_to_go = self.returns_to_go - (paid if going is None else np.where(going, paid, 0.0))
         asked = returns_to_go.astype(np.float32)
@@ -241,9 +240,8 @@ def _some_rows(rows: Any, count: int) -> np.ndarray:
     chosen = np.atleast_1d(_on_host(rows))
     if chosen.dtype == bool and chosen.shape == (count,):
         return np.flatnonzero(chosen)
-    whole = chosen.dtype.kind in "iu" or not chosen.size
-    numbers = np.unique(chosen)
-    if chosen.ndim != 1 or not whole or len(numbers) < len(chosen) or set(numbers) - {*range(count)}:
+    numbers = set(chosen.ravel().tolist()) if chosen.dtype.kind in "iu" else set()
+    if chosen.ndim != 1 or len(numbers) < len(chosen) or not numbers <= set(range(count)):
         raise ValueError(
             f"rows are {reprlib.repr(rows)}, but there are {count} rows under way: give different "
             f"numbers of rows, from 0, or {count} booleans; reset(n) begins n rows"

@@ -41,9 +41,12 @@ class Acting:
             target_return=self.target_return,
             sample=self.sample,
             device=self.compute.device(worker_index()),
+            check=False,  # rollouts check by the environment's own spaces
         )
         if self.corruption:
-            return Corrupted(agent.policy, agent.target_return, self.corruption, self.sample)
+            return Corrupted(
+                agent.policy, agent.target_return, self.corruption, self.sample, check=False
+            )
         return agent
 
 

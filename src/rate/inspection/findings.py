@@ -67,7 +67,9 @@ class Inspection:
         """All results, in the order of the report."""
         steps_played = -(-len(self.seeds) // NUM_ENVS) * self.task.horizon
         with progress_bar(f"act in {self.task.name}", steps_played, show=self.show) as self.bar:
-            self.untouched, self.lengths = self._score(Actor(self.policy, self.target_return))
+            self.untouched, self.lengths = self._score(
+                Actor(self.policy, self.target_return, check=False)
+            )
         self.results.table.append(_row(self.task.metric, self.untouched))
         self.results.numbers["untouched"] = asdict(self.untouched)
         self._map_attention()
@@ -104,7 +106,7 @@ class Inspection:
 
     def _map_attention(self) -> None:
         seed = self.seeds[int(self.lengths.argmax())]
-        agent = Actor(self.policy, self.target_return)
+        agent = Actor(self.policy, self.target_return, check=False)
         [episode] = rollout(agent, self.task, [seed])
         segments = as_segment(episode, self.target_return).split(self.policy.config.segment_length)
         maps = attention_maps(self.policy, segments)
