@@ -119,7 +119,7 @@ def test_actions_of_a_box_lie_in_it_and_reach_both_bounds(space: spaces.Box) -> 
     hidden = torch.cat([100 * torch.randn(200, 8), torch.randn(200, 8), torch.zeros(1, 8)])
     outputs = part(hidden)
     assert torch.isfinite(outputs).all()
-    chosen = part.choose(outputs.detach(), None)
+    chosen = part.choose(outputs.detach().numpy(), None)
     assert chosen.dtype == space.dtype
     assert all(space.contains(action) for action in chosen)
     rows = chosen.reshape(len(chosen), -1)
@@ -137,7 +137,7 @@ def test_every_whole_number_can_be_chosen_and_is_the_nearest(low: int, high: int
     assert float(part.radius) == (high - low + 1) / 2  # tanh passes both bounds
     for error in (-0.4, 0.0, 0.4):
         outputs = targets + error
-        assert part.choose(outputs, None).tolist() == targets.tolist()
+        assert part.choose(outputs.detach().numpy(), None).tolist() == targets.tolist()
         assert part.correct(outputs, targets).all()
 
 
