@@ -1,6 +1,7 @@
 import json
 import timeit
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import gymnasium
@@ -16,8 +17,10 @@ from rate.spaces import (
     SpaceError,
     as_leaf,
     check_leaf,
+    fitted,
     flatten,
     from_json,
+    from_text,
     is_image,
     leaves,
     to_json,
@@ -382,3 +385,164 @@ def test_any_description_is_a_space_or_a_value_error(data: dict[str, Any]) -> No
     except ValueError:
         return
     assert isinstance(space, gymnasium.Space)
+
+
+# Spaces in text
+
+TWO = spaces.Tuple((spaces.Discrete(2), spaces.MultiBinary(2)))
+
+
+@every_space
+def test_what_gymnasium_prints_is_read_back(space: gymnasium.Space[Any]) -> None:
+    copy = from_text(str(space))
+    assert leaves(copy).keys() == leaves(space).keys()
+    for one, other in zip(leaves(copy).values(), leaves(space).values(), strict=True):
+        assert type(one) is type(other)
+        assert (one.shape, one.dtype) == (other.shape, other.dtype)
+        if isinstance(one, spaces.Box) and isinstance(other, spaces.Box):
+            np.testing.assert_allclose(one.low, other.low)  # printed with eight digits
+            np.testing.assert_allclose(one.high, other.high)
+        else:
+            assert one == other
+    assert from_text(json.dumps(to_json(space))) == space
+
+
+@pytest.mark.parametrize(
+    ("text", "space"),
+    [
+        ("Box(-inf, inf, (4,), float32)", spaces.Box(-np.inf, np.inf, (4,))),
+        ("Box(-np.inf, np.inf, shape=(4,))", spaces.Box(-np.inf, np.inf, (4,))),
+        ("Box(-5,5,4)", spaces.Box(-5, 5, (4,))),
+        ("Box([-5, -9.5], [5,9])", spaces.Box(np.float32([-5, -9.5]), np.float32([5, 9]))),
+        ("Box([-1. -2.], [1. 2.], (2,), float32)",
+         spaces.Box(np.float32([-1, -2]), np.float32([1, 2]))),
+        ("Box([-inf   0.], [1.5e+00 inf], (2,), np.float64)",
+         spaces.Box(np.array([-np.inf, 0]), np.array([1.5, np.inf]), dtype=np.float64)),
+        ("Box([[0 1]\n [2 3]], [[4 5]\n [6 7]], (2, 2), int64)",
+         spaces.Box(np.array([[0, 1], [2, 3]]), np.array([[4, 5], [6, 7]]), dtype=np.int64)),
+        ("spaces.Box(low=0, high=255, shape=(8, 8, 3), dtype=np.uint8)",
+         spaces.Box(0, 255, (8, 8, 3), np.uint8)),
+        ("Box(low=np.array([0.0, 1.0]), high=np.array([1.0, 2.0]), dtype='float32')",
+         spaces.Box(np.float32([0, 1]), np.float32([1, 2]))),
+        ("Box(False, True, (2,), bool)", spaces.Box(0, 1, (2,), bool)),
+        ("Box(0.0, 1.0, (), float64)", spaces.Box(0, 1, (), np.float64)),
+        (" Discrete(2, start=0) ", spaces.Discrete(2)),
+        ("gymnasium.spaces.Discrete(n=3, start=-1)", spaces.Discrete(3, start=-1)),
+        ("Discrete(1_000)", spaces.Discrete(1000)),
+        ("MultiDiscrete([2 3])", spaces.MultiDiscrete([2, 3])),
+        ("MultiDiscrete([2, 3])", spaces.MultiDiscrete([2, 3])),
+        ("MultiDiscrete([2 3], start=[1 -2])", spaces.MultiDiscrete([2, 3], start=[1, -2])),
+        ("MultiBinary(4)", spaces.MultiBinary(4)),
+        ("MultiBinary((2, 3))", spaces.MultiBinary((2, 3))),
+        ("Tuple(Discrete(2), MultiBinary(2))", TWO),
+        ("Tuple((Discrete(2), MultiBinary(2),))", TWO),
+        ("Dict('b': Discrete(2), \"a c\": Dict('d': Discrete(3)))",
+         spaces.Dict([("b", spaces.Discrete(2)), ("a c", spaces.Dict(d=spaces.Discrete(3)))])),
+        ("Dict({'b': Discrete(2)})", spaces.Dict(b=spaces.Discrete(2))),
+        ("Dict(b=Discrete(2))", spaces.Dict(b=spaces.Discrete(2))),
+        ("Dict(OrderedDict([('b', Discrete(2))]))", spaces.Dict(b=spaces.Discrete(2))),
+    ],
+)  # fmt: skip
+def test_spaces_in_text(text: str, space: gymnasium.Space[Any]) -> None:
+    assert from_text(text) == space
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "4", "Discrete", "Discrete()", "Discrete(2.5)", "Discrete(4", "Discrete(4) 5",
+     "Discrete(4))", "Discret(4)", "os.system('ls')", "Box(0, 1, (4,), object)",
+     "Box(0, 1, (4,), nonsense)",
+     "Box(0, 1, (99999999, 99))", "Box(1, 0, (2,))", "Box([0. ... 9.], 10, (99,))",
+     "Box(0 1, (2,))",
+     "MultiDiscrete([2 -3])", "MultiBinary(0)", "Dict('a': 3)", "Dict('a' Discrete(2))", "Tuple(1)",
+     "{", "{}", "(" * 500, "Discrete(__import__('os'))", "Box(low=0, hihg=1)", "\x00",
+     "Box(1e999, 2, (2,))"],
+)  # fmt: skip
+def test_other_texts_are_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a space .* write it as Gymnasium prints it"):
+        from_text(text)
+
+
+@given(st.text(alphabet="BoxDiscreteMuTplary(),[]{}'\"=:.-+0123456789 einf_", max_size=40))
+def test_any_text_is_a_space_or_a_value_error(text: str) -> None:
+    try:
+        assert isinstance(from_text(text), gymnasium.Space)
+    except ValueError:
+        return
+
+
+# One space fitted to another
+
+REAL = spaces.Box(-1.0, 1.0, (2,))
+_CHOICES = spaces.Discrete | spaces.MultiDiscrete
+FITTING: dict[str, tuple[gymnasium.Space[Any], gymnasium.Space[Any]]] = {
+    "bounds": (spaces.Box(-np.inf, np.inf, (2,)), REAL),
+    "tighter bounds": (REAL, spaces.Box(-9.0, 9.0, (2,))),
+    "width": (REAL, spaces.Box(-1, 1, (2,), np.float64)),
+    "narrower": (spaces.Box(-1, 1, (2,), np.float64), spaces.Box(-1, 1, (2,), np.float16)),
+    "fewer categories": (spaces.Discrete(445), spaces.Discrete(500)),
+    "more categories": (spaces.Discrete(500), spaces.Discrete(445)),
+    "bytes as choices": (spaces.MultiDiscrete([250, 9]), spaces.Box(0, 255, (2,), np.uint8)),
+    "choices as bytes": (spaces.Box(0, 255, (2,), np.uint8), spaces.MultiDiscrete([250, 9])),
+    "flags as choices": (spaces.MultiDiscrete([2, 2]), spaces.MultiBinary(2)),
+    "booleans": (spaces.Box(0, 1, (2,), bool), spaces.MultiBinary(2)),
+    "picture": (spaces.Box(0, 11, (7, 7, 3), np.uint8), spaces.Box(0, 255, (7, 7, 3), np.int64)),
+    "parts": (spaces.Dict(a=REAL, b=spaces.Discrete(3)),
+              spaces.Dict(b=spaces.Discrete(3), a=spaces.Box(-5, 5, (2,), np.float64))),
+    "tuple": (spaces.Tuple([REAL]), spaces.Tuple([spaces.Box(-5, 5, (2,))])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("trained", "offered"), FITTING.values(), ids=FITTING)
+def test_a_policy_meets_values_of_other_bounds_in_its_own_dtype(
+    trained: gymnasium.Space[Any], offered: gymnasium.Space[Any]
+) -> None:
+    met = fitted(trained, offered)
+    assert list(leaves(met)) == list(leaves(trained))
+    assert all(
+        (one.shape, one.dtype) == (other.shape, other.dtype)
+        for one, other in zip(leaves(met).values(), leaves(trained).values(), strict=True)
+    )
+    check = Checker(met, "observations")
+    offered.seed(1)
+    for _ in range(20):
+        value = offered.sample()
+        known = not isinstance(trained, _CHOICES) or trained.contains(np.int64(value))
+        with nullcontext() if known else pytest.raises(SpaceError, match="outside the space"):
+            check(value)
+
+
+@pytest.mark.parametrize(
+    ("trained", "offered", "message"),
+    [
+        (REAL, spaces.Box(-1, 1, (3,)), "shapes are"),
+        (REAL, spaces.Box(-1, 1, (2,), np.int64), "real numbers, the other whole"),
+        (REAL, spaces.MultiDiscrete([2, 2]), "real numbers, the other whole"),
+        (spaces.Discrete(2), spaces.MultiDiscrete([2]), "shapes are"),
+        (spaces.Dict(a=REAL), spaces.Dict(b=REAL), "keys are"),
+        (spaces.Dict(a=REAL), spaces.Dict(a=spaces.Discrete(2)), "'a': "),
+        (spaces.Tuple([REAL]), spaces.Tuple([REAL, REAL]), "1 and 2 parts"),
+        (spaces.Tuple([REAL]), spaces.Dict({"0": REAL}), "structures differ"),
+        (REAL, spaces.Dict(observation=REAL), "structures differ"),
+    ],
+)
+def test_spaces_of_other_kinds_do_not_fit(
+    trained: gymnasium.Space[Any], offered: gymnasium.Space[Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        fitted(trained, offered)
+    with pytest.raises(ValueError, match=r"shapes|numbers|keys|parts|structures"):
+        fitted(offered, trained)
+
+
+def test_what_a_policy_can_choose_must_be_an_action() -> None:
+    fitted(spaces.Discrete(3), spaces.Discrete(4), actions=True)
+    fitted(spaces.MultiDiscrete([2, 2]), spaces.MultiBinary(2), actions=True)
+    fitted(spaces.Box(-np.inf, np.inf, (2,)), REAL, actions=True)  # numbers are clipped
+    for trained, offered in (
+        (spaces.Discrete(5), spaces.Discrete(4)),
+        (spaces.Discrete(2), spaces.Discrete(2, start=1)),
+        (spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2)),
+    ):
+        with pytest.raises(ValueError, match="more than"):
+            fitted(trained, offered, actions=True)

@@ -1,11 +1,8 @@
 """`rate data`: recordings become datasets, datasets are exported, described and checked."""
 
-import ast
-import json
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gymnasium
 import numpy as np
@@ -13,12 +10,10 @@ from rich.table import Table
 
 from rate.cli.console import out, refuse
 from rate.cli.parse import Reader, parse
-from rate.spaces import from_json
+from rate.spaces import from_text
 
 if TYPE_CHECKING:
     from rate.dataset import Dataset  # it imports torch
-
-_SIMPLE = re.compile(r"(Discrete|MultiDiscrete|MultiBinary|Box)\((.+)\)")
 
 _PROVENANCE = (
     "imported",
@@ -55,7 +50,7 @@ def import_(arguments: list[str]) -> None:
     """Write a recording as a dataset and describe it."""
     from rate.dataset.importers import import_dataset as run
 
-    space = Reader(str, _space, "SPACE")
+    space = Reader(str, from_text, "SPACE")
     options = parse(run, arguments, "rate data import", types={gymnasium.Space: space})
     run(**options, show_progress=True)
     _info(options["output"])
@@ -134,19 +129,6 @@ def _info(dataset: Path) -> None:
         parts.add_row(name, *(f"{value:.4g}" for value in row))
     out.print(parts)
     out.print(_histogram(data.returns))
-
-
-def _space(text: str) -> gymnasium.Space[Any]:
-    """A space from text such as "Discrete(4)", or from JSON."""
-    try:
-        if simple := _SIMPLE.fullmatch(text.strip()):
-            return getattr(gymnasium.spaces, simple[1])(*ast.literal_eval(f"({simple[2]},)"))
-        return from_json(json.loads(text))
-    except (ValueError, TypeError, SyntaxError, AssertionError) as error:
-        raise ValueError(
-            f"{text!r} is not a space ({error}); write Discrete(4), MultiDiscrete([8, 8]) or "
-            "Box(-1, 1, (3,)), or JSON as in `card.json` of a dataset"
-        ) from error
 
 
 def _ends(data: "Dataset") -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ dictionary from path to array.
 """
 
 from rate.spaces.checks import Checker, SpaceError, check_leaf, nearest
+from rate.spaces.comparison import fitted
 from rate.spaces.description import from_json, to_json
 from rate.spaces.joined import is_array, join, joined, separate
 from rate.spaces.structure import (
@@ -17,6 +18,7 @@ from rate.spaces.structure import (
     leaves,
     unflatten,
 )
+from rate.spaces.text import from_text
 
 __all__ = [
     "LARGEST_LEAF",
@@ -25,8 +27,10 @@ __all__ = [
     "SpaceError",
     "as_leaf",
     "check_leaf",
+    "fitted",
     "flatten",
     "from_json",
+    "from_text",
     "is_array",
     "is_image",
     "join",

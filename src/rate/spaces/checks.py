@@ -81,7 +81,9 @@ class LeafChecker:
     def __init__(self, space: gymnasium.Space[Any], what: str) -> None:
         self.space, self.what = space, what
         self.dtype, self.shape = np.dtype(space.dtype), shape_of(space)
-        self.bounds = _bounds(space)
+        low, high = self.bounds = bounds_of(space)
+        least, most = limits(self.dtype)
+        self._all = self.dtype.kind != "f" and bool((low == least).all() and (high == most).all())
         self._warned = False
 
     def __call__(self, value: Any, leading: tuple[int, ...]) -> np.ndarray:
@@ -122,7 +124,7 @@ class LeafChecker:
 
     def inside(self, array: np.ndarray) -> bool:
         """Whether all numbers are finite and within their bounds."""
-        if self.bounds is None:
+        if self._all:  # every number of the dtype is one of the space
             return True
         low, high = self.bounds
         return np.count_nonzero((array >= low) & (array <= high)) == array.size
@@ -138,8 +140,6 @@ class LeafChecker:
             raise self._error(
                 f"{self.what}: {_count(~finite)} NaN or infinite; repair or leave them out", ~finite
             )
-        if self.bounds is None:
-            return
         low, high = self.bounds
         if rounding:
             slack = rounding * _magnitude(low, high)
@@ -164,7 +164,6 @@ class LeafChecker:
         """The array within its bounds, if rounding alone has put numbers outside."""
         size = min(self.dtype.itemsize, given.itemsize if given.kind == "f" else 8)
         self.raise_outside(array, ROUNDING.get(size, 0.0) if self.dtype.kind == "f" else 0.0)
-        assert self.bounds is not None
         clipped = np.clip(array, *self.bounds)
         if not self._warned:
             self._warned = True
@@ -217,9 +216,8 @@ def nearest(space: spaces.Box, numbers: np.ndarray) -> np.ndarray:
     return np.clip(exact, low, high).astype(space.dtype)
 
 
-def _bounds(space: gymnasium.Space[Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Smallest and largest finite values in the space's dtype; None where every number of the dtype
-    is one of the space."""
+def bounds_of(space: gymnasium.Space[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest finite value of each component of a leaf space, in its dtype."""
     dtype = np.dtype(space.dtype)
     if isinstance(space, spaces.Discrete):
         low, high = space.start, space.start + (space.n - 1)
@@ -229,17 +227,16 @@ def _bounds(space: gymnasium.Space[Any]) -> tuple[np.ndarray, np.ndarray] | None
         low, high = space.low, space.high
     else:
         low, high = 0, 1
-    limits: Any
+    least, most = limits(dtype)
+    return np.asarray(np.maximum(low, least), dtype), np.asarray(np.minimum(high, most), dtype)
+
+
+def limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    """Smallest and largest finite number of a dtype."""
     if dtype.kind == "b":
-        limits = False, True
-    else:
-        info: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-        limits = info.min, info.max
-    if dtype.kind != "f" and np.all(low == limits[0]) and np.all(high == limits[1]):
-        return None
-    return np.asarray(np.maximum(low, limits[0]), dtype), np.asarray(
-        np.minimum(high, limits[1]), dtype
-    )
+        return False, True
+    info: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return info.min, info.max
 
 
 def _magnitude(low: np.ndarray, high: np.ndarray) -> np.ndarray:
