@@ -23,8 +23,10 @@ from rate.spaces import (
     from_text,
     is_image,
     leaves,
+    pick,
     to_json,
     unflatten,
+    usable,
 )
 
 VECTOR = spaces.Box(-1.0, 1.0, (3,))
@@ -546,3 +548,43 @@ def test_what_a_policy_can_choose_must_be_an_action() -> None:
     ):
         with pytest.raises(ValueError, match="more than"):
             fitted(trained, offered, actions=True)
+
+
+# Leaves that no array holds
+
+
+@every_space
+def test_a_space_that_arrays_hold_is_usable_as_it_is(space: gymnasium.Space[Any]) -> None:
+    held, left_out = usable(space)
+    assert held is space
+    assert not left_out
+    value = space.sample()
+    assert same(pick(space, value), value)
+
+
+UNHELD: list[gymnasium.Space[Any]] = [
+    spaces.Text(4), spaces.Sequence(VECTOR), spaces.Graph(VECTOR, None), spaces.Box(0, 1, (2, 0)),
+    spaces.OneOf((VECTOR, spaces.Discrete(2))), spaces.Dict({}), spaces.Tuple([]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unheld", UNHELD, ids=str)
+def test_what_no_array_holds_is_left_out(unheld: gymnasium.Space[Any]) -> None:
+    whole = spaces.Dict(
+        {"a": VECTOR, "b": unheld, "c": spaces.Tuple([unheld, spaces.Discrete(3), VECTOR])}
+    )
+    held, left_out = usable(whole)
+    assert list(leaves(held)) == ["a", "c/1", "c/2"]
+    assert set(left_out) == {"b", "c/0"}
+    value = {"a": 1, "b": 2, "c": (3, 4, 5), "d": 6}
+    assert pick(held, value) == {"a": 1, "c": {"1": 4, "2": 5}}
+    for nothing in (unheld, spaces.Dict(a=unheld), spaces.Tuple([unheld])):
+        with pytest.raises(ValueError, match=r"supported|holds 1 to|no leaf"):
+            usable(nothing)
+
+
+@pytest.mark.parametrize("value", [{}, {"a": 1}, {"a": 1, "c": 3}, {"a": 1, "c": (1,)}, 3, None])
+def test_values_that_lack_a_part_are_an_error(value: Any) -> None:
+    held, _ = usable(spaces.Dict(a=VECTOR, c=spaces.Tuple([spaces.Text(4), VECTOR])))
+    with pytest.raises(ValueError, match="expected a value of"):
+        pick(held, value)

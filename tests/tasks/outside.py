@@ -127,6 +127,35 @@ class AlwaysFirst:
         return np.ones(self.batch, np.int64) if forced is None else forced
 
 
+SPEED = OBSERVATIONS["vector"]
+WORDY: dict[str, spaces.Space[Any]] = {
+    "dict": spaces.Dict({"speed": SPEED, "mission": spaces.Text(9)}),
+    "tuple": spaces.Tuple((spaces.Text(9), SPEED)),
+    "nested": spaces.Dict({"a": spaces.Tuple((spaces.Text(9), SPEED)), "b": spaces.Text(9)}),
+    "others": spaces.Dict(
+        {
+            "speed": SPEED,
+            "graph": spaces.Graph(spaces.Discrete(3), None),
+            "several": spaces.Sequence(spaces.Discrete(3)),
+            "one of": spaces.OneOf((spaces.Discrete(3), spaces.Box(0, 1))),
+        }
+    ),
+    "empty": spaces.Dict({"speed": SPEED, "none": spaces.Box(0, 1, (0,), np.float32)}),
+    "nothing": spaces.Tuple((spaces.Text(9),)),
+}
+"""Spaces with leaves that no array holds."""
+
+
+def wordy(kept: str) -> gymnasium.Env[Any, Any]:
+    found = Drawn()
+    found.observation_space = WORDY[kept]
+    return found
+
+
+def wordy_rows(kept: str, mode: str) -> VectorEnv:
+    return SyncVectorEnv([lambda: wordy(kept)] * 2, autoreset_mode=AutoresetMode(mode))
+
+
 class Faulty(Drawn):
     """Breaks in its second step, in one of several ways."""
 
@@ -183,11 +212,3 @@ class Trusting(Drawn):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         return super().step(self.action_space.start)
-
-
-def described() -> gymnasium.Env[Any, Any]:
-    """An environment whose observations hold a text beside the rest."""
-    space = spaces.Dict({"speed": OBSERVATIONS["vector"], "mission": spaces.Text(9)})
-    return gymnasium.wrappers.TransformObservation(
-        make(), lambda value: {"speed": value, "mission": "go"}, space
-    )

@@ -16,7 +16,9 @@ from rate.spaces.structure import (
     flatten,
     is_image,
     leaves,
+    pick,
     unflatten,
+    usable,
 )
 from rate.spaces.text import from_text
 
@@ -37,7 +39,9 @@ __all__ = [
     "joined",
     "leaves",
     "nearest",
+    "pick",
     "separate",
     "to_json",
     "unflatten",
+    "usable",
 ]

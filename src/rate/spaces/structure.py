@@ -48,6 +48,54 @@ def leaves(space: gymnasium.Space[Any]) -> dict[str, gymnasium.Space[Any]]:
     return by_path
 
 
+def usable(space: gymnasium.Space[Any]) -> tuple[gymnasium.Space[Any], dict[str, str]]:
+    """The space without the leaves that no array holds, and these: text, graphs, sequences, and
+    leaves without numbers.
+
+    A Tuple of which a part is left out becomes a Dict with the positions of the others as keys, so
+    that paths stay. `pick` takes such values out of whole ones.
+
+    Args:
+        space: The space of whole values.
+
+    Returns:
+        The space that is left, the same object if that is all of it, and by path why a leaf is left
+        out.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    left_out: dict[str, str] = {}
+    kept = _kept(space, (), left_out)
+    if kept is None:
+        raise ValueError("; ".join(left_out.values()))
+    return (kept, left_out) if left_out else (space, {})
+
+
+def pick(space: gymnasium.Space[Any], value: Any) -> Any:
+    """The value of a `usable` space within a value of the whole space.
+
+    Args:
+        space: What is left of the space.
+        value: One value, or a batch, in the structure of the whole space.
+
+    Raises:
+        ValueError: the value lacks a part of the space.
+    """
+    try:
+        if isinstance(space, spaces.Dict):
+            parts = dict(zip(map(str, range(len(value))), value, strict=True)) if isinstance(
+                value, tuple | list
+            ) else value  # fmt: skip
+            return {key: pick(part, parts[key]) for key, part in space.spaces.items()}
+        if isinstance(space, spaces.Tuple):
+            pairs = zip(space.spaces, value, strict=True)
+            return tuple(pick(part, entry) for part, entry in pairs)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"expected a value of {brief(space)}, got {brief(value)}") from error
+    return value
+
+
 def flatten(space: gymnasium.Space[Any], value: Any) -> dict[str, np.ndarray]:
     """Turn a value into leaves; works for one value and for values with leading batch dimensions.
 
@@ -125,6 +173,30 @@ def _walk(
             raise
         raise ValueError(f"{'/'.join(str(key) for key in keys)!r}: {error}") from error
     return [(keys, space)]
+
+
+def _kept(
+    space: gymnasium.Space[Any], keys: _Keys, left_out: dict[str, str]
+) -> gymnasium.Space[Any] | None:
+    """What is left of a space, or None; adds what is not to `left_out`."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        inner = space.spaces
+        by_key = inner if isinstance(inner, dict) else {str(k): p for k, p in enumerate(inner)}
+        held = {key: _kept(part, (*keys, key), left_out) for key, part in by_key.items()}
+        kept = {key: part for key, part in held.items() if part is not None}
+        if not held:
+            left_out["/".join(map(str, keys)) or PLAIN] = f"{brief(space)} has no leaf"
+        if not kept:
+            return None
+        if isinstance(space, spaces.Tuple) and len(kept) == len(held):
+            return spaces.Tuple(list(kept.values()))
+        return spaces.Dict(list(kept.items()))
+    try:
+        check_supported(space)
+    except ValueError as error:
+        left_out["/".join(map(str, keys)) or PLAIN] = str(error)
+        return None
+    return space
 
 
 def parts(space: gymnasium.Space[Any], value: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from rate.acting.rollout import outcomes, rollout
 from rate.cli import main
 from rate.episode import Episode
 from rate.files import read_jsonl
+from rate.spaces import leaves
 from rate.tasks.lookup import find
 from tests.tasks import outside
 
@@ -229,11 +230,7 @@ def test_any_task_takes_a_random_expert_and_one_by_address():
             "name that too, so that it is imported first: gym:<package>:NoSuchMaze-v0",
         ),
         ("CartPole-v1", ValueError, "Did you mean 'gym:CartPole-v1'"),
-        (
-            f"{HERE}described",
-            ValueError,
-            r"'mission': Text.*FilterObservation.environment, \['speed'\]",
-        ),
+        (f"{HERE}wordy,horizon=3,environment.kept=nothing", ValueError, "Text.* is not supp"),
         (
             f"{HERE}Faulty,horizon=9,environment.fault=make",
             ValueError,
@@ -259,7 +256,7 @@ def test_any_task_takes_a_random_expert_and_one_by_address():
         ("recall/6,horizon=0", ValueError, "horizon is 0, but it must be a whole number"),
         ("recall/6,horizon=3,horizon=4", ValueError, "gives horizon twice"),
         ("recall/6,metric=joy", ValueError, "one of return, success"),
-        ("recall/6,target_return=much", ValueError, "'much', but it must be a number"),
+        ("recall/6,target_return=much", ValueError, "'much', but it must be a finite number"),
     ],
 )
 def test_what_cannot_be_played_says_why_and_what_to_do(name, error, message):
@@ -390,3 +387,19 @@ def test_a_random_expert_of_a_seed_is_that_of_the_seed_alone():
         np.testing.assert_array_equal(
             agent.act(None, np.zeros(3))[2:], other.act(None, np.zeros(1))
         )
+
+
+@pytest.mark.parametrize("kept", ["dict", "tuple", "nested", "others", "empty"])
+@pytest.mark.parametrize("mode", [None, "SameStep", "NextStep", "Disabled"])
+def test_observations_that_no_array_holds_are_left_out_with_a_word(kept, mode):
+    made = f"wordy_rows,environment.mode={mode}" if mode else "wordy"
+    name = f"{HERE}{made},horizon=3,environment.kept={kept},expert=random"
+    with pytest.warns(UserWarning, match="observation .* is left out: .*(supported|holds 1 to)"):
+        task = find(name)
+    assert task.expert is not None
+    [episode] = rollout(task.expert(), task, [3])
+    [path] = leaves(task.observation_space)
+    assert path == {"dict": "speed", "tuple": "1", "nested": "a/1"}.get(kept, "speed")
+    seen = episode.observations[path]
+    assert seen.shape[1:] == (3,)
+    assert len(np.unique(seen, axis=0)) == len(episode.rewards) + 1

@@ -6,10 +6,10 @@ address names Python code: to use a task of that name, or a dataset or run that 
 trust and run that code.
 """
 
-import contextlib
 import copy
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from rate.spaces import is_array, leaves
+from rate.spaces import is_array, leaves, pick, usable
 from rate.tasks.gym.actions import ArrayActions
 from rate.tasks.gym.errors import describe_error
 from rate.tasks.gym.options import Options
@@ -257,12 +257,31 @@ def _made(address: str, make: Callable[..., Any], arguments: Mapping[str, Any]) 
             "environment of Gymnasium 1: derive it from gymnasium.Env, or put it into a wrapper "
             "that does"
         )
-    if isinstance(made, VectorEnv) or is_array(made.action_space):
+    if isinstance(made, VectorEnv):
+        return made
+    held, left_out = _usable(address, made.observation_space)
+    if left_out:
+        made = gymnasium.wrappers.TransformObservation(made, partial(pick, held), held)
+    if is_array(made.action_space):
         return made
     try:
         return ArrayActions(made)
     except ValueError as error:
         raise ValueError(f"{address}: {error}") from error
+
+
+def _usable(
+    address: str, space: gymnasium.Space[Any]
+) -> tuple[gymnasium.Space[Any], dict[str, str]]:
+    """The observations that datasets can hold, with a word on those that are left out."""
+    try:
+        held, left_out = usable(space)
+        leaves(held)
+    except ValueError as error:
+        raise ValueError(f"{address} has observations that cannot be used: {error}") from error
+    for path, reason in left_out.items():
+        warnings.warn(f"{address}: the observation {path!r} is left out: {reason}", stacklevel=2)
+    return held, left_out
 
 
 def _unknown(address: str, error: Exception) -> str:
@@ -296,32 +315,12 @@ def _time_limit(environment: Any) -> int | None:
     return None if spec is None else spec.max_episode_steps
 
 
-def _how_to_leave_out(space: gymnasium.Space[Any]) -> str:
-    """How to leave out entries of a dictionary that no dataset holds, such as a constant text."""
-    if not isinstance(space, gymnasium.spaces.Dict):
-        return ""
-    usable = []
-    for key, part in space.spaces.items():
-        with contextlib.suppress(ValueError):
-            usable += [key] if leaves(part) else []
-    return (
-        f", or leave it out: gymnasium.wrappers.FilterObservation(environment, {usable}). A "
-        "function that returns the wrapped environment is an address, <module>:<function>"
-    )
-
-
 def _check(address: str, environment: Any) -> None:
     """Refuse spaces that no dataset holds, and wrappers that learn from earlier episodes."""
     vector = isinstance(environment, VectorEnv)
     observations = environment.single_observation_space if vector else environment.observation_space
     actions = environment.single_action_space if vector else environment.action_space
-    try:
-        leaves(observations)
-    except ValueError as error:
-        raise ValueError(
-            f"{address} has observations that cannot be used: {error}"
-            f"{_how_to_leave_out(observations)}"
-        ) from error
+    _usable(address, observations)
     if not is_array(actions):
         raise ValueError(
             f"{address} is a vector environment with the actions {actions}: give a function "

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rate.spaces import flatten, unflatten
+from rate.spaces import flatten, pick, unflatten, usable
 from rate.tasks.gym.errors import describe_error
 
 __all__ = ["FirstRow", "Vectorised"]
@@ -32,7 +32,7 @@ class Vectorised:
         self._name, self._maker = name, maker
         self._environments = [maker()]
         first = self._environments[0]
-        self.observation_space = first.single_observation_space
+        self.observation_space, _ = usable(first.single_observation_space)
         self.action_space = first.single_action_space
         self._rows: int = first.num_envs
         self._mode = _autoreset_mode(name, first)
@@ -100,7 +100,7 @@ class Vectorised:
         leaves, ended = self._leaves(values), np.asarray(terminations | truncations, bool)
         if self._mode == AutoresetMode.SAME_STEP:
             for row in np.flatnonzero(ended & running):
-                last = flatten(self.observation_space, info["final_obs"][row])
+                last = self._flat(info["final_obs"][row])
                 for path, leaf in leaves.items():
                     leaf[row] = last[path]
         terminations, truncations = np.array(terminations, bool), np.array(truncations, bool)
@@ -112,7 +112,10 @@ class Vectorised:
     def _leaves(self, values: Any) -> dict[str, np.ndarray]:
         """Copies, because a vector environment may write its next observations into the same
         arrays."""
-        return {path: leaf.copy() for path, leaf in flatten(self.observation_space, values).items()}
+        return {path: leaf.copy() for path, leaf in self._flat(values).items()}
+
+    def _flat(self, values: Any) -> dict[str, np.ndarray]:
+        return flatten(self.observation_space, pick(self.observation_space, values))
 
     def _batch(self, parts: Sequence[dict[str, np.ndarray]]) -> Any:
         leaves = {
