@@ -452,7 +452,7 @@ def test_spaces_in_text(text: str, space: gymnasium.Space[Any]) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "4", "Discrete", "Discrete()", "Discrete(2.5)", "Discrete(4", "Discrete(4) 5",
-     "Discrete(4))", "Discret(4)", "os.system('ls')", "Box(0, 1, (4,), object)",
+     "Discrete(4))", "Discret(4)", "Text(3)", "os.system('ls')", "Box(0, 1, (4,), object)",
      "Box(0, 1, (4,), nonsense)",
      "Box(0, 1, (99999999, 99))", "Box(1, 0, (2,))", "Box([0. ... 9.], 10, (99,))",
      "Box(0 1, (2,))",
@@ -461,7 +461,7 @@ def test_spaces_in_text(text: str, space: gymnasium.Space[Any]) -> None:
      "Box(1e999, 2, (2,))"],
 )  # fmt: skip
 def test_other_texts_are_an_error(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a space .* write it as Gymnasium prints it"):
+    with pytest.raises(ValueError, match=r"is not a space .* what Gymnasium prints"):
         from_text(text)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rate.spaces.description import from_json
-from rate.spaces.structure import SUPPORTED, brief, checked_shape
+from rate.spaces.structure import SUPPORTED, brief, checked_shape, usable
 
 _TOKEN = re.compile(
     r"""\s*(?: (?P<other>Text\(.*?\))(?=\s*[,)}\]]|\s*$)
@@ -46,12 +46,13 @@ def from_text(text: str) -> gymnasium.Space[Any]:
         space = reader.value(0)
         if not isinstance(space, gymnasium.Space) or reader.kind:
             raise ValueError("it goes on behind the space" if reader.kind else "it is no space")
+        usable(space)
         return space
     except (ValueError, TypeError, AssertionError, ArithmeticError, RecursionError) as error:
         raise ValueError(
-            f"{brief(text)} is not a space ({error}); write it as Gymnasium prints it, such as "
-            "Discrete(4), MultiDiscrete([8 8]) or Box(-1, 1, (3,), float32), or as JSON, as "
-            "rate.spaces.to_json gives it"
+            f"{brief(text)} is not a space ({error}); write Discrete(4), MultiDiscrete([8, 8]) or "
+            "Box(-1, 1, (3,)), what Gymnasium prints of a space, or JSON as in `card.json` of a "
+            "dataset"
         ) from error
 
 

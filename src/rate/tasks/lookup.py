@@ -28,10 +28,10 @@ def find(name: str) -> Task:
         ModuleNotFoundError: The simulator is not installed; the message says which extra brings it.
     """
     from rate.tasks.gym import make  # it needs this module
-    from rate.tasks.gym.options import Options, join, split
+    from rate.tasks.gym.options import respelled, split
 
     base, options = split(name)
-    name = join(name, Options())  # one spelling of each value, whatever was given
+    name = respelled(name)
     if ":" in base:
         task = make.task(name, base, options)
     else:

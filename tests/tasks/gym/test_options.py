@@ -90,7 +90,7 @@ def test_a_task_has_one_name_however_its_options_are_written():
         for text in ("False", "false", " False")
         for horizon in ("1_000", "1000")
     }
-    assert names == {"gym:FrozenLake-v1,horizon=1000,environment.is_slippery=false"}
+    assert names == {"gym:FrozenLake-v1,environment.is_slippery=false,horizon=1000"}
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "True", "one"])

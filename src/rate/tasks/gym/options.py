@@ -17,7 +17,7 @@ from typing import Any
 
 from rate.values import plain
 
-__all__ = ["Options", "join", "read_arguments", "split"]
+__all__ = ["Options", "join", "read_arguments", "respelled", "split"]
 
 ENVIRONMENT = "environment."
 """What stands before the name of a keyword argument of the environment."""
@@ -28,6 +28,7 @@ _ALLOWED = "horizon, target_return, expert, metric and environment.<argument>"
 _BOOLEANS = re.compile("true|false|yes|no|on|off|[yntf]|none|null|nil", re.IGNORECASE)
 """Words, in any case, that may be meant as a boolean or as None; as text they would count as
 true."""
+_OPTION = re.compile(r",(?=[A-Za-z_][\w.]*=)")
 _CONSTANTS = {
     "true": True,
     "false": False,
@@ -65,7 +66,7 @@ def split(name: str) -> tuple[str, Options]:
         ValueError: There is no option of that name, or it has no such value; or a value may be
             meant as a literal and is none.
     """
-    base, *entries = re.split(r",(?=[A-Za-z_][\w.]*=)", name)
+    base, *entries = _OPTION.split(name)
     if "," in base:
         raise ValueError(f"{name!r}: options are written ,key=value; there are {_ALLOWED}")
     values: dict[str, Any] = {}
@@ -97,6 +98,13 @@ def join(name: str, options: Options) -> str:
     joined = ",".join([base, *texts])
     split(joined)  # what cannot be read back is refused now, not when the name is used
     return joined
+
+
+def respelled(name: str) -> str:
+    """The name with the one spelling of each value; options keep their order."""
+    base, *entries = _OPTION.split(name)
+    pairs = [entry.partition("=") for entry in entries]
+    return ",".join([base, *(f"{key}={_text(key, _value(key, text))}" for key, _, text in pairs)])
 
 
 def read_arguments(entries: Iterable[str]) -> dict[str, Any]:
