@@ -19,6 +19,8 @@ Statistic = Callable[..., Any]
 """Called as `statistic(values, axis=-1)`, as NumPy's reductions are."""
 
 REQUIRED = ("variant", "seed", "task", "checkpoint", "metric", "value", "scores")
+_TYPES: dict[str, Any] = dict.fromkeys(("variant", "task", "checkpoint", "metric"), str)
+_TYPES |= {"seed": int, "x": int | float | None}
 
 
 @dataclass(frozen=True)
@@ -248,9 +250,8 @@ def bootstrap_means(scores_by_seed: Sequence[ArrayLike], resamples: int, seed: i
     means = np.empty(chosen.shape)
     for index, values in enumerate(scores):
         here = chosen == index
-        means[here] = values[
-            random.integers(values.size, size=(int(here.sum()), values.size))
-        ].mean(-1)
+        episodes = random.integers(values.size, size=(int(here.sum()), values.size))
+        means[here] = values[episodes].mean(-1)
     return means
 
 
@@ -281,15 +282,7 @@ def _checked(row: Row) -> Row:
             f"a result row lacks {', '.join(absent)}; rows are written by `rate evaluate`: "
             f"{str(dict(row))[:120]}"
         )
-    types = {
-        "variant": str,
-        "task": str,
-        "checkpoint": str,
-        "metric": str,
-        "seed": int,
-        "x": int | float | None,
-    }
-    for key, kind in types.items():
+    for key, kind in _TYPES.items():
         if not isinstance(row.get(key), kind):
             raise ValueError(
                 f"a result row has {key} = {row.get(key)!r}, which is not of type "

@@ -15,18 +15,8 @@ from scipy.optimize import isotonic_regression
 
 # Okabe and Ito's colours without the yellow, which is too pale on white, then three of Tol's: a set
 # that stays apart for colour-blind readers. Markers say the same once more.
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#4D4D4D",
-    "#882255",
-    "#999933",
-    "#332288",
-)
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
+COLOURS = (*OKABE_ITO, "#882255", "#999933", "#332288")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 INK, FAINT = "#333333", "#8C8C8C"
 SMALL = 9.5

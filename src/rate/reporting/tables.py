@@ -3,8 +3,9 @@
 import html
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from rate.reporting.statistics import Conditional, Summary, mean_standard_error
 from rate.reporting.style import position_label
@@ -132,18 +133,27 @@ def score_table(summaries: Sequence[Summary], axis: str = "") -> Table:
     """
     names = labels(summaries)
     cells = {(summary.task, summary.variant): score(summary) for summary in summaries}
-    variants = tuple(dict.fromkeys(summary.variant for summary in summaries))
-    by_position = any(name != task for task, name in names.items())
+    variants = dict.fromkeys(summary.variant for summary in summaries)
     if len(variants) > WIDEST:
-        rows = [
-            (variant, *(cells.get((task, variant), "—") for task in names)) for variant in variants
-        ]
+        rows = [(name, *(cells.get((task, name), "—") for task in names)) for name in variants]
         return Table(("variant", *names.values()), rows)
+    by_position = any(name != task for task, name in names.items())
+    return _grid(summaries, cells, axis if by_position else "")
+
+
+def _grid(
+    summaries: Sequence[Summary],
+    cells: Mapping[tuple[str, str], str],
+    axis: str,
+    empty: str = "—",
+) -> Table:
+    """A row per task and a column per variant, of cells by task and variant."""
+    variants = tuple(dict.fromkeys(summary.variant for summary in summaries))
     rows = [
-        (name, *(cells.get((task, variant), "—") for variant in variants))
-        for task, name in names.items()
+        (name, *(cells.get((task, variant), empty) for variant in variants))
+        for task, name in labels(summaries).items()
     ]
-    return Table((axis if axis and by_position else "task", *variants), rows)
+    return Table((axis or "task", *variants), rows)
 
 
 def paper_table(
@@ -188,34 +198,23 @@ def detail_table(summaries: Sequence[Summary], published: Published | None = Non
     Metric and checkpoint are columns only where they differ between rows.
     """
     names = labels(summaries)
-    columns: dict[str, list[str]] = {
-        "variant": [summary.variant for summary in summaries],
-        "task": [summary.task for summary in summaries],
+    columns: dict[str, Callable[[Summary], str]] = {
+        name: attrgetter(name) for name in ("variant", "task")
     }
     for name in ("checkpoint", "metric"):
         if len({getattr(summary, name) for summary in summaries}) > 1:
-            columns[name] = [getattr(summary, name) for summary in summaries]
-    columns["mean ± s.e."] = [
-        _score(summary) if summary.seeds else MISSING for summary in summaries
-    ]
-    columns["95 % interval"] = [_interval(summary.interval) for summary in summaries]
-    columns["IQM"] = [_number(summary.interquartile_mean) for summary in summaries]
-    columns["95 % interval of IQM"] = [
-        _interval(summary.interquartile_interval) for summary in summaries
-    ]
-    columns["seeds"] = [_seeds(summary) for summary in summaries]
-    columns["episodes"] = [str(summary.episodes) for summary in summaries]
-    columns["wall time (s)"] = [_seconds(summary.seconds) for summary in summaries]
+            columns[name] = attrgetter(name)
+    columns |= _NUMBERS
     if published and published.values:
-        pairs = [
-            published.values.get(summary.variant, {}).get(names[summary.task])
-            for summary in summaries
-        ]
-        columns["paper"] = [_mean_error(*pair) if pair else "—" for pair in pairs]
-        columns["difference"] = [
-            _difference(summary, pair) for summary, pair in zip(summaries, pairs, strict=True)
-        ]
-    return Table(tuple(columns), list(zip(*columns.values(), strict=True)))
+        printed = published.values
+
+        def pair(summary: Summary) -> tuple[float, float] | None:
+            return printed.get(summary.variant, {}).get(names[summary.task])
+
+        columns["paper"] = lambda summary: _mean_error(*pair(summary) or (math.nan, math.nan))
+        columns["difference"] = lambda summary: _difference(summary, pair(summary))
+    rows = [tuple(show(summary) for show in columns.values()) for summary in summaries]
+    return Table(tuple(columns), rows)
 
 
 def memory_table(
@@ -225,7 +224,7 @@ def memory_table(
 
     With a single seed the error is over its episodes. The summaries say which seeds are missing.
     """
-    names, cells = labels(summaries), {}
+    cells = {}
     for summary in summaries:
         place = (summary.task, summary.variant)
         own = [point for point in points if (point.task, point.variant) == place]
@@ -233,14 +232,8 @@ def memory_table(
             mean, error = mean_standard_error([point.total for point in own])
             error = own[0].error if len(own) == 1 else error
             cells[place] = f"{mean:.2f} ± {error:.2f}{_without(summary)}"
-    variants = tuple(dict.fromkeys(summary.variant for summary in summaries))
     scored = {point.task for point in points}
-    rows = [
-        (name, *(cells.get((task, variant), MISSING) for variant in variants))
-        for task, name in names.items()
-        if task in scored
-    ]
-    return Table((axis or "task", *variants), rows)
+    return _grid([summary for summary in summaries if summary.task in scored], cells, axis, MISSING)
 
 
 def gaps(summaries: Sequence[Summary]) -> list[str]:
@@ -307,3 +300,15 @@ def _seeds(summary: Summary) -> str:
 
 def _plural(noun: str, numbers: Sequence[int]) -> str:
     return f"{noun}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+_NUMBERS: Mapping[str, Callable[[Summary], str]] = {
+    "mean ± s.e.": lambda summary: _score(summary) if summary.seeds else MISSING,
+    "95 % interval": lambda summary: _interval(summary.interval),
+    "IQM": lambda summary: _number(summary.interquartile_mean),
+    "95 % interval of IQM": lambda summary: _interval(summary.interquartile_interval),
+    "seeds": lambda summary: _seeds(summary),
+    "episodes": lambda summary: str(summary.episodes),
+    "wall time (s)": lambda summary: _seconds(summary.seconds),
+}
+"""Columns of `detail_table` that every table has."""
