@@ -1,8 +1,11 @@
 """One recorded trajectory as NumPy arrays, with Minari's field names and its final observation."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+FLAGS = ("terminations", "truncations")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,36 +32,33 @@ class Episode:
     """What the environment was reset with, if known."""
 
     def __post_init__(self) -> None:
-        leaves = {
-            path: _array(f"observations[{path!r}]", leaf)
-            for path, leaf in self.observations.items()
-        }
-        arrays = {name: _array(name, getattr(self, name)) for name in ("actions", "rewards")}
-        flags = {
-            name: _flags(name, getattr(self, name)) for name in ("terminations", "truncations")
-        }
+        if not self.observations:
+            raise ValueError(
+                "observations: no leaf was given; flatten the observations with rate.spaces.flatten"
+            )
+        names = {path: f"observations[{path!r}]" for path in self.observations}
+        given = {name: getattr(self, name) for name in ("actions", "rewards", *FLAGS)}
+        given |= {names[path]: leaf for path, leaf in self.observations.items()}
+        arrays = {name: _array(name, value) for name, value in given.items()}
         with np.errstate(over="ignore"):
             arrays["rewards"] = arrays["rewards"].astype(np.float32, copy=False)
-        for name, value in {"observations": leaves, **arrays, **flags}.items():
-            object.__setattr__(self, name, value)
-        self._check_lengths()
-        for name, array in {
-            **{f"observations[{path!r}]": leaf for path, leaf in leaves.items()},
-            **arrays,
-        }.items():
+        _check_shapes(arrays, [*names.values()])
+        for name, array in arrays.items():
             _check_finite(name, array)
-        for name, array in flags.items():
-            if array[:-1].any():
+        for name in FLAGS:
+            if arrays[name][:-1].any():
                 raise ValueError(
-                    f"{name}: the episode ends at step {int(array.argmax())}, before its "
-                    f"last step {len(self) - 1}; "
-                    "split the recording where episodes end"
+                    f"{name}: the episode ends at step {int(arrays[name].argmax())}, before its "
+                    f"last step {len(arrays[name]) - 1}; split the recording where episodes end"
                 )
         if self.seed is not None and not 0 <= self.seed < 2**63:
             raise ValueError(
                 f"seed: {self.seed} is not a whole number from 0 to 2**63 - 1; leave it out "
                 "if unknown"
             )
+        leaves = {path: arrays.pop(name) for path, name in names.items()}
+        for name, value in {"observations": leaves, **arrays}.items():
+            object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         """Number of steps T."""
@@ -69,37 +69,30 @@ class Episode:
         """Undiscounted sum of the rewards."""
         return float(self.rewards.sum(dtype=np.float64))
 
-    def _check_lengths(self) -> None:
-        if not self.observations:
+
+def _check_shapes(arrays: Mapping[str, np.ndarray], observations: Collection[str]) -> None:
+    """Refuse arrays of unequal length, one of which is `rewards`; those of observations are longer
+    by one."""
+    rewards = arrays["rewards"]
+    if rewards.ndim != 1 or not len(rewards):
+        raise ValueError(
+            f"rewards: shape is {rewards.shape}, allowed is [T] with at least one step"
+        )
+    for name, array in arrays.items():
+        length = len(rewards) + (name in observations)
+        if array.ndim == 0 or len(array) != length:
+            given = "a single value" if array.ndim == 0 else f"{len(array)} entries"
+            hint = "; the observation after the last action belongs to them"
             raise ValueError(
-                "observations: no leaf was given; flatten the observations with rate.spaces.flatten"
+                f"{name}: {given}, but {len(rewards)} rewards need {length}"
+                f"{hint if name in observations else ''}"
             )
-        if self.rewards.ndim != 1 or not len(self.rewards):
+        if name in FLAGS and array.dtype != bool:
             raise ValueError(
-                f"rewards: shape is {self.rewards.shape}, allowed is [T] with at least one step"
+                f"{name}: dtype is {array.dtype}, allowed is bool; convert with astype(bool)"
             )
-        steps = len(self.rewards)
-        lengths = {
-            name: (getattr(self, name), steps)
-            for name in ("actions", "terminations", "truncations")
-        }
-        lengths |= {
-            f"observations[{path!r}]": (leaf, steps + 1) for path, leaf in self.observations.items()
-        }
-        for name, (array, length) in lengths.items():
-            if array.ndim == 0 or len(array) != length:
-                given = "a single value" if array.ndim == 0 else f"{len(array)} entries"
-                hint = (
-                    "; the observation after the last action belongs to them"
-                    if length > steps
-                    else ""
-                )
-                raise ValueError(f"{name}: {given}, but {steps} rewards need {length}{hint}")
-        for name in ("terminations", "truncations"):
-            if getattr(self, name).ndim != 1:
-                raise ValueError(
-                    f"{name}: shape is {getattr(self, name).shape}, allowed is [{steps}]"
-                )
+        if name in FLAGS and array.ndim != 1:
+            raise ValueError(f"{name}: shape is {array.shape}, allowed is [{length}]")
 
 
 def returns_to_go(rewards: np.ndarray, discount: float = 1.0) -> np.ndarray:
@@ -145,15 +138,6 @@ def _array(name: str, value: object) -> np.ndarray:
         raise ValueError(
             f"{name}: dtype is {array.dtype}, allowed are booleans, integers and "
             "floating-point numbers"
-        )
-    return array
-
-
-def _flags(name: str, value: object) -> np.ndarray:
-    array = _array(name, value)
-    if array.dtype != bool and array.size:
-        raise ValueError(
-            f"{name}: dtype is {array.dtype}, allowed is bool; convert with astype(bool)"
         )
     return array
 
