@@ -27,7 +27,7 @@ def installed(family: str) -> bool:
 def task(request: pytest.FixtureRequest) -> Task:
     if not installed(request.param):
         pytest.skip(f"{request.param} needs the extra {discover()[request.param].extra}")
-    return find(discover()[request.param].example)
+    return find(f"{request.param}/{discover()[request.param].example}")
 
 
 class Replay:
@@ -191,10 +191,10 @@ def test_observations_have_one_structure(task: Task) -> None:
 @pytest.mark.parametrize("key", discover())
 def test_a_name_that_is_almost_right_is_answered_with_the_right_one(key: str) -> None:
     family = discover()[key]
-    size = family.example.partition("/")[2]
+    size = family.example
     with pytest.raises(ValueError, match="Did you mean") as error:
         find(f"{key}s/{size}" if f"{key}s" not in discover() else f"{key}ss/{size}")
-    assert family.pattern in str(error.value)
+    assert f"{key}/{family.pattern}" in str(error.value)
 
 
 @pytest.mark.parametrize("key", [key for key in discover() if installed(key)])
@@ -202,4 +202,4 @@ def test_a_size_that_makes_no_sense_is_answered_with_an_example(key: str) -> Non
     for name in (key, f"{key}/-1", f"{key}/no such size"):
         with pytest.raises(ValueError, match="is not a task") as error:
             find(name)
-        assert discover()[key].example in str(error.value)
+        assert f"{key}/{discover()[key].example}" in str(error.value)

@@ -26,9 +26,7 @@ def test_a_close_name_keeps_the_size_that_was_asked_for() -> None:
 def test_a_missing_simulator_is_answered_with_the_extra_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    family = Family(
-        find, "maze/<N>", "A maze", "maze/9", extra="mazes", modules=("no_such_simulator",)
-    )
+    family = Family(find, "<N>", "9", extra="mazes", modules=("no_such_simulator",))
     monkeypatch.setattr(lookup, "discover", lambda: {"maze": family})
     with pytest.raises(
         ModuleNotFoundError, match=r"no_such_simulator.*pip install --editable '.*\[mazes\]'"

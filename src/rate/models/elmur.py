@@ -90,16 +90,11 @@ class Layer(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        width, heads, head_width, rate = (
-            config.width,
-            config.heads,
-            config.head_width,
-            config.attention_dropout,
-        )
-        self.attention = RelativeAttention(width, heads, head_width, rate)
-        self.read = CrossAttention(width, heads, head_width, rate)
-        self.write = CrossAttention(width, heads, head_width, rate)
-        self.bias = DistanceBias(heads, config.distance_limit)
+        width = config.width
+        shape = (width, config.heads, config.head_width, config.attention_dropout)
+        self.attention = RelativeAttention(*shape)
+        self.read, self.write = CrossAttention(*shape), CrossAttention(*shape)
+        self.bias = DistanceBias(config.heads, config.distance_limit)
         self.feed_forward = SwiGLU(width, config.feed_forward, config.dropout)
         self.memory_feed_forward = SwiGLU(width, config.feed_forward, config.dropout)
         names = ("attention", "read", "feed_forward", "write", "memory_feed_forward")
@@ -194,13 +189,8 @@ class ExternalMemoryTransformer(Backbone):
             length, device=slots.device
         )
         old = slots[torch.arange(len(slots), device=slots.device), :, slot]
-        new = torch.stack(
-            [
-                layer.propose(old[:, level], states[:, level], distance)
-                for level, layer in enumerate(self._layers)
-            ],
-            1,
-        )
+        parts = zip(self._layers, old.unbind(1), states.unbind(1), strict=True)
+        new = torch.stack([layer.propose(slot, kept, distance) for layer, slot, kept in parts], 1)
         blend = self.config.blend
         written = torch.where(empty[..., None], new, blend * new + (1 - blend) * old)
         chosen = torch.arange(slots.shape[2], device=slots.device) == slot[:, None]

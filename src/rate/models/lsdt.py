@@ -69,11 +69,8 @@ class Config(ModelConfig):
     @property
     def convolved(self) -> int:
         """Channels that are convolved: half of the width in whole groups, unless said otherwise."""
-        return (
-            self.width // (2 * GROUP) * GROUP
-            if self.convolution_channels == -1
-            else self.convolution_channels
-        )
+        half = self.width // (2 * GROUP) * GROUP
+        return half if self.convolution_channels == -1 else self.convolution_channels
 
     @property
     def attending(self) -> int:
@@ -125,15 +122,12 @@ class Block(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        width, feed_forward = (
-            config.width,
-            config.feed_forward if config.feed_forward > 0 else 4 * config.width,
-        )
+        width = config.width
+        feed_forward = config.feed_forward if config.feed_forward > 0 else 4 * width
         self.heads, self.split = config.heads, [config.attending, config.convolved]
         self.query_key_value = nn.Linear(config.attending, 3 * config.attending)
-        self.convolution = DynamicConvolution(
-            config.convolved, config.kernel, config.kernel_dropout
-        )
+        channels = config.convolved
+        self.convolution = DynamicConvolution(channels, config.kernel, config.kernel_dropout)
         self.attention_dropout = Dropout(config.attention_dropout)
         self.gate = nn.Sequential(
             nn.Linear(width, width // 2), nn.ReLU(), nn.Linear(width // 2, width), nn.Softmax(-1)
@@ -151,12 +145,8 @@ class Block(nn.Module):
     def project(self, hidden: Tensor) -> Projected:
         """What hidden states [B, n, d] ask, offer and pass on to the convolution."""
         attending, convolved = hidden.split(self.split, -1)
-        projected = (
-            self.query_key_value(attending)
-            .unflatten(-1, (3, self.heads, -1))
-            .permute(2, 0, 3, 1, 4)
-        )
-        queries, keys, values = projected.unbind(0)
+        projected = self.query_key_value(attending).unflatten(-1, (3, self.heads, -1))
+        queries, keys, values = projected.permute(2, 0, 3, 1, 4).unbind(0)
         return Projected(queries, (keys, values), self.convolution.gate(convolved))
 
     def finish(

@@ -93,18 +93,11 @@ class MemoryTransformer(Backbone):
         super().__init__()
         self.config = config
         memory_tokens, width = config.memory_tokens, config.width
+        sizes = (width, config.heads, config.head_width, config.feed_forward)
         self.levels = config.layers if config.cached_states else 1
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
-            self.layer_type(
-                config.layer,
-                width,
-                config.heads,
-                config.head_width,
-                config.feed_forward,
-                config.dropout,
-                config.attention_dropout,
-            )
+            self.layer_type(config.layer, *sizes, config.dropout, config.attention_dropout)
             for _ in range(config.layers)
         )
         # One pair of attention biases for all layers, u for content and v for position.
@@ -115,14 +108,8 @@ class MemoryTransformer(Backbone):
             self.memory_tokens = nn.Parameter(torch.randn(memory_tokens, width))
         self.valve: Valve | None = None
         if memory_tokens:
-            self.valve = build_valve(
-                config.valve,
-                memory_tokens,
-                width,
-                config.valve_heads,
-                config.valve_activation,
-                config.attention_dropout,
-            )
+            rest = (config.valve_activation, config.attention_dropout)
+            self.valve = build_valve(config.valve, memory_tokens, width, config.valve_heads, *rest)
         # In training a segment may be as long as the window.
         longest = max(config.training_segment_length, config.window) * len(config.tokens)
         self.read_start = config.retained

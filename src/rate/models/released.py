@@ -155,14 +155,10 @@ def load_released(
         model,
     )
     action, table = policy.encoders["action"], state_dict.get("action_embeddings.0.weight")
-    if (
-        isinstance(action, CategoryEncoder)
-        and table is not None
-        and np.shape(table)[:1] == (count + 1,)
-    ):
-        action.embedding = nn.Embedding(
-            count + 1, model.width
-        )  # the last row stood for padding and is never looked up
+    padded = table is not None and np.shape(table)[:1] == (count + 1,)
+    if isinstance(action, CategoryEncoder) and padded:
+        # The last row stood for padding and is never looked up.
+        action.embedding = nn.Embedding(count + 1, model.width)
     policy.encoders["action"] = nn.Sequential(action, nn.Tanh() if action_tanh else nn.Identity())
     modules = {**_MODULES, "head.linear": "head.0" if continuous else "head"}
     sources = {name: _sources(name, modules) for name, _ in policy.named_parameters()}
@@ -209,27 +205,15 @@ _KINDS: dict[tuple[bool, bool], LayerKind] = {
 }
 _ONLY = {"pre_lnorm": (False,), "same_length": (False,), "clamp_len": (-1, 0), "ext_len": (0, None)}
 _REQUIRED = {*_INTEGERS, "state_dim", "act_dim", "d_inner", "n_head_ca", "dropout", "dropatt"}
-_SWITCHES = {
-    "mem_at_end",
-    "mrv_act",
-    "skip_dec_ffn",
-    "use_gate",
-    "use_stable_version",
-    "read_mem_from_cache",
-}
+_SWITCHES = {"mem_at_end", "mrv_act", "skip_dec_ffn", "use_gate", "use_stable_version"}
 _WITHOUT_EFFECT = {"env_name", "tgt_len", "padding_idx", "max_ep_len", "sample_softmax"}
-_OPTIONAL = _SWITCHES | _WITHOUT_EFFECT | set(_ONLY) | {"segments"}
+_OPTIONAL = _SWITCHES | _WITHOUT_EFFECT | set(_ONLY) | {"segments", "read_mem_from_cache"}
 
 
 def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
     """The released constructor's arguments in this library's names."""
-    _compare(
-        "configuration",
-        set(config),
-        _REQUIRED,
-        _OPTIONAL,
-        f"Allowed are {sorted(_REQUIRED | _OPTIONAL)}.",
-    )
+    advice = f"Allowed are {sorted(_REQUIRED | _OPTIONAL)}."
+    _compare("configuration", set(config), _REQUIRED, _OPTIONAL, advice)
     for name, allowed in _ONLY.items():
         if config.get(name, allowed[0]) not in allowed:
             raise ValueError(

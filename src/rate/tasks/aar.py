@@ -154,13 +154,19 @@ def _task(name: str, stays: Sequence[int], description: str) -> Task:
 
 
 def fixed(size: str) -> Task:
-    """The task `aar/<T>`: T - 2 steps to stay, so that an episode has T steps."""
+    """Action Associative Retrieval: repeat the action taken T - 1 steps ago.
+
+    T - 2 steps to stay, so that an episode has T steps.
+    """
     steps = read_length(size, 4)
     return _task(f"aar/{steps}", (steps - EDGES,), f"Action Associative Retrieval of {steps} steps")
 
 
 def uniform(size: str) -> Task:
-    """The task `aar-uniform/<T>`: 1 to T - 2 steps to stay, each number equally often."""
+    """Action Associative Retrieval with episodes of 3 to T steps.
+
+    1 to T - 2 steps to stay, each number equally often.
+    """
     steps = read_length(size, 4)
     stays = tuple(range(1, steps - EDGES + 1))
     return _task(
@@ -169,8 +175,10 @@ def uniform(size: str) -> Task:
 
 
 def segments(size: str) -> Task:
-    """The task `aar-segments/<T>x<N>`: n T / N - 3 steps to stay for n = 1 ... N, each number
-    equally often."""
+    """Action Associative Retrieval with episodes of 1 to N segments.
+
+    n T / N - 3 steps to stay for n = 1 ... N, each number equally often.
+    """
     steps, count = read_segments(size, 5)
     stays = tuple(steps // count * n - 3 for n in range(1, count + 1))
     return _task(
@@ -181,24 +189,9 @@ def segments(size: str) -> Task:
 
 
 TASKS: dict[str, Family] = {
-    "aar": Family(
-        fixed,
-        "aar/<T>",
-        "Action Associative Retrieval: repeat the action taken T - 1 steps ago",
-        "aar/6",
-    ),
-    "aar-uniform": Family(
-        uniform,
-        "aar-uniform/<T>",
-        "Action Associative Retrieval with episodes of 3 to T steps",
-        "aar-uniform/6",
-    ),
-    "aar-segments": Family(
-        segments,
-        "aar-segments/<T>x<N>",
-        "Action Associative Retrieval with episodes of 1 to N segments",
-        "aar-segments/15x3",
-    ),
+    "aar": Family(fixed, "<T>", "6"),
+    "aar-uniform": Family(uniform, "<T>", "6"),
+    "aar-segments": Family(segments, "<T>x<N>", "15x3"),
 }
 
 gymnasium.register(

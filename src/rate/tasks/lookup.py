@@ -68,8 +68,8 @@ def _of_family(name: str, arguments: Mapping[str, Any]) -> Task:
         return family.make(size, **arguments)
     except ValueError as error:
         raise ValueError(
-            f"{name!r} is not a task: {error}. Names look like {family.pattern}, for example "
-            f"{family.example}"
+            f"{name!r} is not a task: {error}. Names look like {key}/{family.pattern}, for example "
+            f"{key}/{family.example}"
         ) from error
 
 
@@ -78,7 +78,8 @@ def families() -> dict[str, str]:
     addresses of third-party environments."""
     from rate.tasks.gym import make
 
-    return {family.pattern: family.description for family in discover().values()} | make.PATTERNS
+    patterns = {f"{key}/{family.pattern}": family.about for key, family in discover().items()}
+    return patterns | make.PATTERNS
 
 
 @cache
@@ -107,5 +108,5 @@ def _suggestion(key: str, size: str) -> str:
     try:
         name = family.make(size).name
     except ValueError:
-        name = family.example
+        name = f"{close[0]}/{family.example}"
     return f"Did you mean {name!r}? "

@@ -80,18 +80,10 @@ class MinigridMemories:
         sources = generators(seeds)
         last = self.size - 3
         # As in the package, a random hallway ends in column 4 or later.
-        self.end = np.array(
-            [
-                int(source.integers(4, last + 1)) if self.random_hallway else last
-                for source in sources
-            ]
-        )
-        self.x = np.array(
-            [
-                int(source.integers(1, end + 1))
-                for source, end in zip(sources, self.end, strict=True)
-            ]
-        )
+        first = 4 if self.random_hallway else last
+        self.end = np.array([int(source.integers(first, last + 1)) for source in sources])
+        rows = zip(sources, self.end, strict=True)
+        self.x = np.array([int(source.integers(1, end + 1)) for source, end in rows])
         self.upper = np.array([(KEY, BALL)[int(source.integers(2))] for source in sources])
         self.cue = KEY + cues(seeds)
         self.y = np.full(len(seeds), self.size // 2)
@@ -106,11 +98,8 @@ class MinigridMemories:
         turn = (actions == RIGHT).astype(np.int64) - (actions == LEFT)
         self.heading = np.where(self._running, (self.heading + turn) % 4, self.heading)
         ahead_x, ahead_y = self.x + STEP_X[self.heading], self.y + STEP_Y[self.heading]
-        moves = (
-            self._running
-            & (actions == FORWARD)
-            & (self.cells(ahead_x[:, None], ahead_y[:, None])[:, 0] == EMPTY)
-        )
+        free = self.cells(ahead_x[:, None], ahead_y[:, None])[:, 0] == EMPTY
+        moves = self._running & (actions == FORWARD) & free
         self.x, self.y = np.where(moves, ahead_x, self.x), np.where(moves, ahead_y, self.y)
         self._elapsed += 1
         # In the column of the junction only the two cells that end an episode are off the middle.
@@ -172,14 +161,11 @@ def tiles() -> np.ndarray:
     from minigrid.core.grid import Grid
     from minigrid.core.world_object import Ball, Key, Wall
 
-    kinds = [
-        (None, False),
-        (None, True),
-        (Wall(), True),
-        (Key("green"), True),
-        (Ball("green"), True),
+    kinds = [None, None, Wall(), Key("green"), Ball("green")]
+    pictures = [
+        Grid.render_tile(kind, highlight=index != UNSEEN, tile_size=TILE)
+        for index, kind in enumerate(kinds)
     ]
-    pictures = [Grid.render_tile(kind, highlight=lit, tile_size=TILE) for kind, lit in kinds]
     pictures.append(Grid.render_tile(None, agent_dir=3, highlight=True, tile_size=TILE))
     return np.stack(pictures).astype(np.uint8)
 
@@ -291,23 +277,9 @@ class MinigridMemoryExpert:
 
 
 def _recognise(frames: np.ndarray) -> np.ndarray:
-    """The cells [n, 3, 3] of RGB frames [n, 84, 84, 3] as indices of `tiles`."""
-    row, column, colour = distinguishing_pixels()
-    cut = frames.reshape(len(frames), VIEW, TILE, VIEW, TILE, 3)
-    seen = cut[:, :, row, :, column, colour]  # [pixels, n, 3, 3]
-    known = tiles()[:, row, column, colour]
-    return np.argmax((seen[..., None] == known.T[:, None, None, None]).all(0), -1)
-
-
-@cache
-def distinguishing_pixels() -> tuple[np.ndarray, ...]:
-    """Rows, columns and colours of a few numbers that distinguish all tiles, chosen greedily."""
-    flat = tiles().reshape(len(tiles()), -1)
-    chosen: list[int] = []
-    while len(np.unique(flat[:, chosen], axis=0)) < len(flat):
-        distinct = [len(np.unique(flat[:, [*chosen, k]], axis=0)) for k in range(flat.shape[1])]
-        chosen.append(int(np.argmax(distinct)))
-    return np.unravel_index(chosen, tiles().shape[1:])
+    """The cells [n, 3, 3] of RGB frames [n, 84, 84, 3] as indices of `tiles`, whose sums differ."""
+    seen = frames.reshape(len(frames), VIEW, TILE, VIEW, TILE, 3).sum((2, 4, 5))
+    return np.argmax(seen[..., None] == tiles().sum((1, 2, 3)), -1)
 
 
 def _task(
@@ -324,14 +296,8 @@ def _task(
             "steps"
         )
     side, limit = int(match[1]), int(match[2] or 0)
-    make = partial(
-        MinigridMemories,
-        side,
-        random_hallway,
-        observation,
-        limit,
-        (limit or default_time_limit(side)) if paper else 0,
-    )
+    scale = (limit or default_time_limit(side)) if paper else 0
+    make = partial(MinigridMemories, side, random_hallway, observation, limit, scale)
     batch = make()
     return Task(
         name=f"{family}/{size}",
@@ -345,33 +311,33 @@ def _task(
     )
 
 
-_PLACES = "<S>[x<limit>]"
+_SIZES = "<S>[x<limit>]"
 
 TASKS: dict[str, Family] = {
     "minigrid-memory": Family(
         partial(_task, "minigrid-memory", random_hallway=True),
-        f"minigrid-memory/{_PLACES}",
+        _SIZES,
+        "41",
         "Minigrid-Memory on S x S cells, symbolic view, hallway of random length",
-        "minigrid-memory/41",
     ),
     "minigrid-memory-fixed": Family(
         partial(_task, "minigrid-memory-fixed", random_hallway=False),
-        f"minigrid-memory-fixed/{_PLACES}",
+        _SIZES,
+        "11",
         "Minigrid-Memory with the longest hallway of its size",
-        "minigrid-memory-fixed/11",
     ),
     "minigrid-memory-paper": Family(
         partial(_task, "minigrid-memory-paper", random_hallway=True, paper=True),
-        f"minigrid-memory-paper/{_PLACES}",
+        _SIZES,
+        "41x96",
         "Minigrid-Memory with the reward of the paper, scaled by the time limit and not by 845 "
         "steps",
-        "minigrid-memory-paper/41x96",
     ),
     "minigrid-memory-rgb": Family(
         partial(_task, "minigrid-memory-rgb", random_hallway=True, observation="rgb"),
-        f"minigrid-memory-rgb/{_PLACES}",
+        _SIZES,
+        "11x30",
         "Minigrid-Memory seen as RGB frames of 84 x 84 pixels",
-        "minigrid-memory-rgb/11x30",
         "minigrid",
         ("minigrid",),
     ),

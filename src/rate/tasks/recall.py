@@ -199,9 +199,9 @@ VARIANTS = {
 TASKS: dict[str, Family] = {
     family: Family(
         partial(make, family=family, observation=observation, answer=answer),
-        f"{family}/<T>",
+        "<T>",
+        "4",
         f"Recall the first symbol after T - 1 steps; {observation} observations, {answer} actions",
-        f"{family}/4",
     )
     for family, (observation, answer) in VARIANTS.items()
 }

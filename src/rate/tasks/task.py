@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from inspect import getdoc
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -157,17 +158,23 @@ class Family(NamedTuple):
     """Makes a task from the part of its name after the slash; raises `ValueError` for a size that
     makes no sense."""
     pattern: str
-    """What names look like, such as `tmaze/<T>`."""
-    description: str
-    """One line for people."""
+    """What sizes look like, such as `<T>`."""
     example: str
-    """Name of a task."""
+    """A size."""
+    description: str = ""
+    """One line for people; by default the first paragraph about `make`."""
     extra: str = ""
     """Optional dependency group that brings the simulator."""
     modules: tuple[str, ...] = ()
     """Importable top-level modules of the simulator."""
     arguments: tuple[str, ...] = ()
     """Keyword arguments of `make`, which a name gives as `,environment.<argument>=<value>`."""
+
+    @property
+    def about(self) -> str:
+        """One line for people."""
+        paragraph = (getdoc(self.make) or "").split("\n\n")[0]
+        return self.description or " ".join(paragraph.split()).rstrip(".")
 
 
 def read_length(size: str, least: int) -> int:

@@ -186,21 +186,26 @@ def _task(name: str, corridors: Sequence[int], sampling: Sampling, description: 
 
 
 def fixed(size: str) -> Task:
-    """The task `tmaze/<T>`: a corridor of length T - 2, so that an episode has at most T steps."""
+    """T-Maze: turn to the side that a clue named T - 2 steps ago.
+
+    A corridor of length T - 2, so that an episode has at most T steps.
+    """
     steps = read_length(size, 3)
     return _task(f"tmaze/{steps}", (steps - SPARE,), "turns", f"T-Maze of {steps} steps")
 
 
 def uniform(size: str) -> Task:
-    """The task `tmaze-uniform/<T>`: corridor lengths uniform from 1 to T - 2."""
+    """T-Maze with corridors uniform from 1 to T - 2."""
     steps = read_length(size, 3)
     corridors = range(1, steps - SPARE + 1)
     return _task(f"tmaze-uniform/{steps}", corridors, "uniform", f"T-Maze of at most {steps} steps")
 
 
 def segments(size: str) -> Task:
-    """The task `tmaze-segments/<T>x<N>`: episodes of at most 1, 2, ... N segments of T / N steps,
-    each equally often."""
+    """T-Maze with episodes of at most 1 to N segments.
+
+    Segments have T / N steps; each number of segments is equally frequent.
+    """
     steps, count = read_segments(size, 3)
     corridors = tuple(steps // count * n - SPARE for n in range(1, count + 1))
     return _task(
@@ -209,21 +214,9 @@ def segments(size: str) -> Task:
 
 
 TASKS: dict[str, Family] = {
-    "tmaze": Family(
-        fixed, "tmaze/<T>", "T-Maze: turn to the side that a clue named T - 2 steps ago", "tmaze/9"
-    ),
-    "tmaze-uniform": Family(
-        uniform,
-        "tmaze-uniform/<T>",
-        "T-Maze with corridors uniform from 1 to T - 2",
-        "tmaze-uniform/9",
-    ),
-    "tmaze-segments": Family(
-        segments,
-        "tmaze-segments/<T>x<N>",
-        "T-Maze with episodes of at most 1 to N segments",
-        "tmaze-segments/9x3",
-    ),
+    "tmaze": Family(fixed, "<T>", "9"),
+    "tmaze-uniform": Family(uniform, "<T>", "9"),
+    "tmaze-segments": Family(segments, "<T>x<N>", "9x3"),
 }
 
 gymnasium.register(id="rate/TMaze-v0", entry_point="rate.tasks.tmaze:TMaze")

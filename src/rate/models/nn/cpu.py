@@ -118,33 +118,18 @@ class BlockwiseAttention(torch.autograd.Function):
         of_keys, of_values = torch.zeros_like(values), torch.zeros_like(values)
         for index, (start, stop) in enumerate(pairwise(ctx.bounds)):
             seen = times - length + stop
-            weights, used, here = (
-                saved[every * index],
-                saved[every * index],
-                gradient[:, start:stop],
-            )
+            weights = used = saved[every * index]
+            here = gradient[:, start:stop]
             of_weights = torch.bmm(here, values[:, :seen].transpose(1, 2))
             if ctx.dropout:
                 kept = saved[every * index + 1]
                 of_weights.mul_(kept)
                 used = weights * kept
             # The gradient of a softmax: weights * (g - sum(weights * g)).
-            of_scores = (
-                of_weights.sub_((of_weights * weights).sum(-1, keepdim=True))
-                .mul_(weights)
-                .mul_(ctx.scale)
-            )
+            of_weights.sub_((of_weights * weights).sum(-1, keepdim=True))
+            of_scores = of_weights.mul_(weights).mul_(ctx.scale)
             of_keys[:, :seen].baddbmm_(of_scores.transpose(1, 2), queries[:, start:stop, :width])
             of_values[:, :seen].baddbmm_(used.transpose(1, 2), here)
             of_queries[:, start:stop] = torch.bmm(of_scores, keys[:, :seen])
-        return (
-            of_queries[..., :width],
-            of_queries[..., width:],
-            of_keys,
-            of_values,
-            None,
-            None,
-            None,
-            None,
-            None,
-        )
+        of_content, of_rotated = of_queries[..., :width], of_queries[..., width:]
+        return of_content, of_rotated, of_keys, of_values, *[None] * 5

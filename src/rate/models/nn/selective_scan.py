@@ -177,16 +177,8 @@ class _Scan(torch.autograd.Function):
             d_delta[chunk] = d_exponent.mul_(rates).sum(-1)
             decay[length] = decay[0]
         d_delta.addcmul_(d_drive, values)
-        return (
-            d_drive.mul_(delta),
-            d_delta,
-            d_write,
-            d_read,
-            d_rates,
-            decay[length] * incoming,
-            None,
-            None,
-        )
+        d_values, d_state = d_drive.mul_(delta), decay[length] * incoming
+        return d_values, d_delta, d_write, d_read, d_rates, d_state, None
 
 
 def _slices(tokens: int, length: int) -> list[slice]:

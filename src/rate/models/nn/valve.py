@@ -10,12 +10,7 @@ from torch import Tensor, nn
 from rate.models.nn.cross_attention import CrossAttention
 
 Activation = Literal["relu", "leaky-relu", "tanh", "none"]
-ACTIVATIONS = {
-    "relu": torch.relu,
-    "leaky-relu": F.leaky_relu,
-    "tanh": torch.tanh,
-    "none": lambda written: written,
-}
+ACTIVATIONS = {"relu": torch.relu, "leaky-relu": F.leaky_relu, "tanh": torch.tanh}
 
 ValveKind = Literal["ca-2", "ca-1", "gate", "gru", "lstm", "none"]
 
@@ -49,7 +44,7 @@ class CrossAttentionValve(CrossAttention, Valve):
         if width % heads:
             raise ValueError(f"the valve's {heads} heads must divide the width, but it is {width}")
         super().__init__(width, heads, width // heads, dropout, bias=True)
-        self.activation, self.swapped = ACTIVATIONS[activation], swapped
+        self.activation, self.swapped = ACTIVATIONS.get(activation, nn.Identity()), swapped
 
     def forward(self, incoming: Tensor, written: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         written = self.activation(written)
@@ -95,11 +90,8 @@ class RecurrentValve(Valve):
         self.tokens, self.width = tokens, width
 
     def initial_state(self, batch: int) -> tuple[Tensor, ...]:
-        return (
-            (self.cell.weight_ih.new_zeros(batch, self.tokens, self.width),)
-            if self.carries_cell
-            else ()
-        )
+        shape = (batch, self.tokens, self.width)
+        return (self.cell.weight_ih.new_zeros(shape),) if self.carries_cell else ()
 
     def forward(self, incoming: Tensor, written: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         shape = incoming.shape

@@ -93,7 +93,8 @@ class PlayingAgent:
 
 
 def make(size: str) -> Task:
-    """Make `popgym/<Game><Size>`, such as `popgym/RepeatPreviousEasy`."""
+    """POPGym: 16 games, each Easy, Medium and Hard; puzzles of memory and control from partial
+    observations."""
     if size not in names():
         close = difflib.get_close_matches(size, names(), n=1, cutoff=0.7)
         hint = f"did you mean {close[0]!r}? " if close else ""
@@ -137,12 +138,6 @@ def _environment(name: str) -> gymnasium.Env[Any, Any]:
 
 TASKS: dict[str, Family] = {
     "popgym": Family(
-        make,
-        "popgym/<Game><Size>",
-        "POPGym: 16 games, each Easy, Medium and Hard; puzzles of memory and control from "
-        "partial observations",
-        "popgym/RepeatPreviousEasy",
-        extra="popgym",
-        modules=("popgym",),
+        make, "<Game><Size>", "RepeatPreviousEasy", extra="popgym", modules=("popgym",)
     )
 }

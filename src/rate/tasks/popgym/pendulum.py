@@ -116,11 +116,8 @@ class PendulumExpert:
     def act(self, observation: Any, reward: float) -> np.ndarray:
         """The torque [1] in newton metres."""
         cosine, sine = (float(value) for value in observation)
-        states = (
-            self._believe(cosine, sine)
-            if max(self._noise) > 0
-            else self._measure(np.arctan2(sine, cosine))
-        )
+        exact = max(self._noise) == 0
+        states = self._measure(np.arctan2(sine, cosine)) if exact else self._believe(cosine, sine)
         torques = self._plan.torques
         costs = self._plan.costs(states[:, 0], states[:, 1], torques).mean(axis=1)
         self._torque = float(torques[costs.argmin()])

@@ -5,16 +5,12 @@ from typing import Any
 
 import gymnasium
 
-from rate.tasks.task import Family, Task, read_length
+from rate.tasks.task import Family, Task, read_length, total_return
 from rate.tasks.vizdoom.environment import TwoColors as TwoColors
 from rate.tasks.vizdoom.environment import is_red as is_red
 from rate.tasks.vizdoom.expert import TwoColorsDataExpert as TwoColorsDataExpert
 from rate.tasks.vizdoom.expert import TwoColorsExpert
 from rate.tasks.vizdoom.scenario import Rules
-
-
-def _return(total_return: float, length: int) -> float:
-    return total_return
 
 
 def _task(size: str, **arguments: Any) -> Task:
@@ -25,7 +21,7 @@ def _task(size: str, **arguments: Any) -> Task:
         environment=partial(TwoColors, limit, **arguments),
         horizon=limit,
         target_return=56.5,
-        score=_return,
+        score=total_return,
         metric="return",
         description=f"ViZDoom-Two-Colors: at most {limit} decisions",
         expert=partial(TwoColorsExpert, rules),
@@ -37,9 +33,9 @@ def _task(size: str, **arguments: Any) -> Task:
 TASKS: dict[str, Family] = {
     "vizdoom-two-colors": Family(
         _task,
-        "vizdoom-two-colors/<limit>",
+        "<limit>",
+        "90",
         "ViZDoom-Two-Colors: a pillar shows once which items heal",
-        "vizdoom-two-colors/90",
         "vizdoom",
         ("vizdoom", "cv2", "psutil"),
         ("pillar", "pillar_tics", "damage", "acid"),
