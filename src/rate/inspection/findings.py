@@ -124,11 +124,8 @@ class Inspection:
             f"and heads: {len(chosen)} of {len(maps)} segments. Rows attend to columns. {frame}"
         )
         self.results.pictures["inspect-attention.png"] = (figures.attention(chosen), caption)
-        caption = "The last segment by layer and head."
-        self.results.pictures["inspect-attention-heads.png"] = (
-            figures.attention_heads(maps[-1]),
-            caption,
-        )
+        png, caption = figures.attention_heads(maps[-1]), "The last segment by layer and head."
+        self.results.pictures["inspect-attention-heads.png"] = (png, caption)
 
     # Memory
     # --------------------------------------------------------------------------------
@@ -173,16 +170,14 @@ class Inspection:
         projections, shares = principal_components(np.stack(memories))
         ends = np.cumsum([len(own) for own in alive.values()])
         paths = np.split(projections, ends[:-1])
-        self.results.numbers["components"] = {
-            "part": part,
-            "variance": [float(each) for each in shares],
-        }
+        variance = [float(share) for share in shares]
+        self.results.numbers["components"] = {"part": part, "variance": variance}
         caption = (
             f"The {part} carried from segment to segment in {len(paths)} episodes, projected on "
             "two principal components; one line per episode, with a dot at its end."
         )
         caption += " Colours are cues." if self.cues else ""
-        png = figures.trajectories(paths, steps, [float(each) for each in shares], self.cues)
+        png = figures.trajectories(paths, steps, variance, self.cues)
         self.results.pictures["inspect-trajectories.png"] = (png, caption)
 
     def _decoded(

@@ -63,10 +63,8 @@ def decode(
     correct = np.zeros(len(codes), bool)
     for number in range(folds):
         test = fold == number
-        correct[test] = (
-            _classified(features[~test], codes[~test], features[test], len(names), penalty)
-            == codes[test]
-        )
+        known = features[~test], codes[~test]
+        correct[test] = _classified(*known, features[test], len(names), penalty) == codes[test]
     return estimate(correct, float(counts.max() / counts.sum()))
 
 

@@ -51,15 +51,8 @@ class OracleTransformer(rate.MemoryTransformer):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         del self.memory_tokens  # there is nothing to learn: the token comes from the episode
+        self.register_buffer("memory_tokens", torch.zeros(1, config.width), persistent=False)
         self.observation = config.tokens.index("observation")
-
-    def initial_memory(self, batch: int) -> Memory:
-        like = self.content_bias
-        return (
-            like.new_zeros(batch, 1, self.config.width),
-            like.new_zeros(batch, self.levels, 0, self.config.width),
-            torch.zeros(batch, dtype=torch.int64, device=like.device),
-        )
 
     def forward(
         self, tokens: Tensor, memory: Memory, complete: int, record: list[Tensor] | None = None
