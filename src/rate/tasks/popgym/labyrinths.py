@@ -6,6 +6,7 @@ start is in the outer wall. Positions here are relative to the start.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -22,6 +23,20 @@ ACROSS = 1.0
 def beside(position: Position) -> list[Position]:
     """The positions one move away, in the order of the actions."""
     return [(position[0] + row, position[1] + column) for row, column in MOVES]
+
+
+def reached(start: Position, enters: Callable[[Position], bool]) -> dict[Position, Position | None]:
+    """The start and every square reached from it through squares that `enters` admits, in the order
+    of distance, and the square before each."""
+    before: dict[Position, Position | None] = {start: None}
+    queue = deque([start])
+    while queue:
+        square = queue.popleft()
+        for near in beside(square):
+            if near not in before and enters(near):
+                before[near] = square
+                queue.append(near)
+    return before
 
 
 class LabyrinthMap:
@@ -76,15 +91,7 @@ class LabyrinthMap:
 
     def routes(self) -> dict[Position, Position | None]:
         """Every square that can be reached, in the order of distance, and the square before it."""
-        before: dict[Position, Position | None] = {self.here: None}
-        queue = deque([self.here])
-        while queue:
-            square = queue.popleft()
-            for near in beside(square):
-                if near not in before and self.free(near):
-                    before[near] = square
-                    queue.append(near)
-        return before
+        return reached(self.here, self.free)
 
     def action(self, target: Position, routes: dict[Position, Position | None]) -> int:
         """The action of the first step to a square, by its route."""
@@ -98,18 +105,15 @@ class LabyrinthMap:
         free."""
         sides = [self.side(position) for position in self.visited]
         low, high = max(sides) - (self.width - 3), min(sides) + (self.width - 3)
-        region = {square}
-        queue = deque([square])
-        while queue:
-            for near in beside(queue.popleft()):
-                if near in region or near in self.visited or self.seen.get(near) == WALL:
-                    continue
-                depth, side = self.depth(near), self.side(near)
-                pillar = depth % 2 == 0 and side % 2 == 1
-                if not pillar and 0 < depth < self.width and low <= side <= high:
-                    region.add(near)
-                    queue.append(near)
-        return region
+
+        def possible(near: Position) -> bool:
+            if near in self.visited or self.seen.get(near) == WALL:
+                return False
+            depth, side = self.depth(near), self.side(near)
+            pillar = depth % 2 == 0 and side % 2 == 1
+            return not pillar and 0 < depth < self.width and low <= side <= high
+
+        return set(reached(square, possible))
 
 
 class LabyrinthExpert:
