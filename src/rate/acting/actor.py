@@ -42,6 +42,7 @@ class Actor:
         if not math.isfinite(target_return):
             raise ValueError(f"target_return must be a finite number, but it is {target_return}")
         self.policy = policy.eval()
+        self.observation_space, self.action_space = policy.observation_space, policy.action_space
         self.target_return = target_return
         self.sample = sample
         self.check = check

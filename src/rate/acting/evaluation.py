@@ -193,7 +193,8 @@ def _size(name: str) -> float | None:
 def check_spaces(task: Task, policy: Any) -> None:
     """Raise a ValueError unless the task has the spaces that the policy was trained for."""
     if difference := differing_space(policy, task):
-        name, trained, offered = difference
+        name, trained, offered, reason = difference
         raise ValueError(
-            f"the policy was trained for the {name} {trained}, but {task.name} has {offered}"
+            f"the policy was trained for the {name} {trained}, but {task.name} has {offered}: "
+            f"{reason}"
         )

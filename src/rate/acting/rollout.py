@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from rate.acting.fitting import fit
 from rate.episode import Episode
 from rate.spaces import as_leaf, flatten, unflatten
 from rate.tasks.gym.errors import describe_error
@@ -271,6 +272,7 @@ def _play(
     progress: Progress | None,
 ) -> Iterator[_Step]:
     """Play one wave until its last episode has ended."""
+    agent = fit(agent, environments)
     agent.reset(len(seeds), seeds)
     prompt: Sequence[Any] | np.ndarray = (
         [] if task.prompt is None else np.moveaxis(task.prompt(seeds), 1, 0)

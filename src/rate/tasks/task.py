@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import gymnasium
 import numpy as np
 
-from rate.spaces import leaves
+from rate.spaces import fitted, leaves
 
 LONGEST = 10_000_000
 """Most steps that the name of a task can ask for."""
@@ -216,11 +216,14 @@ def read_segments(size: str, least: int) -> tuple[int, int]:
     return steps, segments
 
 
-def differing_space(one: Any, other: Any) -> tuple[str, Any, Any] | None:
-    """The first of observation and action space in which two owners of both differ, with its name
-    and their spaces; None where they agree."""
+def differing_space(trained: Any, task: Any) -> tuple[str, Any, Any, str] | None:
+    """The first of observation and action space by which a policy, or data to learn from, does not
+    fit a task: its name, both spaces, and the reason; None where they fit, see
+    `rate.spaces.fitted`."""
     for name in ("observation_space", "action_space"):
-        mine, theirs = getattr(one, name), getattr(other, name)
-        if mine != theirs:
-            return name.replace("_", " "), mine, theirs
+        mine, theirs = getattr(trained, name), getattr(task, name)
+        try:
+            fitted(mine, theirs, actions=name == "action_space")
+        except ValueError as error:
+            return name.replace("_", " "), mine, theirs, str(error)
     return None

@@ -31,10 +31,10 @@ def require_task(name: str, dataset: Dataset) -> None:
     """Raise a ValueError unless the task has the spaces of the dataset, so that its score can
     select a policy."""
     if difference := differing_space(dataset, find(name)):
-        space, of_data, of_task = difference
+        space, of_data, of_task, reason = difference
         raise ValueError(
-            f"selection.task {name!r} has the {space} {of_task}, but the dataset has {of_data}: "
-            "choose a task with the spaces of the dataset"
+            f"selection.task {name!r} has the {space} {of_task}, but the dataset has {of_data} "
+            f"({reason}): choose a task with the spaces of the dataset"
         )
 
 
