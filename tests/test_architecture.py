@@ -19,6 +19,7 @@ FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SO
 LAYERS = [
     {
         "addresses",
+        "messages",
         "episode",
         "extras",
         "segment",

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import importlib.util
 import math
-import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from difflib import get_close_matches
@@ -16,9 +15,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from rate.addresses import address_of, import_address
-
-_REPR = reprlib.Repr()
-_REPR.maxstring = _REPR.maxother = 100
+from rate.messages import brief
 
 
 @dataclass(frozen=True)
@@ -124,12 +121,6 @@ def checked(value: Any, kind: Any, what: str) -> Any:
         return _converted(value, kind)
     except TypeError as error:
         raise ValueError(f"{what} must be {_words(kind)}, but is {brief(value)}") from error
-
-
-def brief(value: Any) -> str:
-    """What an error message shows of a value from a file: printable, and not long."""
-    text = _REPR.repr(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _converted(value: Any, kind: Any) -> Any:

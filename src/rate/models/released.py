@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from gymnasium import spaces as gym
 from torch import Tensor, nn
 
+from rate.configs import checked
+from rate.messages import brief, printable
 from rate.models import rate
 from rate.models.backbone import Stream
 from rate.models.encoders import CategoryEncoder
@@ -146,6 +148,8 @@ def load_released(
         ValueError: tensors are unknown, missing, of wrong shape or not finite, or an option is not
             supported.
     """
+    if not (isinstance(config, Mapping) and isinstance(state_dict, Mapping)):
+        raise ValueError("the configuration and the state dict must be dictionaries")
     model = _model_config(config)
     continuous = "action_embeddings.0.bias" in state_dict
     size, count = _integer(config, "state_dim"), _integer(config, "act_dim")
@@ -217,7 +221,7 @@ def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
     for name, allowed in _ONLY.items():
         if config.get(name, allowed[0]) not in allowed:
             raise ValueError(
-                f"{name} = {config[name]!r} is not supported: it must be {allowed[0]!r}"
+                f"{name} = {brief(config[name])} is not supported: it must be {allowed[0]!r}"
             )
     gated, stable, bare = (
         bool(config.get(name)) for name in ("use_gate", "use_stable_version", "skip_dec_ffn")
@@ -236,7 +240,8 @@ def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
     activation = str(config.get("mrv_act", "relu"))
     if activation not in _ACTIVATIONS:
         raise ValueError(
-            f"mrv_act = {activation!r} is not supported: choose among {', '.join(_ACTIVATIONS)}"
+            f"mrv_act = {brief(activation)} is not supported: choose among "
+            f"{', '.join(_ACTIVATIONS)}"
         )
     if _integer(config, "num_mem_tokens") and not config.get("mem_at_end", True):
         raise ValueError(
@@ -248,8 +253,8 @@ def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
     return ReleasedConfig(
         **sizes,
         segments=_integer(config, "segments") if "segments" in config else 1,
-        dropout=float(config["dropout"]),
-        attention_dropout=float(config["dropatt"]),
+        dropout=checked(config["dropout"], float, "dropout"),
+        attention_dropout=checked(config["dropatt"], float, "dropatt"),
         feed_forward=0 if bare else _integer(config, "d_inner"),
         layer=kind,
         valve="ca-2" if heads else "none",
@@ -261,8 +266,8 @@ def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
 
 def _integer(config: Mapping[str, Any], name: str) -> int:
     value = config[name]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{name} must be an integer of at least 0, but {value!r} was given")
+    if type(value) is not int or not 0 <= value < 2**31:
+        raise ValueError(f"{name} must be an integer of at least 0, but {brief(value)} was given")
     return value
 
 
@@ -275,7 +280,8 @@ def _compare(
         ("has unknown", given - required - optional),
     ):
         if names:
-            shown = ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "")
+            shown = ", ".join(sorted(map(str, names))[:8]) + (", ..." if len(names) > 8 else "")
+            shown = printable(shown, 300)
             raise ValueError(f"the released {what} {problem} {shown}. {advice}")
 
 
@@ -344,7 +350,7 @@ def _read(
     ValueError."""
     value = state_dict[name]
     if not isinstance(value, Tensor):
-        value = np.array(value)
+        value = np.asarray(value)
     if not (value.is_floating_point() if isinstance(value, Tensor) else value.dtype.kind == "f"):
         raise ValueError(f"{name} must hold floating point numbers, but its type is {value.dtype}")
     tensor = torch.as_tensor(value).detach().float().cpu()

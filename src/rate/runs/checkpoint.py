@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn.modules import module as registration
 
 from rate import spaces
-from rate.configs import brief, checked
+from rate.configs import checked
 from rate.files import atomic_write
+from rate.messages import brief, reason
 from rate.models import MODELS
 from rate.models.policy import Policy
 from rate.runs.folder import Run
@@ -75,7 +76,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         intact = metadata["sha256"] == _digest(tensors, metadata["rate"])
     except (safetensors.SafetensorError, OSError, *_WRONG) as error:
         raise CheckpointError(
-            f"{path} is not a readable checkpoint ({_first_line(error)}): it is truncated, "
+            f"{path} is not a readable checkpoint ({reason(error)}): it is truncated, "
             "damaged, or of another format. Use another checkpoint of the run, or train again."
         ) from error
     if not intact:
@@ -155,8 +156,7 @@ def load_state(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer)
         learner.load_state_dict(weights)
         optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
     except _WRONG as error:
-        reason = _first_line(error)
-        raise CheckpointError(f"{path} does not fit the run's recipe: {reason}") from error
+        raise CheckpointError(f"{path} does not fit the run's recipe: {reason(error)}") from error
     return header
 
 
@@ -208,8 +208,9 @@ def load_policy(path: str | Path) -> tuple[Policy, dict[str, Any]]:
         _require_same(_stored(policy), tensors)
         policy.load_state_dict(tensors)
     except _WRONG as error:
-        reason = _first_line(error)
-        raise CheckpointError(f"the content of {path} does not make a policy: {reason}") from error
+        raise CheckpointError(
+            f"the content of {path} does not make a policy: {reason(error)}"
+        ) from error
     return policy.eval(), header
 
 
@@ -268,10 +269,3 @@ def _require_same(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -
         )
         if needed != held:
             raise ValueError(f"{brief(name)} must hold {needed}, but holds {held}")
-
-
-def _first_line(error: BaseException) -> str:
-    """What an error says in one line, with its kind where that alone explains it."""
-    text = " ".join(str(error).split())[:300]
-    known = isinstance(error, ValueError | safetensors.SafetensorError)
-    return text if known else f"{type(error).__name__}: {text}"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rate.configs import brief, checked
+from rate.configs import checked
 from rate.files import atomic_write, read_jsonl, storage_errors
+from rate.messages import brief, reason
 from rate.provenance import provenance
 
 if TYPE_CHECKING:
@@ -204,8 +205,8 @@ class Run:
         except (ValueError, OSError, RecursionError) as error:
             raise self._unreadable(path, error) from error
 
-    def _unreadable(self, path: Path, reason: object) -> RunError:
-        return RunError(f"{self} has an unreadable {path.name}: {reason or type(reason).__name__}")
+    def _unreadable(self, path: Path, error: BaseException) -> RunError:
+        return RunError(f"{self} has an unreadable {path.name}: {reason(error)}")
 
     def __fspath__(self) -> str:
         return str(self.path)

@@ -8,7 +8,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from rate.spaces.structure import as_leaf, brief, leaves, parts, shape_of
+from rate.messages import brief
+from rate.spaces.structure import as_leaf, leaves, parts, shape_of
 
 ROUNDING = {2: 4e-3, 4: 4e-6, 8: 1e-14}
 """How far a floating-point number may lie outside its bounds by rounding, by its size in bytes and

@@ -8,10 +8,10 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from rate.messages import brief
 from rate.spaces.structure import (
     LARGEST_LEAF,
     SUPPORTED,
-    brief,
     check_supported,
     checked_shape,
     shape_of,

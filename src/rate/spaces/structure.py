@@ -1,13 +1,14 @@
 """Which spaces are supported, their leaves by path, and values as flat dictionaries of arrays."""
 
 import math
-import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+
+from rate.messages import brief
 
 PLAIN = "observation"
 """Path of the only leaf of a space without structure."""
@@ -271,9 +272,3 @@ def check_supported(space: gymnasium.Space[Any]) -> None:
 def shape_of(space: gymnasium.Space[Any]) -> tuple[int, ...]:
     """The shape of a leaf space, () where it has none."""
     return tuple(int(size) for size in space.shape or ())
-
-
-def brief(thing: Any) -> str:
-    """At most 200 characters that show a thing in a message."""
-    text = str(thing) if isinstance(thing, gymnasium.Space) else reprlib.repr(thing)
-    return text if len(text) <= 200 else text[:197] + "..."

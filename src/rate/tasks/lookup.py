@@ -12,7 +12,11 @@ from typing import Any
 import gymnasium
 
 from rate.extras import how_to_install
+from rate.messages import brief
 from rate.tasks.task import Family, Task
+
+LONGEST = 4096
+"""Most characters in the name of a task; options such as maps may be long."""
 
 
 def find(name: str) -> Task:
@@ -30,6 +34,11 @@ def find(name: str) -> Task:
     from rate.tasks.gym import make  # it needs this module
     from rate.tasks.gym.options import respelled, split
 
+    if not name.isprintable() or len(name) > LONGEST:
+        raise ValueError(
+            f"the name of a task has at most {LONGEST} printable characters, but "
+            f"{brief(name)} was given"
+        )
     base, options = split(name)
     name = respelled(name)
     if ":" in base:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rate.configs import brief
 from rate.dataset import Dataset, Sampler, open_dataset
 from rate.dataset.card import CARD
+from rate.messages import brief
 from rate.recipe import Recipe
 from rate.runs.folder import Run, RunError
 
