@@ -21,6 +21,7 @@ _REASONS = {
     errno.EACCES: "permission is denied; choose a folder that you may write to",
     errno.EPERM: "the operation is not permitted; choose a folder that you may write to",
     errno.ENOENT: "its folder does not exist; create the folder first",
+    errno.EISDIR: "it is a folder, not a file; remove it or choose another path",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
     errno.ENAMETOOLONG: "the name is too long for this file system; choose a shorter one",
 }

@@ -40,8 +40,11 @@ from tests.reporting.test_reporting import result, write_lines, write_run
 DATA = Path(__file__).parents[1] / "data"
 RESULTS = Path(__file__).parents[2] / "results"
 
-ANY = (ValueError, DatasetError, RunError, CheckpointError, ReportError, ModuleNotFoundError)
-"""What verbs raise that read several kinds of files."""
+ANY = (
+    *(ValueError, DatasetError, RunError, CheckpointError, ReportError),
+    *(ModuleNotFoundError, IsADirectoryError),
+)
+"""What verbs raise that read and write several kinds of files."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ class Format:
     """Makes hashes right again, so that damage passes them."""
     damage: Callable[[Path, random.Random], None] = mutations.damage
     """Damages the sample."""
+    longest: int = 600
+    """Most letters of a message."""
+
+    def check(self, folder: Path) -> None:
+        """Read a sound sample, whose text must not be refused."""
+        self.read(folder)
 
     def mutate(self, folder: Path, draw: random.Random) -> None:
         """Damage the sample in a folder, and mostly hide it from the hashes."""
@@ -400,7 +409,9 @@ FORMATS = {
     "d4rl": _recording(_d4rl, "data.hdf5"),
     "minari-hdf5": _recording(_minari("hdf5"), "data"),
     "minari-arrow": _recording(_minari("arrow"), "data"),
-    "released": Format(_released, _read_released, (ValueError,), damage=_damage_released),
+    "released": Format(
+        _released, _read_released, (ValueError,), damage=_damage_released, longest=1000
+    ),
     "checkpoint": Format(
         _run, _load_policy, (CheckpointError,), _seal_run, _only("last.safetensors")
     ),
@@ -427,7 +438,8 @@ FORMATS = {
         (ValueError,),
     ),
     "space": Format(_texts(*SPACES), _each(_space), (ValueError,)),
-    "task": Format(_texts(*TASKS), _each(find), (ValueError, ModuleNotFoundError)),
+    # What was typed as a name is repeated as it is.
+    "task": Format(_texts(*TASKS), _each(find), (ValueError, ModuleNotFoundError), longest=10_000),
     "recipe": Format(
         _texts(json.dumps(Recipe("data", MODEL).to_json())),
         _each(_read_recipe),

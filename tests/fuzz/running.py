@@ -5,6 +5,7 @@ exception of the format's kinds whose text is one printable line.
 """
 
 import contextlib
+import importlib
 import io
 import multiprocessing
 import os
@@ -19,10 +20,22 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-SECONDS, WALL_SECONDS, BYTES, LONGEST = 10, 60, 2 << 30, 600
-"""Limits of one input: processor time, time on the clock, memory, and letters of a message."""
+FORMATS = "tests.fuzz.formats"
+"""The module whose FORMATS are tried."""
+
+
+class Limits(NamedTuple):
+    """Limits of one input."""
+
+    seconds: int = 10
+    """Processor time."""
+    wall_seconds: int = 60
+    """Time on the clock."""
+    bytes: int = 2 << 30
+    """Memory beyond what the process had before."""
+
 
 OUTCOMES = ("data", "refused", "wrong", "hang", "memory", "crash", "escaped")
 
@@ -45,8 +58,18 @@ class Outcome(NamedTuple):
         return self.kind not in ("data", "refused")
 
 
+LIMITS = Limits()
+
+
 def fuzz(
-    work: Path, names: Sequence[str], count: int, *, seed: int = 0, until: float = float("inf")
+    work: Path,
+    names: Sequence[str],
+    count: int,
+    *,
+    seed: int = 0,
+    until: float = float("inf"),
+    formats: str = FORMATS,
+    limits: Limits = LIMITS,
 ) -> Iterator[Outcome]:
     """Outcomes of `count` inputs, of each format in turn.
 
@@ -56,15 +79,16 @@ def fuzz(
         count: Number of inputs.
         seed: Seed of the damage.
         until: Time on the monotonic clock at which to stop, whatever the count.
+        formats: The module that defines the formats.
+        limits: Limits of one input.
     """
     worker: _Worker | None = None
     try:
         for number in range(count):
+            worker = worker or _Worker(work, formats, limits)
             if time.monotonic() > until:
                 break
-            worker = worker or _Worker(work)
-            name = f"{names[number % len(names)]}-{number // len(names)}"
-            outcome = worker.outcome(name, seed)
+            outcome = worker.outcome(f"{names[number % len(names)]}-{number // len(names)}", seed)
             if outcome.kind in ("hang", "crash", "memory"):
                 worker.stop()
                 worker = None
@@ -88,25 +112,26 @@ def table(outcomes: Sequence[Outcome]) -> str:
 class _Worker:
     """A process that reads inputs, until one of them ends it."""
 
-    def __init__(self, work: Path) -> None:
-        self.work = work
+    def __init__(self, work: Path, formats: str, limits: Limits) -> None:
+        self.work, self.limits = work, limits
         self.pipe, theirs = SERVER.Pipe()
-        self.process = SERVER.Process(target=_serve, args=(theirs, work), daemon=True)
+        arguments = theirs, work, formats, limits
+        self.process = SERVER.Process(target=_serve, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
+        self.pipe.recv()  # it is ready
 
     def outcome(self, name: str, seed: int) -> Outcome:
         self.pipe.send((name, seed))
         try:
-            if self.pipe.poll(WALL_SECONDS + 60 * (not (self.work / "ready").exists())):
+            if self.pipe.poll(self.limits.wall_seconds):
                 return Outcome(name, *self.pipe.recv())
-            kind, detail = "hang", f"no end after {WALL_SECONDS} s"
+            kind, detail = "hang", f"no end after {self.limits.wall_seconds} s"
         except (EOFError, ConnectionResetError):
             self.process.join(10)
             code = self.process.exitcode
             kind, detail = "hang" if code == -signal.SIGXCPU else "crash", f"ended with {code}"
-        with contextlib.suppress(OSError):
-            (self.work / "inputs" / name).rename(_new(self.work / "failed" / name))
+        _keep(self.work, name, detail)
         return Outcome(name, kind, detail)
 
     def stop(self) -> None:
@@ -115,48 +140,48 @@ class _Worker:
         self.pipe.close()
 
 
-def _serve(pipe: Connection, work: Path) -> None:
+def _serve(pipe: Connection, work: Path, formats: str, limits: Limits) -> None:
     """Body of a worker."""
     import torch
 
-    from tests.fuzz.formats import FORMATS
-
+    forms = importlib.import_module(formats).FORMATS
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     os.environ |= {"MINARI_DATASETS_PATH": str(work / "none"), "HOME": str(work / "home")}
     os.environ.pop("WANDB_API_KEY", None)
-    work.mkdir(parents=True, exist_ok=True)
-    (work / "ready").touch()
+    pipe.send("ready")
     while True:
         try:
             name, seed = pipe.recv()
         except EOFError:
             return
-        form = FORMATS[name.rpartition("-")[0]]
-        owner = next(other for other, one in FORMATS.items() if one.make is form.make)
-        sample = work / "samples" / owner
-        folder = _new(work / "inputs" / name)
-        if not sample.exists():
-            sample.mkdir(parents=True)
-            form.make(sample)
+        form = forms[name.rpartition("-")[0]]
+        owner = next(other for other, one in forms.items() if one.make is form.make)
+        sound, folder = work / "samples" / owner, work / "inputs" / name
+        if not sound.exists():
+            sound.mkdir(parents=True)
+            form.make(sound)
         if name.endswith("-0"):  # what is sound is read
-            shutil.copytree(sample, folder)
-            form.read(folder)
-            shutil.rmtree(folder)
-        shutil.copytree(sample, folder)
+            shutil.copytree(sound, _new(folder))
+            form.check(folder)
+        shutil.copytree(sound, _new(folder))
         form.mutate(folder, random.Random(f"{seed} {name}"))
-        kept = _new(work / "kept")
-        shutil.copytree(folder, kept)
-        kind, detail = _read(form, folder)
-        if kind in ("data", "refused") and _outside(work, name):
-            kind, detail = "escaped", f"wrote {_outside(work, name)}"
-        shutil.rmtree(folder)
+        shutil.copytree(folder, _new(work / "kept"))
+        kind, detail = _read(form, folder, limits)
+        beside = [path.name for path in (work / "inputs").iterdir() if path.name != name]
+        if kind in ("data", "refused") and beside:
+            kind, detail = "escaped", f"wrote {beside}"
+        shutil.rmtree(work / "inputs")
         if kind not in ("data", "refused"):
-            kept.rename(_new(work / "failed" / name))
-            (work / "failed" / name / "outcome.log").write_text(detail, errors="replace")
-        else:
-            shutil.rmtree(kept)
+            _keep(work, name, detail)
         pipe.send((kind, detail))
+
+
+def _keep(work: Path, name: str, detail: str) -> None:
+    """Keep an input that failed, with what became of it."""
+    if (work / "kept").exists():
+        (work / "kept").rename(_new(work / "failed" / name))
+        (work / "failed" / name / "outcome.log").write_text(detail, errors="replace")
 
 
 def _new(path: Path) -> Path:
@@ -166,27 +191,22 @@ def _new(path: Path) -> Path:
     return path
 
 
-def _outside(work: Path, name: str) -> list[str]:
-    """What lies beside the input that was not there before."""
-    return [path.name for path in (work / "inputs").iterdir() if path.name != name]
-
-
-def _read(form: "object", folder: Path) -> tuple[str, str]:
+def _read(form: Any, folder: Path, limits: Limits) -> tuple[str, str]:
     """Read an input within the limits."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime) + 1 + SECONDS
+    seconds = int(used.ru_utime + used.ru_stime) + 1 + limits.seconds
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
-    resource.setrlimit(resource.RLIMIT_DATA, (_allocated() + BYTES, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_DATA, (_allocated() + limits.bytes, resource.RLIM_INFINITY))
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            form.read(folder)  # type: ignore[attr-defined]
+            form.read(folder)
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
         if "MemoryError" in text or "allocate memory" in text or "Unable to allocate" in text:
             return "memory", text
-        if type(error) not in form.kinds:  # type: ignore[attr-defined]
+        if type(error) not in form.kinds:
             return "wrong", text
-        if not str(error).isprintable() or not 10 < len(str(error)) - len(str(folder)) < LONGEST:
+        if not str(error).isprintable() or not 10 < len(str(error)) <= form.longest:
             return "wrong", f"not one printable line: {str(error)!r}\n{text}"
         return "refused", f"{type(error).__name__}: {error}"
     finally:

@@ -7,8 +7,10 @@ positional terms, the cache enters un-normalised and holds one level more, and t
 action embedding. docs/fidelity.md has the whole list.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,12 @@ from rate.configs import checked
 from rate.messages import brief, printable
 from rate.models import rate
 from rate.models.backbone import Stream
+from rate.models.draft import draft
 from rate.models.encoders import CategoryEncoder
 from rate.models.nn.transformer import Layer, LayerKind, RelativeAttention, View
 from rate.models.nn.valve import Activation
 from rate.models.policy import Policy
+from rate.spaces import LARGEST_LEAF
 
 
 class ReleasedAttention(RelativeAttention):
@@ -148,16 +152,11 @@ def load_released(
         ValueError: tensors are unknown, missing, of wrong shape or not finite, or an option is not
             supported.
     """
-    if not (isinstance(config, Mapping) and isinstance(state_dict, Mapping)):
-        raise ValueError("the configuration and the state dict must be dictionaries")
-    model = _model_config(config)
+    if not isinstance(config, Mapping):
+        raise ValueError(f"the configuration must be a dictionary, but is {brief(config)}")
     continuous = "action_embeddings.0.bias" in state_dict
-    size, count = _integer(config, "state_dim"), _integer(config, "act_dim")
-    policy = Policy(
-        gym.Box(-np.inf, np.inf, (size,), np.float32),
-        gym.Box(-1, 1, (count,), np.float32) if continuous else gym.Discrete(count),
-        model,
-    )
+    model, policy = _fresh(state_dict, config, continuous)
+    count = _integer(config, "act_dim")
     action, table = policy.encoders["action"], state_dict.get("action_embeddings.0.weight")
     padded = table is not None and np.shape(table)[:1] == (count + 1,)
     if isinstance(action, CategoryEncoder) and padded:
@@ -182,6 +181,23 @@ def load_released(
             parts = [_read(state_dict, source, shape) for source in sources[name]]
             parameter.copy_(torch.cat(parts).view_as(parameter))
     return policy.eval()
+
+
+def _fresh(
+    state_dict: Mapping[str, np.ndarray | Tensor], config: Mapping[str, Any], continuous: bool
+) -> tuple[ReleasedConfig, Policy]:
+    """The model that the configuration describes, and a policy with fresh weights."""
+    model = _model_config(config)
+    size, count = _integer(config, "state_dim"), _integer(config, "act_dim")
+    make = partial(
+        Policy,
+        gym.Box(-np.inf, np.inf, (size,), np.float32),
+        gym.Box(-1, 1, (count,), np.float32) if continuous else gym.Discrete(count),
+        model,
+    )
+    numbers = sum(math.prod(np.shape(tensor)) for tensor in state_dict.values())
+    draft(make, len(state_dict), 100 * numbers + 10**6)  # what differs by less is named later
+    return model, make()
 
 
 # The configuration
@@ -249,7 +265,7 @@ def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
             "rows than memory"
         )
     heads = _integer(config, "n_head_ca")
-    sizes: dict[str, Any] = {ours: _integer(config, their) for their, ours in _INTEGERS.items()}
+    sizes = {ours: _integer(config, their) for their, ours in _INTEGERS.items()}
     return ReleasedConfig(
         **sizes,
         segments=_integer(config, "segments") if "segments" in config else 1,
@@ -266,7 +282,7 @@ def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
 
 def _integer(config: Mapping[str, Any], name: str) -> int:
     value = config[name]
-    if type(value) is not int or not 0 <= value < 2**31:
+    if type(value) is not int or not 0 <= value <= LARGEST_LEAF:
         raise ValueError(f"{name} must be an integer of at least 0, but {brief(value)} was given")
     return value
 

@@ -4,32 +4,28 @@ A checkpoint holds all that is needed to act, or to go on with training. No code
 that of an outside model is imported from the address which the checkpoint names.
 """
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as registration
 
 from rate import spaces
 from rate.configs import checked
 from rate.files import atomic_write
 from rate.messages import brief, reason
 from rate.models import MODELS
+from rate.models.draft import draft
 from rate.models.policy import Policy
 from rate.runs.folder import Run
 
 FORMAT = 1
-LARGEST_TABLES = 2**27
-"""Most numbers in tables that a policy computes when it is made, such as those of positions; a
-header that asks for more is taken for damage."""
-
 _WRONG = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, AttributeError)
 """What damaged or unsuitable content raises."""
 
@@ -139,6 +135,15 @@ def save_state(path: Path, learner: nn.Module, optimiser: Any, **header: Any) ->
     write_tensors(path, tensors, header)
 
 
+def require_room(path: Path, make: Callable[[], Policy]) -> None:
+    """Raise a CheckpointError if a policy is larger than what was saved of it."""
+    tensors, _ = read_tensors(path)
+    try:
+        draft(make, len(tensors), sum(one.numel() for one in tensors.values()))
+    except _WRONG as error:
+        raise CheckpointError(f"{path} does not fit the run's recipe: {reason(error)}") from error
+
+
 def load_state(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     """Restore what `save_state` wrote, and return its header: update and best score.
 
@@ -200,12 +205,12 @@ def load_policy(path: str | Path) -> tuple[Policy, dict[str, Any]]:
     header = {"stack_frames": 1, "update": None, **header}
     try:
         _check_header(header, _POLICY_HEADER)
-        # Nothing of the declared size is allocated before it is known to be that of the tensors.
-        # An outside model may look at its own tensors, which this device does not have.
-        with contextlib.suppress(NotImplementedError), torch.device("meta"):
-            _require_same(_stored(_policy(header, len(tensors))), tensors)
-        policy = _policy(header, len(tensors))
-        _require_same(_stored(policy), tensors)
+        make = partial(_policy, header)
+        drafted = draft(make, len(tensors), sum(one.numel() for one in tensors.values()))
+        if drafted is not None:
+            _require_same(drafted.state_dict(), tensors)
+        policy = make()
+        _require_same(policy.state_dict(), tensors)
         policy.load_state_dict(tensors)
     except _WRONG as error:
         raise CheckpointError(
@@ -214,48 +219,20 @@ def load_policy(path: str | Path) -> tuple[Policy, dict[str, Any]]:
     return policy.eval(), header
 
 
-def _policy(header: Mapping[str, Any], tensors: int) -> Policy:
-    with _at_most(tensors):
-        return Policy(
-            spaces.from_json(header["observation_space"]),
-            spaces.from_json(header["action_space"]),
-            MODELS.from_json(header["model"]),
-            stack_frames=header["stack_frames"],
-        )
-
-
-def _stored(policy: Policy) -> dict[str, Tensor]:
-    """What a checkpoint of the policy holds, if the rest of the policy is not too large."""
-    stored = dict(policy.state_dict())
-    computed = sum(one.numel() for name, one in policy.named_buffers() if name not in stored)
-    if computed > LARGEST_TABLES:
-        raise ValueError(
-            f"its tables would hold {computed} numbers, but at most {LARGEST_TABLES} are allowed"
-        )
-    return stored
-
-
-@contextlib.contextmanager
-def _at_most(tensors: int) -> Iterator[None]:
-    """Refuse to build modules with far more parameters than there are tensors."""
-    left = 2 * tensors + 100  # a module may replace what it has made
-
-    def count(*_: Any) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise ValueError(f"its model has more parts than its {tensors} tensors")
-
-    handle = cast(Any, registration).register_module_parameter_registration_hook(count)
-    try:
-        yield
-    finally:
-        handle.remove()
+def _policy(header: Mapping[str, Any]) -> Policy:
+    return Policy(
+        spaces.from_json(header["observation_space"]),
+        spaces.from_json(header["action_space"]),
+        MODELS.from_json(header["model"]),
+        stack_frames=header["stack_frames"],
+    )
 
 
 def _check_header(header: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
     for name, kind in kinds.items():
-        checked(header.get(name), kind, name)
+        if name not in header:
+            raise ValueError(f"its header lacks {name}")
+        checked(header[name], kind, name)
     if (header["update"] or 0) < 0:
         raise ValueError(f"update must be at least 0, but is {header['update']}")
 

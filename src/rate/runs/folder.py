@@ -174,7 +174,7 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Rows of the metrics file, none before the first update; a damaged row is a RunError."""
-        rows = read_jsonl(self.metrics_file) if self.metrics_file.exists() else []
+        rows = self._rows(self.metrics_file)
         try:
             for row in rows:
                 for name, kind in _METRICS.items():
@@ -186,7 +186,7 @@ class Run:
 
     def scores(self) -> list[dict[str, Any]]:
         """Rows of the scores file, none before the first evaluation."""
-        return read_jsonl(self.scores_file) if self.scores_file.exists() else []
+        return self._rows(self.scores_file)
 
     def remove_partial_files(self) -> None:
         """Remove what a killed process was just writing; whole files never bear such a name."""
@@ -203,6 +203,12 @@ class Run:
             data = json.loads(path.read_text(encoding="utf-8"))
             return dict(checked(data, dict, "its content"))
         except (ValueError, OSError, RecursionError) as error:
+            raise self._unreadable(path, error) from error
+
+    def _rows(self, path: Path) -> list[dict[str, Any]]:
+        try:
+            return read_jsonl(path) if path.exists() else []
+        except (OSError, ValueError) as error:
             raise self._unreadable(path, error) from error
 
     def _unreadable(self, path: Path, error: BaseException) -> RunError:

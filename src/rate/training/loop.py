@@ -23,7 +23,7 @@ from rate.objectives.objective import Objective
 from rate.processes import Processes
 from rate.progress import progress_bar, say
 from rate.recipe import Recipe
-from rate.runs.checkpoint import load_state, save_policy, save_state
+from rate.runs.checkpoint import load_state, require_room, save_policy, save_state
 from rate.runs.folder import Run, RunError
 from rate.runs.loggers import Logger, require_loggers
 from rate.runs.metrics import RunLog
@@ -226,6 +226,8 @@ class _Training:
             dataset.return_scale,
             recipe.stack_frames,
         )
+        if self.run.state_file.exists():
+            require_room(self.run.state_file, make)
         policy = make()
         objective = recipe.objective.build(policy, make, dataset.return_scale)
         self.module = WindowLoss(policy, objective)
