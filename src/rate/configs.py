@@ -1,21 +1,17 @@
-"""Kinds of models and objectives: a file of a package defines one by its class `Config`; and JSON
-data checked against the types of dataclasses."""
+"""Kinds of models and objectives: a file of a package defines one by its class `Config`."""
 
 import ast
-import contextlib
 import importlib
 import importlib.util
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from rate.addresses import address_of, import_address
 from rate.messages import brief
+from rate.values import checked
 
 
 @dataclass(frozen=True)
@@ -70,8 +66,8 @@ class Configs:
 
     def from_json(self, data: Any) -> Any:
         """The configuration that `to_json` wrote; anything else is a ValueError."""
-        options = dict(checked(data, dict, self.kind))
-        name = checked(options.pop("name", None), str, f"the name of the {self.kind}")
+        options = dict(checked(self.kind, data, dict))
+        name = checked(f"the name of the {self.kind}", options.pop("name", None), str)
         return build(self.find(name), options)
 
     def _outside(self, address: str) -> type[Any]:
@@ -91,7 +87,7 @@ def build(cls: type[Any], data: Any) -> Any:
         ValueError: a field is unknown, missing or of another type; the message names it.
     """
     allowed = {item.name: item for item in fields(cls)}
-    unknown = set(checked(data, dict, cls.__name__)) - set(allowed)
+    unknown = set(checked(cls.__name__, data, dict)) - set(allowed)
     if unknown:
         raise ValueError(
             f"{cls.__name__} has no field {brief(sorted(unknown))}; its fields are "
@@ -100,76 +96,7 @@ def build(cls: type[Any], data: Any) -> Any:
     for name, item in allowed.items():
         if name not in data and item.default is item.default_factory:  # both are MISSING
             raise ValueError(f"{cls.__name__} lacks its field {name!r}")
-    hints = get_type_hints(cls)
-    return cls(**{name: checked(value, hints[name], name) for name, value in data.items()})
-
-
-def checked(value: Any, kind: Any, what: str) -> Any:
-    """A value of JSON data as a type says: a tuple in place of a list, a named tuple of an object.
-
-    Args:
-        value: The value.
-        kind: The type of a field: bool, int, float, str, None, a Literal, a tuple, a Mapping, a
-            named tuple, or a union of these. Of other types every value is taken.
-        what: How the error message names the value.
-
-    Raises:
-        ValueError: the value is of another type, a number is not finite or needs more than 64
-            bits, or a text cannot be encoded.
-    """
-    try:
-        return _converted(value, kind)
-    except TypeError as error:
-        raise ValueError(f"{what} must be {_words(kind)}, but is {brief(value)}") from error
-
-
-def _converted(value: Any, kind: Any) -> Any:
-    """See `checked`; a value that does not fit is a TypeError."""
-    origin: Any = get_origin(kind)
-    inner = get_args(kind)
-    if origin in (Union, UnionType):
-        for one in inner:
-            with contextlib.suppress(TypeError):
-                return _converted(value, one)
-        raise TypeError
-    if origin is tuple and inner and isinstance(value, list):
-        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-        if len(kinds) == len(value):
-            return tuple(map(_converted, value, kinds))
-    elif origin is Mapping and isinstance(value, dict):
-        return {name: _converted(entry, inner[1]) for name, entry in value.items()}
-    elif hasattr(kind, "_fields") and isinstance(value, dict):
-        hints = get_type_hints(kind)
-        return kind(*(_converted(value.get(name), hints[name]) for name in kind._fields))
-    elif _fits(value, kind):
-        return tuple(value) if isinstance(value, list) else value
-    raise TypeError
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if get_origin(kind) is Literal:
-        return any(type(value) is type(one) and value == one for one in get_args(kind))
-    if kind in (int, float) and type(value) is int:
-        return abs(value) < 2**63
-    if kind in (int, float):
-        return type(value) is kind and math.isfinite(value)
-    if kind is str:
-        letters = value if isinstance(value, str) else "\0"
-        return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in letters)
-    if kind in (None, NoneType):
-        return value is None
-    if kind in (bool, dict, list):
-        return type(value) is kind
-    if get_origin(kind) in (tuple, Mapping) or hasattr(kind, "_fields"):
-        return isinstance(value, tuple)  # as a recipe in memory holds it
-    return not (isinstance(kind, type) and is_dataclass(kind)) or isinstance(value, kind)
-
-
-def _words(kind: Any) -> str:
-    """A type as an error message names it."""
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(map(repr, get_args(kind)))}"
-    return f"of the type {kind.__name__ if isinstance(kind, type) else kind}"
+    return cls(**data)
 
 
 @cache

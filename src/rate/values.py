@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, wraps
@@ -19,6 +20,8 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+
+from rate.messages import brief
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -124,13 +127,15 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     if origin is Literal:
         value = plain(value)
         if value not in parts or type(value) not in map(type, parts):
-            raise ValueError(f"{name} must be one of {', '.join(map(str, parts))}, not {value!r}")
+            raise ValueError(
+                f"{name} must be one of {', '.join(map(str, parts))}, not {brief(value)}"
+            )
         return value
     if origin in (Sequence, tuple) and isinstance(value, str):
         value = (value,)
     if origin in (Sequence, tuple):
-        if not isinstance(value, Iterable):
-            raise ValueError(f"{name} must be a list or tuple, but {value!r} was given")
+        if not isinstance(value, Iterable) or isinstance(value, Mapping):
+            raise ValueError(f"{name} must be a list or tuple, but {brief(value)} was given")
         value = tuple(value)
         several = origin is Sequence or parts[-1] is Ellipsis
         kinds = parts[:1] * len(value) if several else parts
@@ -138,21 +143,34 @@ def checked(name: str, value: Any, hint: Any) -> Any:
             raise ValueError(f"{name} must be {len(kinds)} values, but {value} was given")
         return tuple(checked(name, *pair) for pair in zip(value, kinds, strict=True))
     if isinstance(kind, type) and is_dataclass(kind) and not isinstance(value, kind):
-        raise ValueError(f"{name} must be a {kind.__name__}, but {value!r} was given")
+        raise ValueError(f"{name} must be a {kind.__name__}, but {brief(value)} was given")
     if kind not in _SCALARS:
         return plain(value) if origin is Mapping else value
     return _scalar(name, plain(value), kind, next(iter(marks), None))
 
 
-_SCALARS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
+_SCALARS = {
+    int: "a whole number",
+    float: "a finite number",
+    bool: "True or False",
+    str: "a text",
+    dict: "an object with named entries",
+}
 
 
 def _scalar(name: str, value: Any, kind: type, allowed: Range | None) -> Any:
     if kind is int and type(value) is float and value.is_integer():
         value = int(value)
     fits = type(value) is kind or (kind is float and type(value) is int)
-    if not fits or (kind is float and not math.isfinite(value)):
-        raise ValueError(f"{name} must be {_SCALARS[kind]}, but {value!r} was given")
+    if type(value) is int:
+        fits = fits and abs(value) < 2**63
+    elif type(value) is float:
+        fits = fits and math.isfinite(value)
+    elif type(value) is str:
+        # Neither can stand in a path or be encoded.
+        fits = fits and not re.search("[\0\ud800-\udfff]", value)
+    if not fits:
+        raise ValueError(f"{name} must be {_SCALARS[kind]}, but {brief(value)} was given")
     if allowed is not None and value not in allowed:
         raise ValueError(f"{name} must {allowed.demand(value)}, but {value} was given")
     return value

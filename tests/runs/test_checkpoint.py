@@ -248,7 +248,7 @@ HUGE = 10**7
         {"dropout": "0"},
         {"dropout": float("nan")},
         {"layers": True},
-        {"layers": 1.0},
+        {"layers": 1.5},
         {"layers": None},
         {"valve": "riddle"},
         {"encoder": "riddle"},

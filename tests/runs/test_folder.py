@@ -66,7 +66,7 @@ def test_the_dataset_may_move_and_old_provenance_has_no_hash(run):
         (("weighting",), "x"),
         (("sampling",), None),
         (("updates",), "6"),
-        (("updates",), 6.0),
+        (("updates",), 6.5),
         (("updates",), True),
         (("updates",), 10**30),
         (("batch_size",), [8]),

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from gymnasium import spaces as gym
 from torch import Tensor, nn
 
-from rate.configs import checked
 from rate.messages import brief, printable
 from rate.models import rate
 from rate.models.backbone import Stream
@@ -29,6 +28,7 @@ from rate.models.nn.transformer import Layer, LayerKind, RelativeAttention, View
 from rate.models.nn.valve import Activation
 from rate.models.policy import Policy
 from rate.spaces import LARGEST_LEAF
+from rate.values import checked
 
 
 class ReleasedAttention(RelativeAttention):
@@ -265,12 +265,12 @@ def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
             "rows than memory"
         )
     heads = _integer(config, "n_head_ca")
-    sizes = {ours: _integer(config, their) for their, ours in _INTEGERS.items()}
+    sizes: dict[str, Any] = {ours: _integer(config, their) for their, ours in _INTEGERS.items()}
     return ReleasedConfig(
         **sizes,
         segments=_integer(config, "segments") if "segments" in config else 1,
-        dropout=checked(config["dropout"], float, "dropout"),
-        attention_dropout=checked(config["dropatt"], float, "dropatt"),
+        dropout=checked("dropout", config["dropout"], float),
+        attention_dropout=checked("dropatt", config["dropatt"], float),
         feed_forward=0 if bare else _integer(config, "d_inner"),
         layer=kind,
         valve="ca-2" if heads else "none",

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from rate import spaces
-from rate.configs import checked
 from rate.files import atomic_write
 from rate.messages import brief, reason
 from rate.models import MODELS
 from rate.models.draft import draft
 from rate.models.policy import Policy
 from rate.runs.folder import Run
+from rate.values import checked
 
 FORMAT = 1
 _WRONG = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, AttributeError)
@@ -68,7 +68,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
-        header = checked(json.loads(metadata["rate"]), dict, "the header")
+        header = checked("the header", json.loads(metadata["rate"]), dict)
         intact = metadata["sha256"] == _digest(tensors, metadata["rate"])
     except (safetensors.SafetensorError, OSError, *_WRONG) as error:
         raise CheckpointError(
@@ -232,7 +232,7 @@ def _check_header(header: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
     for name, kind in kinds.items():
         if name not in header:
             raise ValueError(f"its header lacks {name}")
-        checked(header[name], kind, name)
+        checked(name, header[name], kind)
     if (header["update"] or 0) < 0:
         raise ValueError(f"update must be at least 0, but is {header['update']}")
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rate.configs import checked
 from rate.files import atomic_write, read_jsonl, storage_errors
 from rate.messages import brief, reason
 from rate.provenance import provenance
+from rate.values import Seed, checked
 
 if TYPE_CHECKING:
     from rate.recipe import Recipe
 
 
 _PROVENANCE = {
-    "seed": int,
+    "seed": Seed,
     "dataset": str,
     "dataset_path": str,
     "task": str | None,
@@ -162,15 +162,17 @@ class Run:
         """
         data, path = self._read(self.provenance_file), self.provenance_file
         try:
-            for name, kind in _PROVENANCE.items():
-                if name in data or name in ("seed", *required):
-                    checked(data.get(name), kind, name)
+            typed = {
+                name: checked(name, data.get(name), kind)
+                for name, kind in _PROVENANCE.items()
+                if name in data or name in ("seed", *required)
+            }
             # Runs of earlier versions have no hash here.
             if (stated := data.pop("hash", None)) is not None:
                 _require_hash(stated, _hash(data))
         except ValueError as error:
             raise self._unreadable(path, error) from error
-        return data
+        return {**data, **typed}
 
     def metrics(self) -> list[dict[str, Any]]:
         """Rows of the metrics file, none before the first update; a damaged row is a RunError."""
@@ -179,7 +181,7 @@ class Run:
             for row in rows:
                 for name, kind in _METRICS.items():
                     if name in row or name == "update":
-                        checked(row.get(name), kind, name)
+                        checked(name, row.get(name), kind)
         except ValueError as error:
             raise self._unreadable(self.metrics_file, error) from error
         return rows
@@ -201,7 +203,7 @@ class Run:
             )
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            return dict(checked(data, dict, "its content"))
+            return dict(checked("its content", data, dict))
         except (ValueError, OSError, RecursionError) as error:
             raise self._unreadable(path, error) from error
 
