@@ -17,7 +17,6 @@ import torch
 from gymnasium import spaces
 
 import rate
-from rate.cli.data import _space
 from rate.dataset import DatasetError, open_dataset, write_dataset
 from rate.dataset.card import CARD, read_card, seal
 from rate.dataset.export_minari import export_minari
@@ -31,6 +30,7 @@ from rate.reporting.publish import publish, read_paper
 from rate.runs.checkpoint import CheckpointError, _digest, load_policy
 from rate.runs.folder import Run, RunError, _hash
 from rate.runs.loggers import wandb_key
+from rate.spaces import from_text
 from rate.tasks.lookup import find
 from tests.conftest import MODEL, RECIPE
 from tests.dataset.recordings import OBSERVATIONS, recorded
@@ -437,7 +437,7 @@ FORMATS = {
         wandb_key,
         (ValueError,),
     ),
-    "space": Format(_texts(*SPACES), _each(_space), (ValueError,)),
+    "space": Format(_texts(*SPACES), _each(from_text), (ValueError,)),
     # What was typed as a name is repeated as it is.
     "task": Format(_texts(*TASKS), _each(find), (ValueError, ModuleNotFoundError), longest=10_000),
     "recipe": Format(

@@ -6,8 +6,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from rate.messages import brief
 from rate.spaces.checks import bounds_of, limits
-from rate.spaces.structure import brief, shape_of
+from rate.spaces.structure import shape_of
 
 _Choices = spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
 

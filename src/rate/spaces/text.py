@@ -11,8 +11,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from rate.messages import brief, reason
 from rate.spaces.description import from_json
-from rate.spaces.structure import SUPPORTED, brief, checked_shape, usable
+from rate.spaces.structure import SUPPORTED, checked_shape, usable
 
 _TOKEN = re.compile(
     r"""\s*(?: (?P<other>Text\(.*?\))(?=\s*[,)}\]]|\s*$)
@@ -50,9 +51,9 @@ def from_text(text: str) -> gymnasium.Space[Any]:
         return space
     except (ValueError, TypeError, AssertionError, ArithmeticError, RecursionError) as error:
         raise ValueError(
-            f"{brief(text)} is not a space ({error}); write Discrete(4), MultiDiscrete([8, 8]) or "
-            "Box(-1, 1, (3,)), what Gymnasium prints of a space, or JSON as in `card.json` of a "
-            "dataset"
+            f"{brief(text)} is not a space ({reason(error)}); write Discrete(4), "
+            "MultiDiscrete([8, 8]) or Box(-1, 1, (3,)), what Gymnasium prints of a space, or JSON "
+            "as in `card.json` of a dataset"
         ) from error
 
 
