@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from rate.spaces import Checker, SpaceError, brief, fitted, nearest, unflatten
+from rate.messages import brief
+from rate.spaces import Checker, SpaceError, fitted, nearest, unflatten
 from rate.tasks.task import Agent, Environments
 
 __all__ = ["fit"]
