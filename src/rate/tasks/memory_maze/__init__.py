@@ -45,9 +45,9 @@ def _task(size: str, **arguments: Any) -> Task:
 TASKS: dict[str, Family] = {
     "memory-maze": Family(
         _task,
-        "memory-maze/<S>x<S>",
+        "<S>x<S>",
+        "9x9,horizon=40",
         "Memory Maze: find coloured domes again and again in a maze of 9, 11, 13 or 15 cells",
-        "memory-maze/9x9,horizon=40",
         "memory-maze",
         ("mujoco", "PIL"),
         ("generator", "free_reward"),
