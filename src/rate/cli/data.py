@@ -134,10 +134,9 @@ def _info(dataset: Path) -> None:
 def _ends(data: "Dataset") -> tuple[float, float, float]:
     """Shares of episodes that were terminated, truncated, and neither."""
     last = data.arrays["episode_offsets"][1:] - 1
-    terminated, truncated = (
-        float(data.arrays[name][last].mean()) for name in ("terminations", "truncations")
-    )
-    return terminated, truncated, 1 - terminated - truncated
+    terminated, truncated = (data.arrays[name][last] for name in ("terminations", "truncations"))
+    neither = ~(terminated | truncated)  # an episode may be both
+    return float(terminated.mean()), float(truncated.mean()), float(neither.mean())
 
 
 def _histogram(returns: np.ndarray, bins: int = 12, width: int = 40) -> Table:

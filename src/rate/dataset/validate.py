@@ -36,6 +36,14 @@ RAGGED = 0.5
 cut."""
 
 
+JUMP = 4
+"""How many times as large as its 90 % quantile a step in the observations must be, to look like a
+reset."""
+
+LONG = 10
+"""How many times as long as the median an episode must be, to look like several."""
+
+
 class Finding(NamedTuple):
     """Something that may be wrong with a dataset."""
 
@@ -112,8 +120,16 @@ def findings(dataset: Dataset) -> list[Finding]:
     """Everything that looks wrong with a sound dataset, errors first."""
     channels = _channels(dataset)
     actions = _actions(dataset.action_space, channels["actions"])
+    noted = dataset.card["provenance"].get("warnings")
+    importing = (
+        Finding(f"import: {text}", "import the recording again with what was meant")
+        for text in (noted if isinstance(noted, list) else [])
+    )
     parts = _numbers(channels), actions, _episodes(dataset), _ends(dataset), _images(dataset)
-    return sorted(itertools.chain(*parts), key=lambda finding: finding.severity != "error")
+    missed = _missed_ends(dataset)
+    return sorted(
+        itertools.chain(*parts, importing, missed), key=lambda finding: finding.severity != "error"
+    )
 
 
 def _channels(dataset: Dataset) -> dict[str, _Channels]:
@@ -282,6 +298,54 @@ def _ends(dataset: Dataset) -> Iterator[Finding]:
             "none is ever terminated",
             "terminations may have been recorded as truncations: values then go on behind an end",
         )
+
+
+def _missed_ends(dataset: Dataset) -> Iterator[Finding]:
+    """Episodes that may be several, whose ends the recorder did not mark."""
+    advice = "look whether their ends were marked under a name that was not read (--episode-ends)"
+    lengths = dataset.lengths
+    long = np.flatnonzero(lengths > LONG * np.median(lengths))
+    if len(dataset) == 1:
+        yield Finding(f"all {dataset.steps} steps are one episode", advice)
+    elif len(long) and len(long) <= len(dataset) / 10:
+        yield Finding(
+            f"episodes {long[:8].tolist()} have up to {lengths.max()} steps, the median is "
+            f"{np.median(lengths):g}",
+            advice,
+        )
+    for path, space in dataset.observation_leaves.items():
+        if isinstance(space, spaces.Box) and space.dtype.kind == "f":
+            jumps, where = _jumps(dataset, path)
+            if jumps:
+                yield Finding(
+                    f"observations/{path}: {jumps} steps inside episodes jump as if to a reset, "
+                    f"the first in episode {where}",
+                    advice,
+                )
+
+
+def _jumps(dataset: Dataset, path: str) -> tuple[int, int]:
+    """How many steps inside episodes are far larger than others and lead to where episodes begin,
+    and the episode of the first."""
+    array, offsets = dataset.arrays[f"observations/{path}"], dataset.arrays["episode_offsets"]
+    starts = offsets[:-1] + np.arange(len(dataset))  # each has one observation more than steps
+    firsts = np.asarray(array[starts[:1000]], np.float64)
+    firsts = firsts.reshape(len(firsts), -1)
+    sizes, nearer = [], []
+    scale = np.maximum(np.asarray(dataset.card["normalisation"][path]["std"]).ravel(), 1e-9)
+    for start, length in zip(starts, dataset.lengths, strict=True):
+        for first in range(start, start + length, rows := max(1, CHUNK_BYTES // array[:1].nbytes)):
+            part = np.asarray(array[first : min(first + rows, start + length) + 1], np.float64)
+            part = part.reshape(len(part), -1)
+            sizes.append(np.linalg.norm(np.diff(part, axis=0) / scale, axis=1))
+            begin = np.linalg.norm((part - firsts.mean(0)) / scale, axis=1)
+            nearer.append(np.diff(begin) < 0)
+    size, back = np.concatenate(sizes), np.concatenate(nearer)
+    typical = np.quantile(size, 0.9)
+    moves = np.median(size) > 0  # where most steps change nothing, any that does looks like a jump
+    jumps = np.flatnonzero((size > JUMP * typical) & back & moves)
+    where = int(np.searchsorted(offsets, jumps[0], "right") - 1) if len(jumps) else 0
+    return len(jumps), where
 
 
 def _images(dataset: Dataset) -> Iterator[Finding]:

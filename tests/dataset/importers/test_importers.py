@@ -237,7 +237,7 @@ def test_d4rl_knows_what_followed_where_it_was_recorded(tmp_path):
     [
         ({"rewards": None}, "no array 'rewards'"),
         ({"rewards": np.float32(1)}, "no array 'rewards'"),
-        ({"actions": np.zeros((9, 1))}, "actions has 9 entries"),
+        ({"actions": np.zeros((9, 1))}, "actions: 9 entries, but 10 rewards need 10"),
         ({"observations": np.full((10, 2), np.nan)}, "NaN.*look at steps 0 to 2"),
         ({"observations": np.array([b"text"] * 10)}, "observations are numbers of the kinds"),
         (
@@ -509,9 +509,10 @@ def test_popgym_rows_and_columns(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reward": None}, "train_data_1.npz has no reward"),
-        ({"obs": np.zeros((0, 2))}, "train_data_1.npz holds no step"),
-        ({"reward": np.float64(1)}, "train_data_1.npz holds no step"),
+        ({"reward": None}, "train_data_1.npz has no array 'rewards'"),
+        ({"obs": np.zeros((0, 2))}, "train_data_1.npz.*0 entries, but 3 rewards need 4"),
+        ({"reward": np.float64(1)}, "train_data_1.npz has no array 'rewards'"),
+        ({"reward": np.zeros(0)}, "train_data_1.npz.*holds no step"),
         ({"obs": np.full((3, 2), np.nan)}, "train_data_1.npz.*NaN"),
         ({"obs": np.zeros((3, 5))}, r"steps have the shapes \(2,\) and \(5,\)"),
         ({"obs": np.zeros((5, 2))}, "train_data_1.npz.*5 entries, but 3 rewards need 4"),
@@ -586,11 +587,13 @@ def test_damaged_files_are_speaking_errors(tmp_path, name, file_format):
 
 
 def test_what_is_unknown_is_named_with_what_is_known(tmp_path):
-    assert list(formats()) == ["arrays", "d4rl", "episodes", "minari", "trajectories"]
+    assert list(formats()) == [
+        *("arrays", "d3rlpy", "d4rl", "episodes", "minari", "robomimic", "trajectories")
+    ]
     refused(
         tmp_path,
         tmp_path / "nowhere",
-        "does not exist.*looks like none of the formats arrays, d4rl.*--format",
+        "does not exist.*looks like none of the formats arrays, d3rlpy, d4rl.*--format",
     )
     refused(tmp_path, tmp_path / "nowhere", "no format 'csv'", file_format="csv")
     image_dataset(tmp_path / "ours")

@@ -344,7 +344,7 @@ def test_pickles_cut_anywhere_or_changed_are_speaking_errors(tmp_path, protocol)
         (5, "holds no trajectories"),
         ([[1]], "holds no trajectories"),
         ([{"observations": np.zeros((2, 3))}], "trajectory 0 has no array 'actions'"),
-        ([tmaze(4, 1), {**tmaze(4, 1), "done": [0, 0, 1]}], "trajectory 1 has no array 'done'"),
+        ([tmaze(4, 1), {**tmaze(4, 1), "done": [0, 0, 2]}], "done: 2 is no flag"),
         (
             [tmaze(4, 1), {**tmaze(4, 1), "rtg": np.zeros(3)}],
             "actions: 3 entries, but 2 rewards.*look at trajectory 1",

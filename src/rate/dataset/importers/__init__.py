@@ -7,6 +7,7 @@ for, which then come one by one; no format runs code from a file.
 
 import importlib
 import pkgutil
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,9 @@ class ImportOptions:
     action_space: gymnasium.Space[Any] | None = None
     """Space of actions, such as "Discrete(4)"; by default the recording's own, or one that its
     numbers suggest."""
+    episode_ends: str = ""
+    """Name of the array that marks where episodes end, if nothing else does and its own name does
+    not say so: flags of last steps, or positions. `none`: all steps are one episode."""
     previous_actions: bool = False
     """In a folder of episodes, each action and reward stands beside the observation that it led
     to."""
@@ -103,8 +107,8 @@ def import_dataset(
     Args:
         path: File or folder, or the id of a Minari dataset on this machine.
         output: Folder of the new dataset.
-        file_format: arrays (NumPy), d4rl (HDF5), episodes (folder of .npz), minari or trajectories
-            (pickles); by default recognised.
+        file_format: arrays (NumPy), d4rl, d3rlpy or robomimic (HDF5), episodes (folder of .npz),
+            minari or trajectories (pickles); by default recognised.
         options: What is known better than the file says.
         task: Name of the task that was recorded, for evaluation.
         episodes: At most so many episodes; 0 for all.
@@ -126,6 +130,8 @@ def import_dataset(
                     return
 
         facts = {**provenance(), "imported": str(path), **recording.facts}
+        for text in recording.facts.get("warnings", []):
+            warnings.warn(f"{path}: {text}", stacklevel=2)
         spaces = recording.observation_space, recording.action_space
         try:
             return write_dataset(Path(output), counted(), *spaces, task=task, provenance=facts)

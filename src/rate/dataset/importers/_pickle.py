@@ -8,6 +8,7 @@ below, which look at bytes and nothing else.
 
 import mmap
 import pickletools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -141,11 +142,17 @@ def _combine(name: str, argument: Any, stack: list[Any], budget: _Budget) -> Non
             arguments, function = _expect(tuple, stack.pop()), _expect(_Known, stack.pop())
             stack.append(function.make(*arguments))
             budget.take(_size(stack[-1]))
+        case "NEWOBJ":
+            _, function = _expect(tuple, stack.pop()), _expect(_Known, stack.pop())
+            stack.append(_expect(_Object, function.make()))
         case "BUILD":
-            state, built = _expect(tuple, stack.pop()), stack[-1]
-            if not isinstance(built, _Type | _Array):
+            state, built = stack.pop(), stack[-1]
+            if isinstance(built, _Object):
+                built.state = state
+            elif isinstance(built, _Type | _Array):
+                built.build(*_expect(tuple, state))
+            else:
                 raise DatasetError("it gives a state to what has none")
-            built.build(*state)
             budget.take(_size(built))
         case _:
             raise DatasetError(f"it has the instruction {name}, which plain data do not need")
@@ -233,6 +240,17 @@ def _encode(text: Any, encoding: Any = "") -> bytes:
     return text.encode("latin1")
 
 
+class _Object:
+    """Stands for an object that is no data, such as a space among the attributes of a buffer."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.state: Any = None
+
+
+class _Buffer(_Object):
+    """Stands for a buffer of Stable-Baselines3, whose attributes are data."""
+
+
 class _Known:
     """A name that a pickle may use, and what is called in its place."""
 
@@ -255,8 +273,18 @@ for _core in ("numpy.core", "numpy._core"):  # before and after NumPy 2
     _NAMES[f"{_core}.numeric", "_frombuffer"] = _Known(_from_buffer)
 
 
+_BUFFERS = re.compile(r"stable_baselines3\.common\.buffers\.\w*Buffer")
+_OBJECTS = re.compile(
+    r"(gymnasium|gym)\.spaces\.\w+\.\w+|torch\.device|"
+    r"numpy\.random\.(_pickle|_pcg64|_mt19937|bit_generator)\.\w+"
+)
+"""What is among the attributes of buffers; nothing of it is imported or called."""
+
+
 def _known(module: Any, name: Any) -> _Known:
     full = f"{_expect(str, module)}.{_expect(str, name)}"
+    if _BUFFERS.fullmatch(full) or _OBJECTS.fullmatch(full):
+        return _Known(_Buffer if _BUFFERS.fullmatch(full) else _Object)
     if (module, name) not in _NAMES:
         printable = ascii(full[:80])[1:-1]
         raise DatasetError(f"it names {printable}, which would be run")
@@ -280,6 +308,10 @@ def _plain(value: Any, depth: int, budget: _Budget) -> Any:
     match value:
         case _Array():
             return value.value[()]
+        case _Buffer():
+            return _plain(_expect(dict, value.state), depth + 1, budget)
+        case _Object():
+            return None
         case dict():
             return {key: _plain(item, depth + 1, budget) for key, item in value.items()}
         case list() | tuple():

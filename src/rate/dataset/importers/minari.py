@@ -10,9 +10,10 @@ import numpy as np
 
 from rate.dataset import DatasetError
 from rate.dataset.importers import ImportOptions, Recording, require
-from rate.dataset.importers._infer import readable
+from rate.dataset.importers._files import check_hdf5, readable
+from rate.dataset.importers._numbers import Fitting, fitting, flags
 from rate.episode import Episode
-from rate.spaces import as_leaf, flatten, leaves
+from rate.spaces import PLAIN, leaves, usable
 
 DESCRIPTION = (
     "Minari's dataset: its folder, or the id of one on this machine such as namespace/name-v0"
@@ -27,8 +28,9 @@ def recognises(path: Path) -> bool:
 def read(path: Path, options: ImportOptions) -> Recording:
     """Read a Minari dataset; every episode has its final observation and its seed.
 
-    Images from 32 x 32 pixels on that Minari keeps as JPEG, its default, are not those that were
-    recorded (fact `lossy_images`).
+    Leaves that a dataset cannot hold, such as text, are left out (fact `ignored`), and actions of
+    several parts become one array. Images from 32 x 32 pixels on that Minari keeps as JPEG, its
+    default, are not those that were recorded (fact `lossy_images`).
 
     Raises:
         DatasetError: There is no such dataset, it is damaged, or a space is not supported.
@@ -41,30 +43,36 @@ def read(path: Path, options: ImportOptions) -> Recording:
         )
     with readable(path, "repair it or fetch it again"):
         facts = {"format": "minari", "final_observation": "recorded", **_metadata(path, data)}
+        for file in data.glob("*.hdf5"):
+            with require("h5py").File(file, "r") as opened:
+                check_hdf5(opened)
         source = require("minari").MinariDataset(data)
-        observed = options.observation_space or source.observation_space
-        acted = options.action_space or source.action_space
-        for space in (observed, acted):
-            leaves(space)
+        observed, left_out = usable(source.observation_space)
+        fitted = fitting(
+            (options.observation_space, options.action_space), (observed, source.action_space)
+        )
+        dropped = set(leaves(observed)) - set(leaves(fitted.observed))
+        facts["ignored"] = sorted({*left_out, *dropped})
         is_image = require("minari.dataset.minari_storage").is_image_space
-        images = any(map(is_image, leaves(source.observation_space).values()))
+        images = any(map(is_image, leaves(observed).values()))
         facts["lossy_images"] = bool(source.storage.jpeg_encoding) and images
         seeds = _seeds(source)
-        count = int(source.total_episodes)
+        count, expected = int(source.total_episodes), int(source.total_steps)
 
     def episodes() -> Iterator[Episode]:
-        remaining, steps = iter(source.iterate_episodes()), 0
+        with readable(path, "repair it or fetch it again"):
+            remaining, steps = iter(source.iterate_episodes()), 0
         for number in range(count):
             with readable(path, f"look at episode {number}"):
-                episode = _episode(next(remaining, None), observed, acted, seeds[number])
+                episode = _episode(next(remaining, None), fitted, seeds[number])
                 steps += len(episode)
             yield episode
-        if steps != source.total_steps:
+        if steps != expected:
             raise DatasetError(
-                f"{path}: its episodes have {steps} steps, its metadata say {source.total_steps}"
+                f"{path}: its episodes have {steps} steps, its metadata say {expected}"
             )
 
-    return Recording(observed, acted, episodes, count, facts)
+    return Recording(fitted.observed, fitted.acted, episodes, count, facts)
 
 
 def _metadata(path: Path, data: Path) -> dict[str, Any]:
@@ -101,14 +109,24 @@ def _data(path: Path) -> Path | None:
     return None
 
 
-def _episode(data: Any, observed: Any, acted: Any, seed: int | None) -> Episode:
+def _episode(data: Any, fitted: Fitting, seed: int | None) -> Episode:
     if data is None:
         raise ValueError("there are fewer episodes than its metadata say")
+    seen, acted = dict(_by_path(data.observations)), dict(_by_path(data.actions))
     return Episode(
-        flatten(observed, data.observations),
-        as_leaf(acted, data.actions),
+        fitted.observations(seen),
+        fitted.actions(acted),
         data.rewards,
-        np.asarray(data.terminations).astype(bool),
-        np.asarray(data.truncations).astype(bool),
+        flags(data.terminations, "terminations"),
+        flags(data.truncations, "truncations"),
         seed,
     )
+
+
+def _by_path(value: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, np.ndarray]]:
+    """Arrays of a nested value by path."""
+    if isinstance(value, dict | tuple):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _by_path(part, (*before, str(key)))
+    else:
+        yield "/".join(before) or PLAIN, np.asarray(value)

@@ -1,6 +1,7 @@
-"""Pickled trajectories of RATE's authors: T-Maze (dict of dicts) and MuJoCo (list of dicts)."""
+"""Pickles: trajectories, lists of steps, and buffers of Stable-Baselines3."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +9,16 @@ import numpy as np
 
 from rate.dataset import DatasetError
 from rate.dataset.importers import ImportOptions, Recording
-from rate.dataset.importers._infer import Derived, readable
+from rate.dataset.importers._files import readable
 from rate.dataset.importers._pickle import load_numbers
-from rate.episode import Episode
-from rate.spaces import PLAIN, as_leaf
+from rate.dataset.importers._recording import recording
+from rate.dataset.importers._roles import place
+from rate.dataset.importers._steps import Stream
 
 DESCRIPTION = (
-    "pickled trajectories of RATE's authors: T-Maze (obs, action, rtg, done), MuJoCo "
-    "(observations, actions, ...)"
+    "a pickle: trajectories of RATE's, Decision Transformer's and CORL's authors, lists of steps, "
+    "or a buffer of Stable-Baselines3"
 )
-
-_KEYS = {
-    "rtg": ("obs", "action", "rtg", "done"),
-    "rewards": ("observations", "actions", "rewards", "terminals", "next_observations", "timeouts"),
-}
-_OPTIONAL = ("next_observations", "timeouts")
 
 
 def recognises(path: Path) -> bool:
@@ -31,91 +27,106 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path, options: ImportOptions) -> Recording:
-    """Read a pickle of trajectories, which is held in memory.
+    """Read a pickle, which is held in memory.
 
-    T-Maze: rewards are the differences of returns-to-go, and the final observation is recorded.
-    MuJoCo: the final observation is the last of `next_observations` where there are any (fact
-    `final_observation`), and a trajectory that is not terminal at its end was truncated. Other keys
-    are ignored (fact `ignored`).
+    It holds a list, or dict, of trajectories; one dict of arrays of all steps; a list of steps,
+    each a dict or a tuple as a loop over a Gymnasium environment collects them (observation,
+    action, reward, next observation if it was kept, flags, infos); or a list of lists of steps. A
+    trajectory that is not terminal at its end was truncated. Rewards may be given as returns-to-go.
 
     Raises:
-        DatasetError: The pickle holds anything but plain data and arrays of numbers, or no
-            trajectories.
+        DatasetError: The pickle holds anything but plain data and arrays of numbers, or no steps.
     """
     data = load_numbers(path)
+    with readable(path, "give a pickled list, or dict, of dicts of arrays"):
+        streams = list(_streams(path, data))
+        if not streams:
+            raise DatasetError(f"{path} holds no trajectories")
+
+    @contextmanager
+    def opened() -> Iterator[list[Stream]]:
+        yield streams
+
+    return recording(path, opened, options, {"format": "trajectories"})
+
+
+def _streams(path: Path, data: Any) -> Iterator[Stream]:
+    if isinstance(data, dict) and "actions" in _roles(data):
+        yield Stream(path, _flat(data))
+        return
     items = list(data.values()) if isinstance(data, dict) else data
-    if not isinstance(items, list) or not items or not all(isinstance(one, dict) for one in items):
-        raise DatasetError(
-            f"{path} holds no trajectories: give a pickled list, or dict, of dicts of arrays"
-        )
-    observed, acted = Derived(f"{path}: observations"), Derived(f"{path}: actions")
-    for number, one in enumerate(items):
-        part = _part(path, number, one)
-        observed.add(part["observations"])
-        acted.add(part["actions"])
-    observation_space = options.observation_space or observed.space()
-    action_space = options.action_space or acted.space()
-
-    def episodes() -> Iterator[Episode]:
+    if not isinstance(items, list) or not items:
+        return
+    if all(map(_is_step, items)):
+        yield Stream(path, _columns(items))
+    elif all(isinstance(one, dict) or (_is_list(one) and all(map(_is_step, one))) for one in items):
         for number, one in enumerate(items):
-            with readable(path, f"look at trajectory {number}"):
-                part = _part(path, number, one)
-                seen = {PLAIN: as_leaf(observation_space, part["observations"])}
-                actions = as_leaf(action_space, part["actions"])
-                ends = part["terminations"], part["truncations"]
-                episode = Episode(seen, actions, part["rewards"], *ends)
-            yield episode
-
-    recorded = all("rtg" in one or "next_observations" in one for one in items)
-    facts = {
-        "format": "trajectories",
-        "final_observation": "recorded" if recorded else "repeated",
-        "ignored": sorted({str(key) for one in items for key in one if key not in _keys(one)}),
-    }
-    return Recording(observation_space, action_space, episodes, len(items), facts)
+            arrays = _flat(one) if isinstance(one, dict) else _columns(one)
+            yield Stream(path, arrays, f"trajectory {number}", closed=True)
 
 
-def _keys(one: Mapping[Any, Any]) -> tuple[str, ...]:
-    return _KEYS["rtg" if "rtg" in one else "rewards"]
+def _roles(names: Iterable[Any]) -> dict[str, Any]:
+    """Names by their roles."""
+    places = {name: place(str(name)) for name in names}
+    return {found.role: name for name, found in places.items() if found}
 
 
-def _part(path: Path, number: int, one: Mapping[Any, Any]) -> dict[str, np.ndarray]:
-    """The arrays of a trajectory under our names; observations [T + 1, ...]."""
-    needed = [key for key in _keys(one) if key not in _OPTIONAL]
-    for key in needed:
-        if not isinstance(one.get(key), np.ndarray) or not one[key].ndim:
-            raise DatasetError(
-                f"{path}: trajectory {number} has no array {key!r}, got {sorted(map(str, one))}; "
-                f"needed are {needed}"
-            )
-    with readable(path, f"look at trajectory {number}"):
-        return _returns(one) if "rtg" in one else _rewards(one)
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0
 
 
-def _returns(one: Mapping[Any, Any]) -> dict[str, np.ndarray]:
-    """A trajectory that records returns-to-go, one more than actions."""
-    returns = one["rtg"].reshape(-1).astype(np.float64)
-    done = one["done"].reshape(-1).astype(bool)
-    last = np.arange(len(done)) == len(done) - 1
-    return {
-        "observations": one["obs"],
-        "actions": one["action"].reshape(-1),
-        "rewards": returns[:-1] - returns[1:],
-        "terminations": done,
-        "truncations": last & ~done,
-    }
+def _is_step(value: Any) -> bool:
+    """Whether this is one step, with a single reward: a dict, or a tuple."""
+    if isinstance(value, dict):
+        name = _roles(value).get("rewards")
+        return name is not None and _is_number(value[name])
+    return isinstance(value, list) and len(value) > 3 and _is_number(value[2])
 
 
-def _rewards(one: Mapping[Any, Any]) -> dict[str, np.ndarray]:
-    """A trajectory in D4RL's names."""
-    seen = one["observations"]
-    final = one.get("next_observations", seen)
-    terminals = one["terminals"].reshape(-1).astype(bool)
-    last = np.arange(len(terminals)) == len(terminals) - 1
-    return {
-        "observations": np.concatenate([seen, final[-1:]]),
-        "actions": one["actions"],
-        "rewards": one["rewards"].reshape(-1),
-        "terminations": terminals,
-        "truncations": last & ~terminals,
-    }
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.generic) or np.shape(value) == ()
+
+
+def _columns(steps: list[Any]) -> dict[str, Any]:
+    """Arrays of all steps by name, out of steps."""
+    if isinstance(steps[0], list):
+        names = _entries(steps[0])
+        steps = [dict(zip(names, step, strict=True)) for step in steps]
+    flat = [_flat(step) for step in steps]
+    return {name: [one[name] for one in flat] for name in flat[0] if all(name in o for o in flat)}
+
+
+def _entries(step: list[Any]) -> list[str]:
+    """Names of the entries of a tuple: what follows the reward is the next observation if it looks
+    like the first, an info if it is another dict, and else a flag."""
+    first, _, _, *rest = step
+    names = ["observations", "actions", "rewards"]
+    kinds = ["info" if value is None or isinstance(value, dict) else "flag" for value in rest]
+    for index, value in enumerate(rest):
+        alike = isinstance(value, dict) and isinstance(first, dict) and set(value) == set(first)
+        array = not isinstance(value, dict) and np.shape(value) == np.shape(first) != ()
+        number = index == 0 and _is_number(first) and not isinstance(value, bool | np.bool_)
+        if alike or array or (number and kinds[0] == "flag" and kinds.count("flag") > 1):
+            kinds[index] = "next_observations"
+            break
+    flags = iter(["dones"] if kinds.count("flag") == 1 else ["terminated", "truncated"])
+    return names + [
+        next(flags, f"entry {index + 3}")
+        if kind == "flag"
+        else f"info/{index}"
+        if kind == "info"
+        else kind
+        for index, kind in enumerate(kinds)
+    ]
+
+
+def _flat(value: Any, before: str = "") -> dict[str, Any]:
+    """Arrays of nested dicts, or lists of dicts, by path."""
+    if _is_list(value) and all(isinstance(one, dict) for one in value):
+        value = _columns(value)
+    if not isinstance(value, Mapping):
+        return {before: value}
+    arrays: dict[str, Any] = {}
+    for key, part in value.items():
+        arrays |= _flat(part, f"{before}/{key}" if before else str(key))
+    return arrays
