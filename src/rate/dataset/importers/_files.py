@@ -202,23 +202,21 @@ def hdf5_arrays(group: Any, used: Used) -> dict[str, Any]:
         DatasetError: An array that is used is not as large as the file says.
     """
     arrays: dict[str, Any] = {}
-    _list(group, "", used, arrays)
-    _check_growth(
-        Path(group.file.filename),
-        sum(_stored(array) for array in arrays.values() if array is not None),
-    )
+    groups, entered = [("", group)], set()
+    while groups:
+        before, current = groups.pop()
+        entered.add(current)
+        for key in current:
+            name, item = f"{before}{key}", current.get(key)
+            arrays[name] = None
+            if isinstance(getattr(item, "shape", None), tuple):
+                arrays[name] = item if used(name) else None
+            elif hasattr(item, "keys") and used(f"{name}/rewards") and item not in entered:
+                del arrays[name]
+                groups.append((f"{name}/", item))
+    sizes = [_stored(array) for array in arrays.values() if array is not None]
+    _check_growth(Path(group.file.filename), sum(sizes))
     return {name: array if array is None else _text(array) for name, array in arrays.items()}
-
-
-def _list(group: Any, before: str, used: Used, into: dict[str, Any]) -> None:
-    for key in group:
-        name, item = f"{before}{key}", group.get(key)
-        if isinstance(getattr(item, "shape", None), tuple):
-            into[name] = item if used(name) else None
-        elif hasattr(item, "keys") and used(f"{name}/rewards") and len(name) < 200:
-            _list(item, f"{name}/", used, into)
-        else:
-            into[name] = None
 
 
 def _text(array: Any) -> Any:

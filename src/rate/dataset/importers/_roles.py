@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 SPELLINGS = {
     "observations": "observation ob state s image img pixel frame",
-    "next_observations": "next_observation observation2 obs2 state2 s2 observation_tp1 obs_tp1",
+    "next_observations": "next_observation observation2 obs2 state2 s2 observation_tp1 ob_tp1",
     "actions": "action act a",
     "rewards": "reward rew r",
     "returns_to_go": "return_to_go rtg",

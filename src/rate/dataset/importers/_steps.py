@@ -172,12 +172,12 @@ def column(array: Any, least: int = 1) -> Any:
     shape = array.shape
     while len(shape) > least and shape[-1] == 1:
         shape = shape[:-1]
-    if shape == array.shape:
+    if not (dropped := len(array.shape) - len(shape)):
         return array
 
     def read(part: Any) -> np.ndarray:
         rows = np.asarray(array[part])
-        return rows.reshape(rows.shape[: len(shape)])
+        return rows.reshape(rows.shape[: rows.ndim - dropped])
 
     return Lazy(shape, array.dtype, read)
 

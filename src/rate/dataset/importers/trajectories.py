@@ -84,7 +84,7 @@ def _is_step(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.generic) or np.shape(value) == ()
+    return isinstance(value, int | float | np.generic) or getattr(value, "shape", None) == ()
 
 
 def _columns(steps: list[Any]) -> dict[str, Any]:
