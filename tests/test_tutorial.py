@@ -119,7 +119,12 @@ def test_data_of_ones_own_from_files_to_a_policy(folder, capsys):
         700,
         200,
     ]
+    assert rate.open_dataset(folder / "data" / "lift").lengths.tolist() == [50] * 20
     run("5", YOUR_DATA)
+    cartpole = rate.open_dataset(folder / "data" / "cartpole")
+    assert len(cartpole) == 20
+    assert cartpole.card["provenance"]["final_observation"] == "recorded"
+    run("6", YOUR_DATA)
     assert rate.open_dataset(folder / "data" / "minigrid").observation_space.dtype == "uint8"
     assert rate.open_dataset(folder / "data" / "tmaze").returns.tolist() == [1, 1]
 

@@ -101,12 +101,9 @@ def _named(stream: Stream, ends: str) -> Steps:
         marks = {role: found for role, found in marks.items() if role not in BUFFER}
     used = {id(array) for found in (*groups.values(), *marks.values()) for array in found.values()}
     returns = marks.pop("returns_to_go", {})
-    if not groups["rewards"]:
-        # Differences of returns-to-go, of which there is one more.
-        groups["rewards"] = {
-            name: -np.diff(np.asarray(array[:], np.float64).reshape(-1))
-            for name, array in returns.items()
-        }
+    for name, array in returns.items() if not groups["rewards"] else ():
+        sums = np.asarray(array[:], np.float64).reshape(-1)  # one more than there are rewards
+        groups["rewards"][name] = sums[:-1] - sums[1:]
     for role in ("observations", "actions", "rewards"):
         if not groups[role]:
             raise DatasetError(
