@@ -11,6 +11,7 @@ from benchmarks import (
     collection,
     encoders,
     frames,
+    gpu,
     large_dataset,
     loader,
     models,
@@ -28,6 +29,7 @@ SUITES = {
     "collection": collection.measure,
     "large": large_dataset.measure,
     "loader": loader.measure,
+    "gpu": gpu.measure,
 }
 
 
@@ -59,7 +61,7 @@ def main() -> None:
             ratio = "" if row["ratio"] is None else f"  ratio {row['ratio']:.2f}"
             print(
                 f"{row['benchmark']:9} {row['configuration']:26} {row['variant']:26} "
-                f"{row['value']:10.3f} {row['unit']}{ratio}"
+                f"{row['value']:10.4g} {row['unit']}{ratio}"
             )
             render()
 

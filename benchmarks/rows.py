@@ -25,6 +25,9 @@ TITLES = {
     "collection": "Recording episodes of images",
     "large": "A dataset larger than memory",
     "loader": "Waiting for data",
+    "gpu": "Training on an accelerator",
+    "gpu-memory": "Peak memory of training on an accelerator",
+    "gpu-acting": "Acting on an accelerator",
 }
 RATIOS = {
     "acting": "cost against first segments",
@@ -36,6 +39,9 @@ RATIOS = {
     "collection": "share of the dataset",
     "large": "share of the dataset",
     "loader": "share of the time",
+    "gpu": "times as fast as eager",
+    "gpu-memory": "share of eager",
+    "gpu-acting": "times as fast as eager",
 }
 
 

@@ -40,6 +40,12 @@ RECIPE = Recipe(
 MakeRecipe = Callable[..., Recipe]
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a CUDA device where there is none."""
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """Test processes that run in parallel use one thread each, whatever the last test set."""

@@ -28,6 +28,7 @@ LAYERS = [
         "files",
         "progress",
         "provenance",
+        "capture",
         "compute",
         "configs",
         "processes",

@@ -18,7 +18,7 @@ from rate.inspection import InspectionConfig
 from rate.models import MODELS, names
 from rate.objectives import OBJECTIVES
 from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
-from rate.training.loop import TrainingCompute
+from rate.training.devices import TrainingCompute
 from rate.values import Checked, Positive, Range, Rate, checked, plain
 
 MODEL = MODELS.find("mlp")()

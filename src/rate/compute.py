@@ -8,6 +8,7 @@ from rate.values import Checked, Positive, Range
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Threads = Annotated[int, Range(0, 1024)]
+Switch = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Compute(Checked):
     """Number of devices. Training shares each batch among them, one process for each."""
     threads: Threads = 0
     """CPU threads of each process; 0 leaves the number to PyTorch."""
+    graph: Switch = "auto"
+    """Compute whole updates in a few fixed shapes, which CUDA replays as graphs; auto: on CUDA."""
 
     def device(self, index: int = 0) -> str:
         """The device of process `index` in PyTorch's words, such as "cpu" or "cuda:0".

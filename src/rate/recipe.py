@@ -119,8 +119,9 @@ class Recipe(Checked):
     """Validation and choice of the best checkpoint."""
     target_return: float | None = None
     """Return asked for when acting; by default the best return in the dataset."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Numerical precision, in Lightning Fabric's words."""
+    precision: Literal["32-true", "tf32", "bf16-mixed", "16-mixed"] = "32-true"
+    """Numerical precision, in Lightning Fabric's words; tf32 is 32-true with matrix products
+    of CUDA in TensorFloat-32."""
     compile: bool = False
     """Compile the policy with torch.compile."""
     checkpoint_every: Positive = 100

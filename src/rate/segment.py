@@ -112,8 +112,9 @@ class Segment:
         return self._everywhere(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Segment":
-        """The segment in page-locked memory, from which copies to a GPU need not be waited for."""
-        return self._everywhere(lambda tensor: tensor.pin_memory())
+        """The segment in page-locked memory, from which copies to a GPU need not be waited for;
+        tensors on a GPU stay there."""
+        return self._everywhere(lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory())
 
     def _everywhere(self, function: Callable[[Tensor], Tensor]) -> "Segment":
         frames = {path: function(leaf) for path, leaf in self.frames.items()}

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rate.models.nn import cuda
 from rate.models.nn.cpu import BlockwiseAttention
-from rate.models.nn.transformer import Positions, RelativeAttention, View
+from rate.models.nn.transformer import Positions, RelativeAttention, View, visible
 
 WIDTH, HEADS, HEAD_WIDTH = 12, 2, 5
 
@@ -133,3 +134,60 @@ def test_autocast_trains_in_float32_inside() -> None:
         out = attention(query, keys_values, (tensors["u"], tensors["v"]), view)
     out.sum().backward()
     assert attention.query_key_value.weight.grad is not None
+
+
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("times", [8, 11])
+def test_rotation_and_bias_for_cuda_are_those_of_plain_operations(rows: bool, times: int) -> None:
+    attention, query, view, _ = case_for_cuda(rows, times)
+    weight = attention.position.weight.view(2, 8, 16)
+    rotated = cuda.rotated_queries(query, weight, view.sin, view.cos)
+    expected = attention.rotate(query, view)
+    torch.testing.assert_close(rotated.transpose(0, 1), expected)
+    bias = cuda.position_bias(rotated, view.table, view.mask, 8**-0.5)
+    assert bias.stride(2) % cuda.ALIGNMENT == 0
+    torch.testing.assert_close(bias, attention._bias(expected, view))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("times", [8, 11, 180])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+def test_attention_on_cuda_has_the_gradients_of_the_reference(
+    rows: bool, times: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    attention, query, view, keys_values = case_for_cuda(rows, times)
+    biases = torch.randn(2, 2, 1, 8).unbind(0)
+    results = []
+    for device, kind in (("cpu", torch.float32), ("cuda", dtype)):
+        attention = attention.to(device)
+        here = View(*(part.to(device) for part in view[:4]))
+        inputs = [
+            part.detach().to(device).requires_grad_() for part in (query, *keys_values, *biases)
+        ]
+        with torch.autocast(device, dtype, enabled=kind != torch.float32):
+            cast = [part.to(kind) for part in inputs[:3]]
+            output = attention(cast[0], (cast[1], cast[2]), (inputs[3], inputs[4]), here)
+        weights = [*attention.parameters()]
+        wanted = [*inputs, weights[1], weights[2]]
+        gradients = torch.autograd.grad(output.float().sin().sum(), wanted)
+        results.append([output, *gradients])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(other.float().cpu(), one, atol=tolerance, rtol=tolerance)
+
+
+def case_for_cuda(
+    rows: bool, times: int
+) -> tuple[RelativeAttention, torch.Tensor, View, tuple[torch.Tensor, torch.Tensor]]:
+    """An attention layer, queries, what they see, and keys and values; with `rows`, rows stand at
+    positions of their own."""
+    torch.manual_seed(0)
+    attention = RelativeAttention(16, 2, 8, 0.0)
+    positions = Positions(times + 4, 16)
+    first = torch.arange(3 if rows else 1)[:, None]
+    index, columns = times - 5 + torch.arange(5) + first, torch.arange(times) + first
+    table = positions.table[columns][:, None] if rows else positions.table[:times]
+    allowed = columns[:, None] <= index[..., None]
+    view = View(*positions.at(index), table, visible(allowed))
+    query, keys, values = (torch.randn(3, 2, count, 8) for count in (5, times, times))
+    return attention, query, view, (keys, values)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rate.acting.graphed import GraphedSteps
+from rate.compute import Switch
 from rate.images import FrameStack
 from rate.models.backbone import Memory, Stream
 from rate.models.policy import Policy
@@ -31,13 +33,19 @@ class Actor:
             seeded by the k-th seed, so actions do not depend on how many episodes run together.
         check: Check observations, rewards and imposed actions against the policy's spaces, and what
             it puts out for NaN. Otherwise they are taken as they are.
+        graph: Compute steps in two fixed shapes, which CUDA replays as graphs; auto: on CUDA.
 
     Raises:
         ValueError: The target return is not finite.
     """
 
     def __init__(
-        self, policy: Policy, target_return: float, sample: bool = False, check: bool = True
+        self,
+        policy: Policy,
+        target_return: float,
+        sample: bool = False,
+        check: bool = True,
+        graph: Switch = "auto",
     ) -> None:
         if not math.isfinite(target_return):
             raise ValueError(f"target_return must be a finite number, but it is {target_return}")
@@ -47,6 +55,9 @@ class Actor:
         self.sample = sample
         self.check = check
         self.device = next(policy.parameters()).device
+        asked = graph == "on" or (graph == "auto" and self.device.type == "cuda")
+        # What looks at memory where a segment begins needs it to pass through the host.
+        self.graph = asked and type(self)._start is Actor._start
         self.segment_length = policy.config.segment_length
         self.steps = np.zeros(0, np.int64)
         self._observations = Checker(policy.observation_space, "observations")
@@ -85,6 +96,10 @@ class Actor:
         self.steps[begin] = 0
         self.inside = 0  # steps ahead in which no row begins a segment
         self.returns_to_go[begin] = self.target_return
+        if self.graph:
+            if rows is None:
+                self.graphed = GraphedSteps(self.policy, len(begin))
+            return
         stream = self._start(self.policy.initial_memory(len(begin)), begin, self.steps[begin])
         if rows is None:
             self.stream = stream
@@ -171,15 +186,23 @@ class Actor:
         self.returns_to_go, asked = self._asked(rewards, going)
         if self.policy.stack_frames > 1:
             values = self.frames.push(values, self.steps == 0)
+        within = None
+        if going is None:
+            self.inside -= 1
+        else:
+            within = self.steps % self.segment_length
+            self.inside = self.segment_length - 1 - int(within.max())
+        if self.graph:
+            given = {"returns_to_go": asked, "actions": self.actions, "timesteps": self.steps}
+            outputs = self.graphed.step(values, given, going, within)
+            self.steps += 1
+            return outputs
         leaves = {path: self._tensor(leaf) for path, leaf in values.items()}
         timesteps = self._tensor(self.steps.copy()) if self.policy.config.timesteps else None
         self.steps += 1
         returns_to_go, actions = self._tensor(asked), self._tensor(self.actions)
-        if going is None:
-            self.inside -= 1
+        if going is None or within is None:
             return self.policy.observe(self.stream, leaves, returns_to_go, actions, timesteps)
-        within = (self.steps - 1) % self.segment_length
-        self.inside = self.segment_length - 1 - int(within.max())
         if going.any():
             self._append_actions(np.flatnonzero(going), actions, timesteps)
             self._end_segments(np.flatnonzero(going & (within == 0)))
@@ -272,6 +295,7 @@ def load_agent(
     sample: bool = False,
     device: str | None = None,
     check: bool = True,
+    graph: Switch = "auto",
 ) -> Actor:
     """The trained agent of a run folder or checkpoint, ready to act.
 
@@ -288,6 +312,7 @@ def load_agent(
         sample: Draw actions in place of taking the most likely ones.
         device: Where to compute, in PyTorch's words; by default where PyTorch makes tensors.
         check: Check what the agent is given and what it puts out, see `Actor`.
+        graph: Replay steps as CUDA graphs, see `Actor`.
 
     Raises:
         CheckpointError: there is no checkpoint, or it is damaged.
@@ -301,4 +326,4 @@ def load_agent(
         raise ValueError(
             f"this machine cannot compute on the device {device!r}: {error}"
         ) from error
-    return Actor(policy, float(target), sample, check)
+    return Actor(policy, float(target), sample, check, graph)

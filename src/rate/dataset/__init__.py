@@ -10,6 +10,7 @@ counts, statistics, and the dtype, shape and SHA-256 of every array. Nothing is 
 file `verified` remembers that the arrays were compared with their hashes, see `verified.py`.
 """
 
+from rate.dataset.cache import Cache, cached
 from rate.dataset.card import DatasetError
 from rate.dataset.loader import Batch, BatchReader, Loader, read_windows
 from rate.dataset.read import Dataset, open_dataset
@@ -19,11 +20,13 @@ from rate.dataset.write import write_dataset
 __all__ = [
     "Batch",
     "BatchReader",
+    "Cache",
     "Dataset",
     "DatasetError",
     "Loader",
     "Sampler",
     "Windows",
+    "cached",
     "open_dataset",
     "read_windows",
     "split",

@@ -88,18 +88,28 @@ class BatchReader(MapDataset[Batch]):
     """Whether segments hold the observation after each window, too."""
     stack_frames: int = 1
     """Frames of an image that are stacked, see `rate.images`."""
+    steps: int = 0
+    """Steps that all parts are padded to; 0: those of the longest window in each."""
 
     def __len__(self) -> int:
         return self.updates
 
     def __getitem__(self, update: int) -> Batch:
+        windows, parts = self.windows(update)
+        read = partial(
+            read_windows,
+            self.dataset,
+            next_observation=self.next_observation,
+            stack_frames=self.stack_frames,
+            steps=self.steps,
+        )
+        return Batch(update, list(map(read, parts)), windows.lengths)
+
+    def windows(self, update: int) -> tuple[Windows, list[Windows]]:
+        """The windows of an update, all of them, and those of each part."""
         windows = self.stages[update * len(self.stages) // self.updates].plan(update)
         mine = windows[self.rank :: self.world_size].longest_first()
-        parts = [
-            read_windows(self.dataset, part, self.next_observation, self.stack_frames)
-            for part in mine.split(self.micro_batch)
-        ]
-        return Batch(update, parts, windows.lengths)
+        return windows, mine.split(self.micro_batch)
 
 
 class Loader(DataLoader[Batch]):
@@ -179,7 +189,11 @@ def _stop_reading() -> None:
 
 
 def read_windows(
-    dataset: Dataset, windows: Windows, next_observation: bool = False, stack_frames: int = 1
+    dataset: Dataset,
+    windows: Windows,
+    next_observation: bool = False,
+    stack_frames: int = 1,
+    steps: int = 0,
 ) -> Segment:
     """Windows as one segment, padded with zeros at the end to the longest of them.
 
@@ -188,16 +202,17 @@ def read_windows(
         windows: What is read, in the order of the segment's rows.
         next_observation: Whether the segment holds the observation after each window, too.
         stack_frames: Frames of an image that are stacked, see `rate.images`.
+        steps: Steps to pad to, if these are more.
 
     Raises:
         ValueError: there is no window, or one is empty or reaches outside its episode.
     """
     _check(dataset, windows)
     episodes, starts, lengths = windows.episodes, windows.starts, windows.lengths
-    steps = np.arange(lengths.max())
-    mask = steps < lengths[:, None]
+    step = np.arange(max(lengths.max(), steps))
+    mask = step < lengths[:, None]
     # Padding is read from the row's own first step, then cleared.
-    timesteps = np.where(mask, starts[:, None] + steps, starts[:, None])
+    timesteps = np.where(mask, starts[:, None] + step, starts[:, None])
     first = dataset.arrays["episode_offsets"][episodes]
     rows, padding = first[:, None] + timesteps, None if mask.all() else ~mask
     # Each earlier episode holds one observation more than it has steps.
@@ -208,7 +223,7 @@ def read_windows(
         values, images = observed(before + timesteps, before, share=not next_observation)
         observations[path] = _tensor(values, padding)
         if images is not None:
-            frames[path] = torch.from_numpy(images)
+            frames[path] = _tensor(images)
         if next_observation:
             after[path] = _tensor(observed(first + starts + lengths, first, share=False)[0])
     return Segment(
@@ -253,11 +268,13 @@ def _observed(
     return stack(frames.take(numbers, axis=0), shape), None
 
 
-def _tensor(array: np.ndarray, padding: np.ndarray | None = None) -> Tensor:
-    """The array itself as a tensor, with padding set to zero."""
-    if padding is not None:
-        array[padding] = 0
-    return torch.from_numpy(array)
+def _tensor(array: Any, padding: np.ndarray | None = None) -> Tensor:
+    """The array itself as a tensor, if it is none yet, with padding set to zero."""
+    tensor = array if isinstance(array, Tensor) else torch.from_numpy(array)
+    if padding is None:
+        return tensor
+    mask = torch.from_numpy(padding).to(tensor.device, non_blocking=True)
+    return tensor.masked_fill_(mask.view(*mask.shape, *[1] * (tensor.dim() - 2)), 0)
 
 
 def _check(dataset: Dataset, windows: Windows) -> None:

@@ -37,7 +37,7 @@ _POLICY_HEADER = {
     "target_return": float,
     "update": int | None,
 }
-_STATE_HEADER = {"update": int, "best": float | None}
+_STATE_HEADER = {"update": int, "best": float | None, "loss_scale": Mapping[str, Any] | None}
 
 
 class CheckpointError(ValueError):

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rate.dataset import Dataset, Sampler, open_dataset
+from rate.dataset import BatchReader, Dataset, Sampler, open_dataset
 from rate.dataset.card import CARD
 from rate.messages import brief
 from rate.recipe import Recipe
 from rate.runs.folder import Run, RunError
+from rate.training.update import Learner
 
 
 def fill_in(recipe: Recipe, dataset: Dataset) -> Recipe:
@@ -94,4 +95,27 @@ def find_dataset(run: Run, given: str | Path | None) -> str:
         f"the dataset {found[0]} has changed since {run} began, or is another one: its content "
         f"is {contents[found[0]][:12]}, not {brief(facts['dataset'][:12])}. Put the old data back, "
         "name its folder with --dataset, or train a new run on the new data"
+    )
+
+
+def batches(learner: Learner, dataset: Dataset, episodes: np.ndarray, fixed: bool) -> BatchReader:
+    """All batches of a run, of which this process reads its part.
+
+    Args:
+        learner: What learns from them.
+        dataset: Where windows are read from.
+        episodes: Indices of the episodes for training.
+        fixed: Whether all windows are padded to the same number of steps.
+    """
+    recipe, fabric = learner.recipe, learner.fabric
+    return BatchReader(
+        dataset,
+        samplers(recipe, dataset, learner.seed, episodes),
+        recipe.updates,
+        recipe.micro_batch or (16 if fabric.device.type == "cpu" else recipe.batch_size),
+        fabric.global_rank,
+        fabric.world_size,
+        learner.objective.next_observation,
+        recipe.stack_frames,
+        min(recipe.model.window, int(dataset.lengths[episodes].max())) if fixed else 0,
     )

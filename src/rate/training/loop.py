@@ -3,23 +3,21 @@
 import math
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import lightning_fabric
 import torch
-from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor
 
-from rate.compute import Compute, with_changes
-from rate.configs import build
-from rate.dataset import BatchReader, Dataset, Loader, Sampler, open_dataset, split
+from rate.compute import with_changes
+from rate.dataset import Batch, Dataset, Loader, Sampler, cached, open_dataset, split
 from rate.images import stacked_space
 from rate.models.encoders import ObservationEncoder
 from rate.models.policy import Policy
-from rate.objectives.objective import Objective
 from rate.processes import Processes
 from rate.progress import progress_bar, say
 from rate.recipe import Recipe
@@ -27,21 +25,16 @@ from rate.runs.checkpoint import load_state, require_room, save_policy, save_sta
 from rate.runs.folder import Run, RunError
 from rate.runs.loggers import Logger, require_loggers
 from rate.runs.metrics import RunLog
-from rate.training.data import describe, fill_in, find_dataset, samplers
+from rate.training.data import batches, describe, fill_in, find_dataset, samplers
+from rate.training.devices import TrainingCompute, compute_of, fabric_for, set_precision
+from rate.training.graph import Graphs, uses_graphs
 from rate.training.interruption import Interrupted, interruption
 from rate.training.selection import Selection, require_task
 from rate.training.update import Learner, Totals, WindowLoss, adamw
-from rate.values import NotNegative, Positive, Seed, checks_arguments
+from rate.values import Seed, checks_arguments
 
-
-@dataclass(frozen=True)
-class TrainingCompute(Compute):
-    """Where to train, and the processes that help."""
-
-    loader_workers: NotNegative = 0
-    """Processes that read batches ahead; 0 reads them in the training process."""
-    eval_workers: Positive = 1
-    """Processes that share the episodes of the selection task."""
+READ_EVERY = 20
+"""Updates whose totals are read from an accelerator together, so that it need not wait."""
 
 
 @checks_arguments
@@ -85,7 +78,7 @@ def train(
     stages = _check(recipe, dataset, seed, compute.devices, loggers)
     if show_progress:
         say(describe(recipe, dataset, stages))
-    fabric = _fabric(recipe, compute)
+    fabric = fabric_for(recipe, compute)
     created = Run.create(
         run,
         recipe,
@@ -121,19 +114,13 @@ def resume(
     known = Run(run)
     data = find_dataset(known, dataset)
     recipe, facts = known.recipe(), known.provenance("dataset", "loggers")
-    compute, opened = _compute(facts), open_dataset(data)
+    compute, opened = compute_of(facts), open_dataset(data)
     if fill_in(recipe, opened) != recipe:
         raise RunError(f"{known} leaves sampling or target_return to its data: train a new run")
     _check(recipe, opened, facts["seed"], compute.devices, facts["loggers"])
     known.remove_partial_files()
-    _launch(_fabric(recipe, compute), known, data, show_progress)
+    _launch(fabric_for(recipe, compute), known, data, show_progress)
     return known.path
-
-
-def _compute(facts: dict[str, Any]) -> TrainingCompute:
-    """Where a run computes, as its provenance says."""
-    names = [item.name for item in fields(TrainingCompute)]
-    return build(TrainingCompute, {name: facts[name] for name in names if name in facts})
 
 
 def _check(
@@ -156,23 +143,6 @@ def _check(
         ObservationEncoder(seen, recipe.model.width, {}, recipe.model.encoder)
     training, _ = split(dataset, recipe.selection.fraction, seed)
     return samplers(recipe, dataset, seed, training)
-
-
-def _fabric(recipe: Recipe, compute: Compute) -> lightning_fabric.Fabric:
-    strategy: Any = "auto"
-    if compute.devices > 1:
-        strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
-    try:
-        return lightning_fabric.Fabric(
-            accelerator=compute.accelerator,
-            devices=compute.devices,
-            strategy=strategy,
-            precision=recipe.precision,
-        )
-    except (RuntimeError, ImportError, ValueError) as error:
-        raise ValueError(
-            f"this machine cannot train on {compute.devices} x {compute.accelerator!r}: {error}"
-        ) from error
 
 
 def _launch(fabric: lightning_fabric.Fabric, run: Run, dataset: str, show_progress: bool) -> None:
@@ -205,8 +175,9 @@ class _Training:
         self.fabric, self.run = fabric, run
         self.recipe, self.facts = run.recipe(), run.provenance()
         self.seed = self.facts["seed"]
-        self.compute = _compute(self.facts)
+        self.compute = compute_of(self.facts)
         self.compute.use_threads()
+        set_precision(self.recipe, fabric.device)
         self.dataset = open_dataset(dataset, verify=False)
         self.training, self.held_out = split(
             self.dataset, self.recipe.selection.fraction, self.seed
@@ -232,36 +203,30 @@ class _Training:
         objective = recipe.objective.build(policy, make, dataset.return_scale)
         self.module = WindowLoss(policy, objective)
         optimiser = adamw(self.module, recipe.optimiser)
+        compiled = cast(Any, torch.compile(self.module)) if recipe.compile else self.module
+        module, self.optimiser = self.fabric.setup(compiled, optimiser)
+        learner = Learner(self.fabric, module, policy, objective, self.optimiser, recipe, self.seed)
         self.done, self.best = 0, None
         if self.run.state_file.exists():
-            header = load_state(self.run.state_file, self.module, optimiser)
+            header = load_state(self.run.state_file, self.module, self.optimiser)
             self.done, self.best = header["update"], header["best"]
             if self.done > recipe.updates:
                 raise RunError(
                     f"{self.run} has done {self.done} updates, but its recipe has "
                     f"{recipe.updates}: restore the files of one run, or train a new one"
                 )
-        compiled = cast(Any, torch.compile(self.module)) if recipe.compile else self.module
-        module, self.optimiser = self.fabric.setup(compiled, optimiser)
-        return Learner(self.fabric, module, policy, objective, self.optimiser, recipe, self.seed)
+            if learner.scaler and header.get("loss_scale"):
+                learner.scaler.load_state_dict(header["loss_scale"])
+        return learner
 
-    def _loader(self, objective: Objective) -> Loader:
-        """The batches of the updates that are left."""
-        recipe, fabric = self.recipe, self.fabric
-        size = 16 if fabric.device.type == "cpu" else recipe.batch_size
-        reader = BatchReader(
-            self.dataset,
-            samplers(recipe, self.dataset, self.seed, self.training),
-            recipe.updates,
-            recipe.micro_batch or size,
-            fabric.global_rank,
-            fabric.world_size,
-            objective.next_observation,
-            recipe.stack_frames,
-        )
-        workers = self.compute.loader_workers
-        pin = fabric.device.type == "cuda"
-        return Loader(reader, self.done, workers=workers, pin_memory=pin)
+    def _updates(self) -> tuple[Loader, Callable[[Batch], Tensor]]:
+        """The batches of the updates that are left, and what learns from them."""
+        workers, cuda = self.compute.loader_workers, self.fabric.device.type == "cuda"
+        graphs = uses_graphs(self.compute, self.recipe, self.fabric.device)
+        data = cached(self.dataset, self.compute.place_of_data, self.fabric.device)
+        reader = batches(self.learner, data, self.training, graphs)
+        learn = Graphs(self.learner, reader).learn if graphs else self.learner.learn
+        return Loader(reader, self.done, workers=workers, pin_memory=cuda), learn
 
     def run_to_end(self, show_progress: bool) -> str:
         """Train to the last update, or until asked to stop.
@@ -290,22 +255,31 @@ class _Training:
                 run,
                 self.compute,
             )
-            for batch in self._loader(learner.objective):
+            loader, learn = self._updates()
+            every = 1 if fabric.device.type == "cpu" else READ_EVERY
+            unread: list[tuple[dict[str, Any], Tensor]] = []
+            for batch in loader:
                 count = batch.update + 1
                 # Dropout depends on seed, update and process alone, so a resumed run repeats it.
                 torch.manual_seed(hash((self.seed, batch.update, fabric.global_rank)))
                 rate = self._set_learning_rate(batch.update)
-                totals = learner.update(batch)
-                self._require_finite(totals, count)
-                row = {"update": count, **totals._asdict(), "learning_rate": rate}
+                totals = learn(batch)
                 last = count == recipe.updates
-                if last or count % recipe.selection.every == 0:
-                    row |= self._validate(selection, count)
-                seconds = time.perf_counter() - started
-                log.write({**row, "steps": int(batch.lengths.sum()), "seconds": seconds})
-                bar(1, loss=totals.loss, accuracy=totals.accuracy)
+                row = {"learning_rate": rate, "steps": int(batch.lengths.sum())}
+                unread.append(({"update": count, **row}, totals))
+                validates = last or count % recipe.selection.every == 0
                 stopping = self._anybody(bool(stop.requested))
-                if last or stopping or count % recipe.checkpoint_every == 0:
+                saves = last or stopping or count % recipe.checkpoint_every == 0
+                if validates or saves or len(unread) == every:
+                    rows = self._read(unread)
+                    unread.clear()
+                    if validates:
+                        rows[-1] |= self._validate(selection, count)
+                    seconds = time.perf_counter() - started
+                    for row in rows:
+                        log.write({**row, "seconds": seconds})
+                    bar(len(rows), loss=rows[-1]["loss"], accuracy=rows[-1]["accuracy"])
+                if saves:
                     self._save(log, count)
                 if stopping and not last:
                     who = stop.requested or "another process"
@@ -316,8 +290,21 @@ class _Training:
         config = self.recipe.optimiser
         rate = config.learning_rate * config.factor(update, self.recipe.updates)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
         return rate
+
+    def _read(self, unread: list[tuple[dict[str, Any], Tensor]]) -> list[dict[str, Any]]:
+        """Rows of updates with their totals, which are read from the device together."""
+        values = torch.stack([totals for _, totals in unread]).tolist()
+        rows = []
+        for (row, _), numbers in zip(unread, values, strict=True):
+            totals = Totals(*numbers)
+            self._require_finite(totals, row["update"])
+            rows.append({**row, **totals._asdict()})
+        return rows
 
     def _require_finite(self, totals: Totals, count: int) -> None:
         # With float16 an overflowing gradient is common: the scaler skips the update.
@@ -347,8 +334,14 @@ class _Training:
             # The state comes last: a run killed in between repeats these updates, and writes both
             # again.
             self._save_policy("last", update=count)
+            scaler = self.learner.scaler
             save_state(
-                self.run.state_file, self.module, self.optimiser, update=count, best=self.best
+                self.run.state_file,
+                self.module,
+                self.optimiser,
+                update=count,
+                best=self.best,
+                loss_scale=scaler.state_dict() if scaler else {},
             )
         self.fabric.barrier()
 

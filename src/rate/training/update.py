@@ -97,10 +97,18 @@ class Learner:
     """Seed of the run."""
 
     def update(self, batch: Batch) -> Totals:
-        """Learn from a batch: one optimiser step, or one after each chunk of segments."""
+        """Learn from a batch, and read on the host what came of it."""
+        return Totals(*self.learn(batch).tolist())
+
+    def learn(self, batch: Batch) -> Tensor:
+        """Learn from a batch; returns the totals, [3], on the device."""
+        length = segment_length(self.recipe, self.seed, batch.update)
+        return self.take([self._window(part, batch.lengths, length) for part in batch.parts])
+
+    def take(self, windows: list[Window]) -> Tensor:
+        """Learn from the micro-batches of an update: one optimiser step, or one after each chunk of
+        segments; returns the totals, [3], on the device."""
         fabric, recipe = self.fabric, self.recipe
-        length = segment_length(recipe, self.seed, batch.update)
-        windows = [self._window(part, batch.lengths, length) for part in batch.parts]
         most = max(len(window.segments) for window in windows)
         size = recipe.bptt_segments or most
         chunks = range(0, most, size)
@@ -115,7 +123,7 @@ class Learner:
             totals[2] = self._step()
         if fabric.world_size > 1:
             totals[:2] = cast(Tensor, fabric.all_reduce(totals[:2], reduce_op="sum"))
-        return Totals(*totals.tolist())  # the one place where an update is read on the host
+        return totals
 
     def _window(self, part: Segment, all_lengths: np.ndarray, length: int) -> Window:
         weights = step_weights(part, self.recipe.weighting, all_lengths)
@@ -147,15 +155,21 @@ class Learner:
 
     def _step(self) -> Tensor:
         """Clip the gradient and take an optimiser step; returns the norm before clipping."""
+        if self.scaler:
+            # Fabric refuses to do so for fused optimisers, which could unscale by themselves.
+            self.scaler.unscale_(self.optimiser.optimizer)
         largest = self.recipe.optimiser.gradient_clip or math.inf
-        norm = self.fabric.clip_gradients(
-            self.window_loss, self.optimiser, max_norm=largest, error_if_nonfinite=False
-        )
+        norm = nn.utils.clip_grad_norm_(self.window_loss.parameters(), largest)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.objective.has_targets:
             self.objective.update_targets(self.policy)
-        return cast(Tensor, norm).detach()
+        return norm.detach()
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """What scales the loss with float16."""
+        return cast(Any, getattr(self.fabric.strategy.precision, "scaler", None))
 
 
 def segment_length(recipe: Recipe, seed: int, update: int) -> int:

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rate.models.nn.cpu import QUERY_BLOCK, BlockwiseAttention, Dropout
+from rate.models.nn.cuda import ALIGNMENT, RecomputedAttention, rotated_queries
 
 LayerKind = Literal["trxl", "trxl-i", "gtrxl"]
 
@@ -126,8 +127,12 @@ class RelativeAttention(nn.Module):
         Returns:
             [B, n, d].
         """
-        content, rotated = query + biases[0], self.rotate(query + biases[1], view)
         keys, values = keys_values
+        fits = query.is_cuda and self.head_width % ALIGNMENT == 0
+        if fits and record is None and not torch.compiler.is_compiling():
+            attended = self._attend_on_cuda(query, keys, values, biases, view)
+            return self.output(attended.transpose(1, 2).flatten(2))
+        content, rotated = query + biases[0], self.rotate(query + biases[1], view)
         if record is not None:
             record.append(self.weights(content, rotated, keys, view).view(*query.shape[:3], -1))
         attended = self.attend(content, rotated, keys, values, view)
@@ -161,6 +166,25 @@ class RelativeAttention(nn.Module):
             return torch.bmm(weights, values.flatten(0, 1)).view(content.shape)
         return BlockwiseAttention.attend(
             content, rotated, keys, values, view.table, view.mask, view.cuts, scale, dropout
+        )
+
+    def _attend_on_cuda(
+        self,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        biases: tuple[Tensor, Tensor],
+        view: View,
+    ) -> Tensor:
+        """Attended values [B, h, n, w], all in the dtype of the query."""
+        u, v = (bias.to(query.dtype) for bias in biases)
+        sin, cos, table = (part.to(query.dtype) for part in (view.sin, view.cos, view.table))
+        weight = self.position.weight.to(query.dtype).view(self.heads, self.head_width, -1)
+        rotated = rotated_queries(query + v, weight, sin, cos)
+        dropout = self.attention_dropout if self.training else 0.0
+        options = self.head_width**-0.5, dropout
+        return RecomputedAttention.apply(
+            query + u, rotated, keys, values, table, view.mask, *options
         )
 
     def _bias(self, rotated: Tensor, view: View) -> Tensor:

@@ -1,0 +1,133 @@
+"""Acting steps in two fixed shapes, which CUDA captures as graphs and replays.
+
+One step serves all rows within a segment. The other one also takes rows that begin an episode or a
+segment, told apart by masks: every row writes memory and begins anew, and the rows that should not
+keep what they had. Keys and values stay in place, all positions up to the capacity are attended to,
+and masks hide those that a row has not reached.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rate.capture import Capture, values_kept
+from rate.models.backbone import Memory, Stream
+from rate.models.policy import Policy
+
+EVERYWHERE = sys.maxsize
+"""No row has written a position from this one on: positions are not bounded on the host."""
+
+
+class GraphedSteps:
+    """Episodes of a number of rows with a policy, step by step.
+
+    Args:
+        policy: What acts.
+        batch: Number of rows.
+    """
+
+    def __init__(self, policy: Policy, batch: int) -> None:
+        self.policy = policy
+        self.device = next(policy.parameters()).device
+        self.capture = Capture(self.device, self._unchanged, "acting steps")
+        self.fresh = self._begin(policy.initial_memory(1))
+        self.tensors = {
+            name: tensor.expand(batch, *tensor.shape[1:]).clone()
+            for name, tensor in self.fresh.tensors.items()
+        }
+        self.positions = self.fresh.positions.expand(batch).clone()
+        self._inputs: dict[str, Tensor] = {}
+
+    def step(
+        self,
+        observations: Mapping[str, np.ndarray],
+        given: Mapping[str, np.ndarray],
+        going: np.ndarray | None = None,
+        within: np.ndarray | None = None,
+    ) -> Tensor:
+        """Action outputs [B, outputs] of the newest observations.
+
+        Args:
+            observations: Leaves [B, ...].
+            given: "returns_to_go" [B], "actions" of the step before [B, ...], and "timesteps" [B].
+            going: Rows whose episode has begun before, [B] bool; None: all rows are within a
+                segment.
+            within: Steps of each row's segment that lie behind it, [B].
+        """
+        values = dict(given)
+        if not self.policy.config.timesteps:
+            del values["timesteps"]
+        if going is not None:
+            values |= {"going": going, "begins": ~going, "ends": going & (within == 0)}
+        observed = {path: self._put(f"/{path}", leaf) for path, leaf in observations.items()}
+        inputs = {name: self._put(name, value) for name, value in values.items()}
+        body = partial(self._body, observed, inputs)
+        return self.capture.run(going is None, body).clone()
+
+    def _put(self, name: str, value: np.ndarray) -> Tensor:
+        """Copy an input to its place on the device."""
+        host = torch.from_numpy(np.ascontiguousarray(value))
+        if name not in self._inputs:
+            self._inputs[name] = torch.empty_like(host, device=self.device)
+        # What is not page-locked may change as soon as this returns.
+        return self._inputs[name].copy_(host, non_blocking=True)
+
+    def _body(self, observed: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
+        actions: Tensor | None = given["actions"]
+        timesteps = given.get("timesteps")
+        if "going" in given:
+            going, stream = given["going"], self._stream()
+            before = None if timesteps is None else (timesteps - 1).clamp(min=0)
+            self.policy.record(stream, given["actions"], before)
+            self._keep(stream, going)
+            memory = self.policy.backbone.write_memory(self._stream())
+            self._replace(given["ends"], self._begin(memory))
+            self._replace(given["begins"], self.fresh)
+            actions = None
+        stream = self._stream()
+        outputs = self.policy.observe(stream, observed, given["returns_to_go"], actions, timesteps)
+        self._keep(stream)
+        return outputs
+
+    def _begin(self, memory: Memory) -> Stream:
+        backbone = self.policy.backbone
+        return backbone.start(backbone.full_size(memory))
+
+    def _stream(self) -> Stream:
+        return Stream(dict(self.tensors), self.positions, stop=EVERYWHERE, aligned=False)
+
+    def _keep(self, stream: Stream, rows: Tensor | None = None) -> None:
+        """Take over what is not written in place, for some rows or all. What other rows wrote in
+        place lies behind their positions, where nothing is seen before it is written again."""
+        new = {name: stream[name] for name in self.tensors}
+        for kept, value in [
+            *((self.tensors[name], new[name]) for name in new),
+            (self.positions, stream.positions),
+        ]:
+            if value is not kept:
+                kept.copy_(value if rows is None else _where(rows, value, kept))
+
+    def _replace(self, rows: Tensor, stream: Stream) -> None:
+        """Put the rows in a mask where `stream` stands."""
+        for name, kept in self.tensors.items():
+            new = stream[name]
+            if name.startswith(("keys", "values")):  # nothing is seen behind the stream's positions
+                kept, new = kept[:, :, : stream.stop], new[:, :, : stream.stop]
+            kept.copy_(_where(rows, new, kept))
+        self.positions.copy_(_where(rows, stream.positions, self.positions))
+
+    def _unchanged(self) -> AbstractContextManager[None]:
+        return values_kept(self._state)
+
+    def _state(self) -> Iterator[Tensor]:
+        yield from self.tensors.values()
+        yield self.positions
+
+
+def _where(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(rows.view(-1, *[1] * (old.dim() - 1)), new, old)
