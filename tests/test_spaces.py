@@ -2,6 +2,7 @@ import json
 import timeit
 import warnings
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -11,8 +12,11 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rate.dataset import write_dataset
+from rate.episode import Episode
 from rate.spaces import (
     LARGEST_LEAF,
+    PLAIN,
     Checker,
     SpaceError,
     as_leaf,
@@ -588,3 +592,13 @@ def test_values_that_lack_a_part_are_an_error(value: Any) -> None:
     held, _ = usable(spaces.Dict(a=VECTOR, c=spaces.Tuple([spaces.Text(4), VECTOR])))
     with pytest.raises(ValueError, match="expected a value of"):
         pick(held, value)
+
+
+def test_data_outside_by_rounding_are_written_within_their_space(tmp_path: Path) -> None:
+    seen = np.zeros((4, 3), np.float32)
+    seen[2, 1] = 1.0000023
+    flags = np.zeros(3, bool)
+    episode = Episode({PLAIN: seen}, np.zeros(3, np.int64), np.ones(3, np.float32), flags, flags)
+    with pytest.warns(UserWarning, match="by rounding, up to 2.*e-06"):
+        data = write_dataset(tmp_path / "data", [episode] * 2, VECTOR, spaces.Discrete(2))
+    assert data.arrays["observations/observation"].max() == 1

@@ -103,8 +103,8 @@ def array_layouts(
         raise DatasetError(f"the spaces do not fit into a dataset: {error}") from error
     if list(action_leaves.values()) != [action_space]:
         raise DatasetError(
-            f"actions must be one array, got the action space {action_space}; flatten it "
-            "with a wrapper"
+            f"actions must be one array, got the action space {action_space}; make one of its "
+            "parts by rate.spaces.joined and join"
         )
     layouts = {
         f"observations/{path}": _of_space(

@@ -22,6 +22,7 @@ from rate.dataset.read import Dataset, open_dataset
 from rate.dataset.verified import present_state, remember
 from rate.episode import Episode, returns_to_go
 from rate.files import atomic_write, storage_errors, synchronise, synchronise_folder
+from rate.spaces import LeafChecker
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -113,6 +114,11 @@ def _write_arrays(
         if layout.per == "frame"
     }
     images = {path: ImageStatistics(layouts[f"frames/{path}"].row_shape) for path in frame_numbers}
+    checks = {
+        name: LeafChecker(layout.space, name)
+        for name, layout in layouts.items()
+        if layout.space is not None
+    }
     lengths, returns = [], []
     with ExitStack() as stack:
         files = {
@@ -121,7 +127,7 @@ def _write_arrays(
         }
         files["episode_offsets"].append(np.zeros(1, np.int64))
         for index, episode in enumerate(episodes):
-            arrays = _arrays(episode, layouts, f"episode {index}")
+            arrays = _arrays(episode, checks, f"episode {index}")
             lengths.append(len(episode))
             returns.append(arrays["returns_to_go"][0])
             arrays["episode_offsets"] = np.array([files["actions"].rows + len(episode)])
@@ -151,29 +157,22 @@ def _write_arrays(
 
 
 def _arrays(
-    episode: Episode, layouts: Mapping[str, ArrayLayout], what: str
+    episode: Episode, checks: Mapping[str, LeafChecker], what: str
 ) -> dict[str, np.ndarray]:
     """The rows that an episode adds to each array, checked against the spaces."""
     recorded = {
-        f"{'frames' if f'frames/{path}' in layouts else 'observations'}/{path}": leaf
+        f"{'frames' if f'frames/{path}' in checks else 'observations'}/{path}": leaf
         for path, leaf in episode.observations.items()
     }
     recorded["actions"] = episode.actions
-    expected = {name: layout.space for name, layout in layouts.items() if layout.space is not None}
-    if set(recorded) != set(expected):
+    if set(recorded) != set(checks):
         raise DatasetError(
-            f"{what}: it has the arrays {sorted(recorded)}, the spaces need {sorted(expected)}"
+            f"{what}: it has the arrays {sorted(recorded)}, the spaces need {sorted(checks)}"
         )
     arrays = {}
     try:
-        for name, space in expected.items():
-            array = spaces.as_leaf(space, recorded[name])
-            spaces.check_leaf(space, array, name)
-            if array.ndim != 1 + len(layouts[name].row_shape):
-                raise ValueError(
-                    f"{name}: shape is {array.shape}, each step needs {layouts[name].row_shape}"
-                )
-            arrays[name] = array
+        for name, check in checks.items():
+            arrays[name] = check(recorded[name], (len(episode) + (name != "actions"),))
         arrays["returns_to_go"] = returns_to_go(episode.rewards)
     except ValueError as error:
         raise DatasetError(f"{what}: {error}") from error

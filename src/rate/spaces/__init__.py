@@ -5,7 +5,7 @@ Dict space, a tuple for a Tuple space, an array otherwise). *Leaves* are the sam
 dictionary from path to array.
 """
 
-from rate.spaces.checks import Checker, SpaceError, check_leaf, nearest
+from rate.spaces.checks import Checker, LeafChecker, SpaceError, check_leaf, nearest
 from rate.spaces.comparison import fitted
 from rate.spaces.description import from_json, to_json
 from rate.spaces.joined import is_array, join, joined, separate
@@ -26,6 +26,7 @@ __all__ = [
     "LARGEST_LEAF",
     "PLAIN",
     "Checker",
+    "LeafChecker",
     "SpaceError",
     "as_leaf",
     "check_leaf",
