@@ -18,11 +18,13 @@ from rate.spaces import is_image, leaves
 def channel_axis(shape: tuple[int, ...]) -> int:
     """Axis that holds the channels of an image of this shape: 2 or 0.
 
-    It is the shorter one of the first and the last axis, and the first if they are equal. [n, n, C]
-    is read as C channels of a square even if they are more than n.
+    It is the shorter one of the first and the last axis, and the first if they are equal. Squares
+    are read as such, whatever their channels: [n, n, C], and [C, n, n] with C of n + 2 or more.
     """
-    height, width, last = shape
-    return 2 if last < height or height == width != last else 0
+    first, middle, last = shape
+    if middle == last and first > last + 1:
+        return 0
+    return 2 if last < first or first == middle != last else 0
 
 
 def stack(frames: Any, shape: tuple[int, ...]) -> Any:

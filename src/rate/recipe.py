@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
@@ -129,6 +130,11 @@ class Recipe(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.stack_frames > 1 and re.search("-(first|last)(,|$)", self.model.encoder):
+            raise ValueError(
+                "stack_frames goes with images whose channels are found by their shape: leave "
+                f"-first and -last out of the encoder {self.model.encoder!r}, or stack_frames at 1"
+            )
         if self.update_per_segment and not self.bptt_segments:
             raise ValueError(
                 "update_per_segment needs bptt_segments of at least 1: an update cannot wait "

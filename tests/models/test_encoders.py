@@ -183,10 +183,49 @@ def test_stacked_frames_share_the_statistics_of_one_frame(axes: int | tuple[int,
         ((5, 4, 4), 2),
         ((5, 5, 16), 2),
         ((7, 7, 7), 0),
+        ((20, 7, 7), 0),
+        ((16, 5, 5), 0),
+        ((12, 8, 8), 0),
+        ((1, 1, 3), 2),
+        ((84, 84, 4), 2),
+        ((64, 64, 80), 2),
     ],
 )
 def test_the_axis_of_channels(shape: tuple[int, ...], axis: int) -> None:
     assert channel_axis(shape) == axis
+
+
+@pytest.mark.parametrize("kind", ["nature", "impala"])
+@pytest.mark.parametrize("shape", [(9, 16, 20), (20, 16, 9), (18, 18, 18)])
+@pytest.mark.parametrize("known", [None, "small", "picture"])
+def test_the_axis_of_channels_can_be_given(
+    kind: str, shape: tuple[int, int, int], known: str | None
+) -> None:
+    given = images(5, 7, shape)
+    given = given % 2 if known == "small" else given
+    moments = {"first": None, "last": None}
+    if known:
+        axes = {"first": (0, 2, 3), "last": (0, 1, 2)}
+        numbers = given.numpy().astype(np.float32)
+        by = ("mean", "std", "min", "max")
+        moments = {
+            end: tuple(np.asarray(getattr(numbers, one)(axis), np.float32) for one in by)
+            for end, axis in axes.items()
+        }
+    # Statistics of a dataset are by the channels that its shape suggests.
+    found = moments["last" if channel_axis(shape) else "first"]
+    tokens = {}
+    for end in ("first", "last"):
+        torch.manual_seed(0)
+        encode = encoder(spaces.Box(0, 255, shape, np.uint8), 8, found, f"{kind}-{end}")
+        tokens[end] = encode(given)
+        scaled = encode.scaling(given)  # type: ignore[operator]
+        moved = given if end == "first" else given.permute(0, 3, 1, 2)
+        assert scaled.shape == moved.shape
+        assert float(scaled.std()) > (0.5 if known == "small" else 0.2)
+    assert not torch.allclose(tokens["first"], tokens["last"])
+    with pytest.raises(ValueError, match="unknown encoder"):
+        encoder(spaces.Box(0, 255, shape, np.uint8), 8, found, "identity-last")
 
 
 def test_frames_and_their_numbers_are_encoded_as_the_images_they_stand_for() -> None:

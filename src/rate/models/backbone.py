@@ -30,7 +30,8 @@ class ModelConfig(Checked):
     """Dropout rate on token embeddings and layer outputs."""
     encoder: str = "auto"
     """Encoder of the observations: auto (the space of each leaf decides), nature, impala, identity,
-    categories, or an address such as my_module:Encoder; by leaf: camera=impala,grid=identity."""
+    categories, or an address such as my_module:Encoder; by leaf: camera=impala,grid=identity.
+    nature-first and nature-last say where the channels lie, where the shape does not."""
 
     whole_windows: ClassVar[bool] = False
     """Whether the model is trained on whole windows at once, not segment by segment."""

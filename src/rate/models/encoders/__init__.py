@@ -27,6 +27,10 @@ from rate.spaces import is_image, leaves
 Normalisation = Mapping[str, Statistics]
 """Statistics of observation leaves in the training data, by path."""
 
+AXES = {"first": 0, "last": 2}
+"""Where the channels of images lie, behind the name of a kind that encodes images, such as
+"nature-last"; without it `rate.images.channel_axis` finds them."""
+
 SMALLEST_IMAGE = 16
 """Images with a shorter side than this are encoded as numbers by default."""
 
@@ -46,13 +50,19 @@ def encoder(
         space: The leaf space; values come with any leading batch dimensions.
         width: Width of the tokens.
         statistics: Statistics of the leaf in the training data, if they are known.
-        kind: A name from `kinds()`, the address of a class, or "auto": the space decides.
+        kind: A name from `kinds()`, one of images with one of `AXES`, the address of a class, or
+            "auto": the space decides.
 
     Raises:
         ValueError: there is no such kind, or it does not encode this space.
     """
     if kind == "auto":
         kind = _default(space)
+    name, _, end = kind.rpartition("-")
+    if ":" not in kind and end in AXES and (Path(__file__).parent / f"{name}.py").exists():
+        given = importlib.import_module(f"{__name__}.{name}").Encoder
+        encode: nn.Module = given(space, width, statistics, axis=AXES[end])
+        return encode
     if ":" in kind:
         cls = import_address(kind)
         if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
@@ -63,8 +73,8 @@ def encoder(
         cls = importlib.import_module(f"{__name__}.{kind}").Encoder
     else:
         raise ValueError(
-            f"unknown encoder {kind!r}: kinds are auto, {', '.join(kinds())}, and addresses such "
-            "as my_module:Encoder"
+            f"unknown encoder {kind!r}: kinds are auto, {', '.join(kinds())}, those of images "
+            "with -first or -last for their channels, and addresses such as my_module:Encoder"
         )
     made: nn.Module = cls(space, width, statistics)
     return made

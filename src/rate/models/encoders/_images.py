@@ -27,19 +27,23 @@ def of_stack(statistics: Statistics, shape: tuple[int, ...]) -> Statistics:
     return tuple(np.concatenate([part] * count, axis) for part in statistics)
 
 
-def by_channel(statistics: Statistics, shape: tuple[int, ...]) -> Statistics:
-    """Statistics of each channel of images of a shape."""
+def by_channel(statistics: Statistics, shape: tuple[int, ...], axis: int) -> Statistics:
+    """Statistics of each channel of images of a shape, whose channels lie along an axis."""
     mean, std, least, greatest = of_stack(statistics, shape)
-    if mean.ndim == 1:
+    if mean.ndim == 1 and axis == channel_axis(shape):
         return mean, std, least, greatest
-    pixels = (0, 1) if channel_axis(shape) else (1, 2)
+    if mean.ndim == 1:  # of what was taken for channels: one scale for all of them
+        spread = np.sqrt((std**2 + (mean - mean.mean()) ** 2).mean())
+        whole = (mean.mean(), spread, least.min(), greatest.max())
+        return tuple(np.full(shape[axis], number, np.float32) for number in whole)
+    pixels = (0, 1) if axis else (1, 2)
     middle = mean.mean(pixels, keepdims=True)
     spread = np.sqrt((std**2 + (mean - middle) ** 2).mean(pixels))
     return middle.squeeze(pixels), spread, least.min(pixels), greatest.max(pixels)
 
 
 def picture_scale(
-    shape: tuple[int, ...], statistics: Statistics | None
+    shape: tuple[int, ...], statistics: Statistics | None, axis: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scale and shift of each channel of an image leaf: its bytes are encoded as x / scale - shift.
 
@@ -47,18 +51,19 @@ def picture_scale(
     a grid, are standardised by the data's mean and standard deviation, as leaves of numbers are.
     Constant channels, and images without statistics, are taken for pictures.
     """
-    channels = shape[channel_axis(shape)]
+    channels = shape[axis]
     scale, shift = np.full(channels, 255.0, np.float32), np.full(channels, 0.5, np.float32)
     if statistics is not None:
-        mean, std, least, greatest = by_channel(statistics, shape)
+        mean, std, least, greatest = by_channel(statistics, shape, axis)
         span = greatest - least
         small = (span > 0) & (span < (SMALLEST_SPAN if span.max() >= PICTURE_SPAN else 256))
         scale[small], shift[small] = std[small], mean[small] / std[small]
     return scale, shift
 
 
-def planes(space: gymnasium.Space, kind: str) -> tuple[int, int, int]:
-    """Channels, height and width of an image space.
+def planes(space: gymnasium.Space, kind: str, axis: int | None = None) -> tuple[int, int, int]:
+    """Channels, height and width of an image space, whose channels lie along an axis if it is
+    given.
 
     Raises:
         ValueError: the space is none; the message says that `kind` encodes images.
@@ -69,16 +74,20 @@ def planes(space: gymnasium.Space, kind: str) -> tuple[int, int, int]:
             "at auto"
         )
     first, middle, last = space.shape or ()
-    return (last, first, middle) if channel_axis((first, middle, last)) else (first, middle, last)
+    axis = channel_axis((first, middle, last)) if axis is None else axis
+    return (last, first, middle) if axis else (first, middle, last)
 
 
 class PictureScaling(nn.Module):
     """Images [n, H, W, C] or [n, C, H, W] of bytes to floats [n, C, H, W], scaled by channel."""
 
-    def __init__(self, shape: tuple[int, ...], statistics: Statistics | None) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], statistics: Statistics | None, axis: int | None = None
+    ) -> None:
         super().__init__()
-        self.channels_last = channel_axis(shape) == 2
-        scale, shift = picture_scale(shape, statistics)
+        axis = channel_axis(shape) if axis is None else axis
+        self.channels_last = axis == 2
+        scale, shift = picture_scale(shape, statistics, axis)
         self.register_buffer("scale", torch.from_numpy(scale))
         self.register_buffer("shift", torch.from_numpy(shift))
         self.scale: Tensor
@@ -106,6 +115,7 @@ class ImageEncoder(nn.Module):
         width: Width of the tokens.
         statistics: Statistics of the images, if they are known.
         layers: Layers from images [n, C, H, W] on.
+        axis: Axis of the channels, 0 or 2; by default `channel_axis` finds it.
     """
 
     def __init__(
@@ -114,11 +124,12 @@ class ImageEncoder(nn.Module):
         width: int,
         statistics: Statistics | None,
         layers: list[nn.Module],
+        axis: int | None = None,
     ) -> None:
         super().__init__()
-        self.scaling = PictureScaling(space.shape or (), statistics)
+        self.scaling = PictureScaling(space.shape or (), statistics, axis)
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
-        features = self.convolutions(torch.zeros(1, *planes(space, "image"))).shape[1]
+        features = self.convolutions(torch.zeros(1, *planes(space, "image", axis))).shape[1]
         self.linear = nn.Linear(features, width)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):

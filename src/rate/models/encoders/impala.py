@@ -34,14 +34,19 @@ class Encoder(ImageEncoder):
         space: An image space.
         width: Width of the tokens.
         statistics: Statistics of the images, if they are known.
+        axis: Axis of the channels, if it is given.
     """
 
     def __init__(
-        self, space: gymnasium.Space, width: int, statistics: Statistics | None = None
+        self,
+        space: gymnasium.Space,
+        width: int,
+        statistics: Statistics | None = None,
+        axis: int | None = None,
     ) -> None:
-        before, *_ = planes(space, "impala")
+        before, *_ = planes(space, "impala", axis)
         layers: list[nn.Module] = []
         for after in CHANNELS:
             layers += [nn.Conv2d(before, after, 3, 2, 1), ResidualBlock(after)]
             before = after
-        super().__init__(space, width, statistics, [*layers, nn.ReLU()])
+        super().__init__(space, width, statistics, [*layers, nn.ReLU()], axis)

@@ -14,6 +14,7 @@ class Encoder(ImageEncoder):
         width: Width of the tokens.
         statistics: Statistics of the images, if they are known.
         padding: Padding of each convolution; by default as much as a small image needs.
+        axis: Axis of the channels, if it is given.
     """
 
     def __init__(
@@ -22,8 +23,9 @@ class Encoder(ImageEncoder):
         width: int,
         statistics: Statistics | None = None,
         padding: int | None = None,
+        axis: int | None = None,
     ) -> None:
-        channels, *sides = planes(space, "nature")
+        channels, *sides = planes(space, "nature", axis)
         if padding is None:
             side = min(sides)
             # 36 is the smallest side that the convolutions cover unpadded, 4 padded by 2.
@@ -31,4 +33,4 @@ class Encoder(ImageEncoder):
         layers: list[nn.Module] = []
         for before, after, size, stride in (channels, 32, 8, 4), (32, 64, 4, 2), (64, 64, 3, 1):
             layers += [nn.Conv2d(before, after, size, stride, padding), nn.ReLU()]
-        super().__init__(space, width, statistics, layers)
+        super().__init__(space, width, statistics, layers, axis)
