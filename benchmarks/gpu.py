@@ -23,7 +23,7 @@ from benchmarks.configurations import DEMO, RELEASED, Configuration
 from benchmarks.rows import Measurement
 from benchmarks.training import policy_for, sampler_of
 from rate.acting.actor import Actor
-from rate.dataset import BatchReader, Dataset, open_dataset, write_dataset
+from rate.dataset import BatchReader, Dataset, cached, open_dataset, write_dataset
 from rate.episode import Episode
 from rate.models.rate import Config
 from rate.recipe import OptimiserConfig
@@ -84,6 +84,7 @@ def measure(quick: bool) -> Iterator[Measurement]:
                 partial(equality, configuration, data),
                 partial(training, configuration, data),
             ]
+            parts.append(partial(feeding, configuration, data))
         for batch in (1, 100, 1024) if CUDA else (1, 4):
             parts.append(partial(acting, batch))
         if CUDA and not quick:
@@ -111,7 +112,7 @@ class Run:
         if CUDA:
             torch.cuda.reset_peak_memory_stats()
         self.learner = learner_for(sizes, dataset, variant)
-        reader = BatchReader(
+        self.reader = reader = BatchReader(
             dataset,
             [sampler_of(sizes, dataset)],
             10**6,
@@ -196,6 +197,24 @@ def training(configuration: Configuration, data: Callable[[], Dataset]) -> Itera
         value = 1e3 * float(np.median(times))
         yield Measurement("gpu", variant, name, value, "ms/update", ratio)
         yield Measurement("gpu", variant, name, float(np.median(speeds)), "real steps/s", ratio)
+
+
+def feeding(
+    configuration: Configuration, data: Callable[[], Dataset], updates: int = 100
+) -> Iterator[Measurement]:
+    """Milliseconds of an update that reads its batch, from files and from the device."""
+    dataset, name = data(), f"{configuration.name}, {DEVICE}"
+    for where in ("off", "memory", "device"):
+        source = cached(dataset, where, torch.device("cuda" if CUDA else "cpu"))
+        run = Run(configuration, source, VARIANTS["graph, float32"])
+        run.update(len(run.batches))
+        wait()
+        started = time.perf_counter()
+        for update in range(updates if CUDA else 3):
+            run.takes.learn(run.reader[update])
+        wait()
+        value = 1e3 * (time.perf_counter() - started) / (updates if CUDA else 3)
+        yield Measurement("gpu", f"graph, float32, cache {where}", name, value, "ms/update")
 
 
 def launches(run: Run, variant: str, name: str, updates: int = 3) -> Iterator[Measurement]:
