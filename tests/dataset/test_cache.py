@@ -49,6 +49,7 @@ def data(request: pytest.FixtureRequest, recall: Path, tmp_path: Path) -> Datase
 def test_batches_are_those_of_the_files(data: Dataset, where: Any, options: Any) -> None:
     sampler = Sampler(data.lengths, 7, 10, "first", 0)
     copy = cached(data, where, torch.device("cpu"))
+    np.testing.assert_array_equal(copy.returns, data.returns)
     options = {"micro_batch": 7, **options}
     one, other = (BatchReader(source, [sampler], 5, **options) for source in (data, copy))
     for update in range(5):

@@ -28,6 +28,10 @@ class OnDevice:
         self.tensor = torch.from_numpy(np.array(array)).to(device)
         self.shape, self.dtype = array.shape, array.dtype
 
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """The `rows` of the array, on the host."""
+        return self.take(rows).cpu().numpy()
+
     def take(self, rows: np.ndarray, axis: int = 0) -> Tensor:
         """The `rows` of the array, in their shape."""
         return self.tensor[torch.from_numpy(rows).to(self.tensor.device, non_blocking=True)]
