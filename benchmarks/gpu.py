@@ -260,7 +260,13 @@ def equality(
         first = totals_of(whole, range(updates // 2))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "state.safetensors"
-            save_state(path, whole.learner.window_loss.module, whole.learner.optimiser)
+            save_state(
+                path,
+                whole.learner.window_loss.module,
+                whole.learner.optimiser,
+                update=1,
+                best=None,
+            )
             rest = totals_of(whole, range(updates // 2, updates))
             again = Run(configuration, dataset, VARIANTS[variant])
             load_state(path, again.learner.window_loss.module, again.learner.optimiser)

@@ -30,7 +30,7 @@ class OnDevice:
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """The `rows` of the array, on the host."""
-        return self.take(rows).cpu().numpy()
+        return self.take(np.array(rows)).cpu().numpy()
 
     def take(self, rows: np.ndarray, axis: int = 0) -> Tensor:
         """The `rows` of the array, in their shape."""

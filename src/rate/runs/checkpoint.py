@@ -37,7 +37,7 @@ _POLICY_HEADER = {
     "target_return": float,
     "update": int | None,
 }
-_STATE_HEADER = {"update": int, "best": float | None, "loss_scale": Mapping[str, Any] | None}
+_STATE_HEADER = {"update": int, "best": float | None}
 
 
 class CheckpointError(ValueError):
@@ -153,6 +153,7 @@ def load_state(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer)
     tensors, header = read_tensors(path)
     try:
         _check_header(header, _STATE_HEADER)
+        checked("loss_scale", header.get("loss_scale"), Mapping[str, Any] | None)
         expected = dict(learner.state_dict())
         weights = {name: tensors[name] for name in expected if name in tensors}
         state = {name: tensor for name, tensor in tensors.items() if name not in weights}
