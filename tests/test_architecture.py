@@ -32,7 +32,11 @@ LAYERS = [
         "compute",
         "configs",
         "processes",
+<<<<<<< HEAD
         "values",
+=======
+        "untrusted",
+>>>>>>> 2750ee1 (Names in files are no paths, links in folders are not followed, only PNG pictures enter a page)
     },
     {"dataset", "models", "tasks"},
     {"objectives"},

@@ -27,8 +27,8 @@ from rate.processes import Processes
 from rate.progress import progress_bar
 from rate.recipe import Recipe
 from rate.reporting import report
-from rate.reporting.load import FACTS, REMARKS, ROWS, Facts, RunPlace, read_remarks
-from rate.reporting.suite import overview
+from rate.reporting.load import FACTS, REMARKS, ROWS, Facts, RunPlace, SuiteFacts, read_remarks
+from rate.reporting.suite import overview, write_suite
 from rate.runs.folder import Run
 from rate.values import Checked, Positive, Seed, checks_arguments
 
@@ -170,6 +170,10 @@ def reproduce(
         for member in (suite.members if suite else names)
     ]
     _plan(members, output, suite is not None, show_progress)
+    if suite:
+        command = f"rate reproduce {' '.join(names)} --jobs {jobs}"
+        about = SuiteFacts(title, suite.title, command, tuple(member.name for member in members))
+        write_suite(output, about)
     for member in members:
         _begin(member, smoke)
     work = {item.run: item for member in members for item in member.work.values()}
@@ -183,8 +187,7 @@ def reproduce(
         done.add(run)
         _report_finished(waiting, done, not smoke, show_progress)
     if suite:
-        command = f"rate reproduce {' '.join(names)} --jobs {jobs}"
-        overview(output, title, suite.title, command, [member.name for member in members])
+        overview(output, about)
     return output
 
 

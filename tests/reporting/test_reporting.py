@@ -10,7 +10,7 @@ import pytest
 
 from rate.files import read_jsonl
 from rate.reporting import report
-from rate.reporting.load import ReportError
+from rate.reporting.load import ReportError, SuiteFacts
 from rate.reporting.publish import publish, read_paper, render_results, update_markdown
 from rate.reporting.style import spread
 from rate.reporting.suite import overview
@@ -220,7 +220,9 @@ def test_the_overview_of_a_suite_adds_up_what_it_cost(tmp_path, experiment):
             [{"update": n, "seconds": s} for n, s in ((1, 900), (2, 1800), (3, 60))],
         )
         write_lines(run / "scores.jsonl", [{"seconds": 1740}])
-    text = overview(suite, "suite", "A suite", "rate reproduce suite", ["member"]).read_text()
+    text = overview(
+        suite, SuiteFacts("suite", "A suite", "rate reproduce suite", ("member",))
+    ).read_text()
     assert "4.0 processor hours" in text  # four runs of 1800 + 60 + 1740 seconds
     assert 'href="member/report.html"' in text
     assert report(suite / "member").exists()

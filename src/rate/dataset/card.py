@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 
 from rate import spaces
+from rate.untrusted import inside
 
 FORMAT, FORMAT_VERSION = "rate-dataset", 2
 CARD = "card.json"
@@ -185,7 +186,7 @@ def read_card(folder: Path, verify: bool = True) -> dict[str, Any]:
     Raises:
         DatasetError: the card is missing, not a card, from a later version, or damaged.
     """
-    path = folder / CARD
+    path = inside(folder, CARD, error=DatasetError)
     try:
         card = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:

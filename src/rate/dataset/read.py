@@ -26,6 +26,7 @@ from rate.dataset.frames import SharedFrames
 from rate.dataset.image_statistics import statistics_shape
 from rate.dataset.verified import is_verified, present_state, remember
 from rate.episode import Episode
+from rate.untrusted import inside
 
 CHUNK_BYTES = 2**24
 SMALLEST_SCALE = 1e-6
@@ -160,7 +161,8 @@ def open_dataset(
         count = _frames(card["arrays"][name]) if layout.per == "frame" else 0
         shape = layout.shape(card["episodes"], card["steps"], count)
         _check_record(path / CARD, name, card["arrays"][name], layout, shape)
-        arrays[name] = _map_array(path / layout.file, layout.dtype, shape)
+        file = inside(path, *layout.file.split("/"), error=DatasetError)
+        arrays[name] = _map_array(file, layout.dtype, shape)
     _check_offsets(path / layouts["episode_offsets"].file, arrays["episode_offsets"], card["steps"])
     _check_normalisation(path / CARD, card["normalisation"], layouts)
     if verify:

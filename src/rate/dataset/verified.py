@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rate.files import atomic_write
+from rate.untrusted import inside
 
 MEMORY = "verified"
 RESOLUTION = 20_000_000
@@ -40,7 +41,7 @@ def present_state(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
 def is_verified(folder: Path, state: Mapping[str, Any]) -> bool:
     """Whether exactly this state is remembered as right."""
     try:
-        return bool(json.loads((folder / MEMORY).read_bytes()) == state)
+        return bool(json.loads(inside(folder, MEMORY).read_bytes()) == state)
     except (OSError, ValueError, RecursionError):
         return False
 

@@ -24,7 +24,7 @@ def report(folder: str | Path, output: str | Path | None = None) -> Path:
     # Imported here: drawing takes a second to load, and the facts of a page need none of it.
     from rate.files import atomic_write
     from rate.reporting import render
-    from rate.reporting.load import read_evidence
+    from rate.reporting.load import place, read_evidence
     from rate.reporting.results import draw, measure
     from rate.reporting.sections import inspected_runs, inspections, sections
 
@@ -36,7 +36,7 @@ def report(folder: str | Path, output: str | Path | None = None) -> Path:
     output = Path(output or folder)
     output.mkdir(parents=True, exist_ok=True)
     for name, png in pictures.items():
-        atomic_write(output / name, png)
+        atomic_write(place(output, name), png)
     atomic_write(output / "summary.json", results.to_json())
     atomic_write(output / "report.md", render.markdown(evidence.facts, parts))
     atomic_write(output / "report.html", render.html(evidence, parts, pictures))

@@ -1,5 +1,6 @@
 """What a report is made from: facts, result rows and runs, read from a folder."""
 
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,15 @@ import numpy as np
 from rate.files import read_jsonl
 from rate.runs.folder import Run
 from rate.runs.metrics import Spent, spent
+from rate.untrusted import inside, visible, visible_json
 
 FACTS, ROWS, REMARKS = "experiment.json", "rows.jsonl", "remarks.md"
 """Files of an experiment's folder: what the report needs to know, its result rows, and what has
 been observed in them."""
+SUITE = "suite.json"
+"""File of a suite's folder: what its page needs to know."""
+MOST_BYTES, MOST_PIXELS = 2**24, 2**25
+"""Size of the largest picture that a page takes from a file."""
 
 
 class ReportError(ValueError):
@@ -83,6 +89,20 @@ class Facts(Page):
         return {**asdict(self), "runs": [run._asdict() for run in self.runs]}
 
 
+@dataclass(frozen=True)
+class SuiteFacts:
+    """What a suite says of itself."""
+
+    name: str = ""
+    """Name of the suite."""
+    title: str = ""
+    """Heading of its page."""
+    command: str = ""
+    """Command that runs it."""
+    members: tuple[str, ...] = ()
+    """Names of its experiments, which are those of their folders, too."""
+
+
 class Curve(NamedTuple):
     """Loss and accuracy of one run against its updates, arrays [updates]; NaN where a row lacks
     one."""
@@ -127,7 +147,7 @@ def read_evidence(folder: str | Path) -> Evidence:
     """
     folder = Path(folder)
     run = Run(folder)
-    if (folder / FACTS).is_file():
+    if place(folder, FACTS).is_file():
         return _experiment(folder)
     if run.exists:
         return _run(run)
@@ -148,14 +168,57 @@ def read_facts(path: Path) -> Facts:
     Raises:
         ReportError: an entry is of another type than its field of `Facts`; the message names it.
     """
+    return _facts(Facts, path)
+
+
+def read_suite(folder: Path) -> SuiteFacts:
+    """The facts of a suite from its folder; see `read_facts`."""
+    return _facts(SuiteFacts, place(folder, SUITE))
+
+
+def _facts(cls: Any, path: Path) -> Any:
     data: dict[str, Any] = {"name": path.parent.name, **read_object(path)}
-    return Facts(
+    return cls(
         **{
             item.name: _checked(path, item.name, data[item.name], item.type)
-            for item in fields(Facts)
+            for item in fields(cls)
             if item.name in data
         }
     )
+
+
+def place(folder: Path, *names: str) -> Path:
+    """The path of a file in a folder; a name that leads elsewhere, or a link, is a ReportError."""
+    return inside(folder, *names, error=ReportError)
+
+
+def run_folder(folder: Path, run: RunPlace) -> Path:
+    """The folder of a run of an experiment.
+
+    It lies in that of the experiment; runs that a suite shares lie in the folder of the suite,
+    which must name the experiment.
+    """
+    above, *names = run.folder.split("/")
+    suite, own = folder.resolve().parent, folder.resolve().name
+    shared = above == ".." and place(suite, SUITE).is_file() and own in read_suite(suite).members
+    return place(suite, *names) if shared else place(folder, above, *names)
+
+
+def read_picture(path: Path) -> bytes:
+    """The bytes of a PNG file, which are decoded once: anything else is a ReportError."""
+    from PIL import Image  # it takes time to load
+
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES} bytes")
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"it has more than {MOST_PIXELS} pixels")
+            image.load()
+    except Exception as error:  # a decoder may fail in any way
+        raise ReportError(f"{path} is no picture for a page: {error}") from error
+    return data
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -175,13 +238,13 @@ def read_object(path: Path) -> dict[str, Any]:
             f"{path} must hold a JSON object, but holds {str(data)[:60]!r}: restore the "
             "file, or make the folder again"
         )
-    return data
+    return dict(visible_json(data))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a JSON-lines file, none if there is no such file; damage is a ReportError."""
     try:
-        return read_jsonl(path) if path.exists() else []
+        return [visible_json(row) for row in read_jsonl(path)] if path.exists() else []
     except (OSError, ValueError) as error:
         raise ReportError(f"{path} cannot be read: {error}") from error
 
@@ -189,18 +252,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def read_remarks(path: Path) -> str:
     """The text of a file of remarks, empty if there is no such file; damage is a ReportError."""
     try:
-        return path.read_text(encoding="utf-8") if path.exists() else ""
+        return visible(path.read_text(encoding="utf-8")) if path.exists() else ""
     except (OSError, ValueError) as error:
         raise ReportError(f"{path} cannot be read: {error}") from error
 
 
 def _experiment(folder: Path) -> Evidence:
-    facts = read_facts(folder / FACTS)
-    places = [(place.variant, Run(folder / place.folder)) for place in facts.runs]
-    runs = [_run_facts(run, variant) for variant, run in places if run.exists]
+    facts = read_facts(place(folder, FACTS))
+    found = [(run.variant, Run(run_folder(folder, run))) for run in facts.runs]
+    runs = [_run_facts(run, variant) for variant, run in found if run.exists]
     order = [*facts.order, *(run.variant for run in runs)]
     runs.sort(key=lambda run: (order.index(run.variant), run.seed))
-    return Evidence(facts, read_rows(folder / ROWS), runs, read_remarks(folder / REMARKS))
+    rows, remarks = read_rows(place(folder, ROWS)), read_remarks(place(folder, REMARKS))
+    return Evidence(facts, rows, runs, remarks)
 
 
 def _run(run: Run) -> Evidence:

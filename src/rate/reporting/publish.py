@@ -9,23 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rate.files import append_jsonl, atomic_write, read_jsonl
+from rate.files import append_jsonl, atomic_write
 from rate.reporting.load import (
     FACTS,
     ROWS,
+    SUITE,
     Evidence,
     Facts,
     ReportError,
+    place,
     read_facts,
-    read_object,
     read_remarks,
     read_rows,
+    read_suite,
 )
 from rate.reporting.render import markdown
 from rate.reporting.results import draw, measure
 from rate.reporting.sections import extent, inspected_runs, inspections, sections
 from rate.reporting.statistics import latest
-from rate.reporting.suite import SUITE
+from rate.reporting.suite import pages
 from rate.reporting.tables import Published, score_table
 from rate.runs.folder import Run
 
@@ -79,9 +81,9 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
     Returns:
         The pages that were written.
     """
-    results, pages = Path(results_folder), Path(docs_folder) / "results"
+    results, folder = Path(results_folder), Path(docs_folder) / "results"
     paper = read_paper(results / PAPER)
-    pages.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for path in sorted(results.glob("*.jsonl")):
         evidence, published = _evidence(path), paper.get(path.stem)
@@ -91,7 +93,7 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
         inspected, pictures = inspections({copy.name: copy for copy in copies})
         pictures = draw(evidence, measured) | pictures
         for name, png in pictures.items():
-            atomic_write(pages / f"{path.stem}-{name}", png)
+            atomic_write(place(folder, f"{path.stem}-{name}"), png)
         if published and not facts.source:
             facts = replace(facts, source=published.source)
         parts = sections(evidence, measured, pictures, published, inspected)
@@ -99,7 +101,7 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
             f"<!-- Rendered from {results.name}/{path.name} and {results.name}/{PAPER}: edits "
             "here are overwritten. -->"
         )
-        page = pages / f"{path.stem}.md"
+        page = place(folder, f"{path.stem}.md")
         atomic_write(page, f"{note}\n\n{markdown(facts, parts, f'{path.stem}-')}")
         written.append(page)
     return written
@@ -119,14 +121,14 @@ def publish(folder: str | Path, repository: str | Path = ".") -> list[Path]:
     """
     folder, repository = Path(folder), Path(repository)
     results, docs = repository / "results", repository / "docs"
-    if (folder / SUITE).is_file():
-        suite = read_object(folder / SUITE)
-        for member in suite["members"]:
-            _add(folder / member, results)
+    if place(folder, SUITE).is_file():
+        suite = read_suite(folder)
+        markdown, _ = pages(folder, suite)
+        for member in suite.members:
+            _add(place(folder, member), results)
         written = render_results(results, docs)
-        written.append(docs / "results" / f"{suite['name']}.md")
-        text = (folder / "report.md").read_text(encoding="utf-8")
-        atomic_write(written[-1], text.replace("/report.md)", ".md)"))
+        written.append(place(docs / "results", f"{suite.name}.md"))
+        atomic_write(written[-1], markdown.replace("/report.md)", ".md)"))
     else:
         _add(folder, results)
         written = render_results(results, docs)
@@ -137,20 +139,23 @@ def publish(folder: str | Path, repository: str | Path = ".") -> list[Path]:
 def _add(folder: Path, results: Path) -> None:
     """Append an experiment's rows to those in results/, and copy its facts and inspections
     there."""
-    facts = read_facts(folder / FACTS)
-    target = results / f"{facts.name}.jsonl"
+    source = place(folder, FACTS)
+    facts = read_facts(source)
+    target = place(results, f"{facts.name}.jsonl")
     known = {json.dumps(row, sort_keys=True) for row in read_rows(target)}
-    for row in read_jsonl(folder / ROWS):
+    for row in read_rows(place(folder, ROWS)):
         if json.dumps(row, sort_keys=True) not in known:
             append_jsonl(target, row)
-    atomic_write(results / f"{facts.name}.json", (folder / FACTS).read_bytes())
-    for variant, source in inspected_runs(folder, facts).items():
-        inspection = Run(source).inspection_file
+    atomic_write(place(results, f"{facts.name}.json"), source.read_bytes())
+    for variant, run in inspected_runs(folder, facts).items():
+        inspection = Run(run).inspection_file
         if variant and inspection.is_file():
-            copy = results / INSPECTED / facts.name / variant
+            _, pictures = inspections({"": run})
+            copy = place(results, INSPECTED, facts.name, variant)
             copy.mkdir(parents=True, exist_ok=True)
-            for file in (inspection, *source.glob("inspect-*.png")):
-                atomic_write(copy / file.name, file.read_bytes())
+            atomic_write(place(copy, inspection.name), inspection.read_bytes())
+            for name, png in pictures.items():
+                atomic_write(place(copy, name), png)
 
 
 def update_markdown(path: str | Path, results_folder: str | Path) -> bool:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from rate.reporting import html as page
 from rate.reporting.load import Evidence, Facts
 from rate.reporting.sections import Part
-from rate.reporting.tables import markdown_text
+from rate.reporting.tables import markdown_code, markdown_text
 
 
 def markdown(facts: Facts, parts: Sequence[Part], prefix: str = "") -> str:
@@ -19,7 +20,7 @@ def markdown(facts: Facts, parts: Sequence[Part], prefix: str = "") -> str:
     """
 
     def picture(file: str, caption: str) -> str:
-        return f"![{markdown_text(caption)}]({prefix}{file})"
+        return f"![{markdown_text(caption)}]({quote(prefix + file)})"
 
     blocks = [f"# {markdown_text(facts.title or facts.name)}"]
     for name, text in (("Claim", facts.claim), ("Source", facts.source)):
@@ -30,7 +31,7 @@ def markdown(facts: Facts, parts: Sequence[Part], prefix: str = "") -> str:
         blocks.append(picture(part.figure, part.caption) if part.figure else "")
         blocks.append(part.table.markdown().rstrip() if part.table else "")
         blocks += [picture(*figure) for figure in part.further]
-        blocks.append("\n".join("    " + line for line in part.code.splitlines()))
+        blocks.append(markdown_code(part.code))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

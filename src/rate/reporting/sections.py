@@ -2,10 +2,19 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from rate.reporting.load import Evidence, Facts, ReportError, read_object
+from rate.reporting.load import (
+    Evidence,
+    Facts,
+    ReportError,
+    place,
+    read_object,
+    read_picture,
+    run_folder,
+)
 from rate.reporting.results import Results
 from rate.reporting.statistics import Summary
 from rate.reporting.tables import (
@@ -22,6 +31,8 @@ from rate.reporting.tables import (
 from rate.reporting.totals import left_out, sum_table, sums
 from rate.runs.folder import Run
 
+FIGURES = "inspect-*.png"
+"""Names of the figures of an inspection."""
 INSPECTED = ("measure", "value", "95 % interval", "episodes")
 """Columns of an inspection's table."""
 BANDS = "Bands: 95 % bootstrap intervals of the mean."
@@ -168,9 +179,10 @@ def inspected_runs(folder: Path, facts: Facts) -> dict[str, Path]:
     """Folders in which inspections are looked for, by the name that tells their figures apart:
     empty for `folder` itself."""
     folders = {"": folder}
-    for place in facts.runs:
-        if place.variant in facts.inspected:
-            folders.setdefault(place.variant, folder / place.folder)
+    for run in facts.runs:
+        if run.variant in facts.inspected:
+            name = place(folder, run.variant).name  # it becomes a part of the names of files
+            folders.setdefault(name, run_folder(folder, run))
     return folders
 
 
@@ -209,9 +221,9 @@ def _inspection(folder: Path) -> tuple[Part, dict[str, bytes]]:
         if any(len(row) != len(INSPECTED) for row in rows):
             raise ValueError(f"a row of the table has not {len(INSPECTED)} entries")
         for name, _ in figures:
-            if Path(name).name != name:
-                raise ValueError(f"{name!r} is not the name of a file beside it")
-            pictures[name] = (folder / name).read_bytes()
+            if not fnmatchcase(name, FIGURES):
+                raise ValueError(f"{name!r} is not the name of a figure, {FIGURES}")
+            pictures[name] = read_picture(place(folder, name))
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise ReportError(
             f"{path} cannot be shown ({error}): remove it, or run rate inspect again"

@@ -102,6 +102,11 @@ def markdown_text(text: str) -> str:
     return escaped
 
 
+def markdown_code(text: str) -> str:
+    """A block of code in Markdown."""
+    return "\n".join("    " + line for line in text.splitlines())
+
+
 def labels(summaries: Sequence[Summary]) -> dict[str, str]:
     """Name of each task in a table: its position on the axis, or its own name where a position is
     absent or shared."""

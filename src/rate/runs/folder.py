@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rate.files import atomic_write, read_jsonl, storage_errors
 from rate.messages import brief, reason
 from rate.provenance import provenance
+from rate.untrusted import inside
 from rate.values import Seed, checked
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Run:
         run.checkpoint("best"), run.state_file  # paths of files
         Run("runs/one").exists                  # whether there is a run in the folder
 
-    It is a path, too: `Path(run)` and `Run(run)` work.
+    It is a path, too: `Path(run)` and `Run(run)` work. A link in the place of one of its files is a
+    RunError: the folder may come from a stranger.
     """
 
     path: Path
@@ -101,37 +103,37 @@ class Run:
     @property
     def recipe_file(self) -> Path:
         """JSON: the recipe and its hash."""
-        return self.path / "recipe.json"
+        return self._file("recipe.json")
 
     @property
     def provenance_file(self) -> Path:
         """JSON: seed, machine, versions, data and commit of the training."""
-        return self.path / "provenance.json"
+        return self._file("provenance.json")
 
     @property
     def metrics_file(self) -> Path:
         """JSON lines: one row for each update."""
-        return self.path / "metrics.jsonl"
+        return self._file("metrics.jsonl")
 
     @property
     def scores_file(self) -> Path:
         """JSON lines: one row for each evaluation."""
-        return self.path / "scores.jsonl"
+        return self._file("scores.jsonl")
 
     @property
     def state_file(self) -> Path:
         """Weights and optimiser state, from which training goes on."""
-        return self.path / "training.safetensors"
+        return self._file("training.safetensors")
 
     @property
     def inspection_file(self) -> Path:
         """JSON: captions, table and notes of `rate inspect`; its figures lie beside it."""
-        return self.path / "inspection.json"
+        return self._file("inspection.json")
 
     @property
     def wandb_id_file(self) -> Path:
         """Text: the identity of the run at Weights & Biases."""
-        return self.path / "wandb_id.txt"
+        return self._file("wandb_id.txt")
 
     def checkpoint(self, name: str = "last") -> Path:
         """The file of a checkpoint.
@@ -139,7 +141,7 @@ class Run:
         Args:
             name: "last" or "best".
         """
-        return self.path / f"{name}.safetensors"
+        return self._file(f"{name}.safetensors")
 
     def recipe(self) -> "Recipe":
         """The recipe; a folder without a run, or a damaged file, is a RunError."""
@@ -194,6 +196,9 @@ class Run:
         """Remove what a killed process was just writing; whole files never bear such a name."""
         for partial in self.path.glob(".*.partial"):
             partial.unlink(missing_ok=True)
+
+    def _file(self, name: str) -> Path:
+        return inside(self.path, name, error=RunError)
 
     def _read(self, path: Path) -> dict[str, Any]:
         if not self.exists:
