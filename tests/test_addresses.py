@@ -58,9 +58,19 @@ def test_a_model_of_ones_own_is_trained_evaluated_and_loaded(folder, tiny):
     model = config_class("own/mine.py:Config")(segment_length=4, segments=3, width=16)
     run = rate.train(tiny(dataset="data", model=model, updates=2), "run", accelerator="cpu")
     # In another process, which learns of the model from the files of the run alone.
-    code = "import rate; print(rate.evaluate('run', ['recall/12'], episodes=4)[0]['episodes'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout == "4\n", done.stderr
+    for trust in (True, False):
+        options = f"['recall/12'], episodes=4, workers=2, trust={trust}"
+        code = f"""
+import rate
+if __name__ == "__main__":
+    print(rate.evaluate('run', {options})[0]['episodes'])
+"""
+        (folder / "script.py").write_text(code)
+        done = subprocess.run(
+            [sys.executable, "script.py"], capture_output=True, text=True, check=False
+        )
+        assert (done.stdout == "4\n") is trust, done.stderr
+    assert "names the code 'own/mine.py:Config', which would be run" in done.stderr
     assert rate.load_policy(run)[0].config == model
 
 

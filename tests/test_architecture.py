@@ -32,11 +32,8 @@ LAYERS = [
         "compute",
         "configs",
         "processes",
-<<<<<<< HEAD
-        "values",
-=======
         "untrusted",
->>>>>>> 2750ee1 (Names in files are no paths, links in folders are not followed, only PNG pictures enter a page)
+        "values",
     },
     {"dataset", "models", "tasks"},
     {"objectives"},

@@ -1,14 +1,50 @@
 """Addresses of Python code outside this library: `package.module:name` or `path/to/file.py:name`.
 
-Importing an address runs the code that it names, so an address is trusted as code is.
+Importing an address runs the code that it names. What the user names, on the command line or in
+Python, is code that the user wants to run; an address that stands in a file is imported only if
+the user has named it, too, or trusts the file.
 """
 
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+_trusted: set[str] = set()
+"""Addresses that may be imported in this process, whatever file names them."""
+
+
+class UntrustedError(ValueError):
+    """A file names code that the user has not named."""
+
+
+def trust(addresses: Iterable[str]) -> None:
+    """Let files name these addresses, as long as this process lives."""
+    _trusted.update(addresses)
+
+
+def require_trusted(addresses: Iterable[str], origin: object, trusted: bool) -> None:
+    """Refuse code that a file names; what is trusted once is trusted as long as this process lives.
+
+    Args:
+        addresses: The addresses that the file names.
+        origin: The file.
+        trusted: Whether the user trusts it.
+
+    Raises:
+        UntrustedError: the user has neither named an address nor trusts the file.
+    """
+    if trusted:
+        trust(addresses)
+    for address in addresses:
+        if address not in _trusted:
+            raise UntrustedError(
+                f"{origin} names the code {address!r}, which would be run: look at it, and if you "
+                "trust it, allow it with --trust, in Python with trust=True"
+            )
 
 
 def import_address(address: str) -> Any:

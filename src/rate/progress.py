@@ -4,8 +4,9 @@ seconds."""
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -15,7 +16,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
+
+from rate.untrusted import visible
 
 Advance = Callable[..., None]
 """Called as `advance(count, **values)`: so much was done, and these are the newest values."""
@@ -28,12 +32,27 @@ class _Rate(ProgressColumn):
 
 def say(line: str) -> None:
     """Print a line where progress is shown."""
-    _console().print(line, highlight=False, soft_wrap=True)
+    _console().print(line, soft_wrap=True)
+
+
+class Terminal(Console):
+    """Where all text of this library is printed: what comes from files is text, not markup, and
+    holds no control characters."""
+
+    def __init__(self, **options: Any) -> None:
+        # Titles hold names such as gym:package:Id-v0.
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Parts of what is printed; those that move the cursor of a progress bar stay."""
+        for part in super().render(renderable, options):
+            yield part if part.control else Segment(visible(part.text), part.style)
 
 
 def _console() -> Console:
-    # No markup, because titles hold names such as gym:package:Id-v0.
-    return Console(stderr=True, markup=False, emoji=False)
+    return Terminal(stderr=True)
 
 
 @contextmanager
@@ -82,7 +101,7 @@ def _lines(console: Console, title: str, total: int, done: int, every: float = 1
         line = f"{title}: {state['done']}/{total}"
         if speed:
             line += f", {_rate(speed)}, {_duration((total - state['done']) / speed)} left"
-        console.print(f"{line} {_text(values)}", highlight=False, soft_wrap=True)
+        console.print(f"{line} {_text(values)}", soft_wrap=True)
         state.update(shown=now, before=state["done"])
 
     return advance

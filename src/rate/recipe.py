@@ -13,6 +13,7 @@ from rate.models import MODELS
 from rate.models.backbone import ModelConfig
 from rate.objectives import OBJECTIVES, behaviour_cloning
 from rate.objectives.objective import ObjectiveConfig
+from rate.tasks.gym.options import addresses as of_task
 from rate.values import Checked, NotNegative, NotNegativeFloat, Positive, Range, Rate
 
 _FIRST_OBJECTIVE_OPTIONS = {
@@ -187,6 +188,23 @@ def hash_of(recipe: Mapping[str, Any]) -> str:
     if data["model"].get("encoder") == "auto":
         del data["model"]["encoder"]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def addresses(recipe: Mapping[str, Any]) -> list[str]:
+    """Addresses of code outside this library that a recipe names, given as JSON data."""
+    names = [
+        one
+        for part, key in (("model", "name"), ("model", "encoder"), ("objective", "name"))
+        for one in re.split("[,=]", str(_entry(recipe, part, key)))
+        if ":" in one
+    ]
+    return names + of_task(str(_entry(recipe, "selection", "task")))
+
+
+def _entry(recipe: Mapping[str, Any], part: str, key: str) -> Any:
+    """An entry of a part of a recipe that may be damaged."""
+    entries = recipe.get(part)
+    return entries.get(key, "") if isinstance(entries, dict) else ""
 
 
 def from_json(data: dict[str, Any]) -> Recipe:

@@ -16,7 +16,8 @@ from rate import experiments, training
 from rate import recipe as recipes
 from rate.acting.collection import collect
 from rate.acting.corruption import Corruption
-from rate.acting.evaluation import Protocol, evaluate
+from rate.acting.evaluation import EvaluationCompute, Protocol, evaluate
+from rate.addresses import trust
 from rate.compute import Compute, with_changes
 from rate.dataset.card import CARD
 from rate.experiments import Collection, Experiment, Page, Suite, experiment_name, find
@@ -82,6 +83,7 @@ class Work:
         """Refuse a run that was made with another recipe, whose scores are not of this one."""
         if not self.run.exists:
             return
+        trust(recipes.addresses(self.recipe.to_json()))
         made = self.run.recipe()
         made = replace(made, **self.recipe.left_to_data())
         if made.hash != self.recipe.hash:
@@ -149,8 +151,7 @@ def reproduce(
         output: The folder, by default runs/NAME, or runs/NAME-smoke.
         subset: The part of each experiment to run.
         jobs: Runs side by side, each in its own process.
-        compute: Where to train and evaluate; several jobs compute with one thread each, unless
-            `threads` says otherwise.
+        compute: Where to compute; several jobs have one thread each unless `threads` says more.
         smoke: Do the same in seconds; the numbers then mean nothing.
         show_progress: Show progress bars.
         changes: Fields of `subset` and `compute` by name.
@@ -165,15 +166,13 @@ def reproduce(
     suite = _suite(names)
     title = "-".join(map(experiment_name, names))
     output = Path(output or Path("runs") / (f"{title}-smoke" if smoke else title))
-    members = [
-        _member(member, output, subset, smoke, suite is not None)
-        for member in (suite.members if suite else names)
-    ]
+    of_suite = suite.members if suite else names
+    members = [_member(one, output, subset, smoke, suite is not None) for one in of_suite]
     _plan(members, output, suite is not None, show_progress)
     if suite:
         command = f"rate reproduce {' '.join(names)} --jobs {jobs}"
-        about = SuiteFacts(title, suite.title, command, tuple(member.name for member in members))
-        write_suite(output, about)
+        own = tuple(one.name for one in members)
+        write_suite(output, SuiteFacts(title, suite.title, command, own))
     for member in members:
         _begin(member, smoke)
     work = {item.run: item for member in members for item in member.work.values()}
@@ -187,7 +186,7 @@ def reproduce(
         done.add(run)
         _report_finished(waiting, done, not smoke, show_progress)
     if suite:
-        overview(output, about)
+        overview(output)
     return output
 
 
@@ -320,6 +319,7 @@ def _run_all(
 def _run_one(compute: Compute, show_progress: bool, item: _Item) -> list[str]:
     """Train one policy and score it, as far as that has not been done yet."""
     path, recipe, seed, scores = item
+    trust(recipes.addresses(recipe))
     if Run(path).exists:
         training.resume(path, show_progress=show_progress)
     else:
@@ -330,7 +330,7 @@ def _run_one(compute: Compute, show_progress: bool, item: _Item) -> list[str]:
             path,
             [score.task],
             Protocol(score.checkpoint, score.episodes, corruption=score.corruption),
-            compute,
+            EvaluationCompute(**asdict(compute)),
             show_progress=show_progress,
         )
     return [path]
@@ -356,7 +356,8 @@ def _report(member: Member, inspecting: bool, show_progress: bool) -> None:
     for variant in experiment.inspected if inspecting else ():
         work = member.work.get((variant, experiment.seeds[0]))
         if work and not work.run.inspection_file.exists():
-            inspect(work.run.path, show_progress=show_progress)
+            task = experiment.data[experiment.variants[variant].dataset].task
+            inspect(work.run.path, task, show_progress=show_progress)
     report(member.folder)
 
 

@@ -13,7 +13,7 @@ from rate.reporting import report
 from rate.reporting.load import ReportError, SuiteFacts
 from rate.reporting.publish import publish, read_paper, render_results, update_markdown
 from rate.reporting.style import spread
-from rate.reporting.suite import overview
+from rate.reporting.suite import overview, write_suite
 
 PAPER = Path(__file__).parents[2] / "results" / "paper.toml"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -220,9 +220,8 @@ def test_the_overview_of_a_suite_adds_up_what_it_cost(tmp_path, experiment):
             [{"update": n, "seconds": s} for n, s in ((1, 900), (2, 1800), (3, 60))],
         )
         write_lines(run / "scores.jsonl", [{"seconds": 1740}])
-    text = overview(
-        suite, SuiteFacts("suite", "A suite", "rate reproduce suite", ("member",))
-    ).read_text()
+    write_suite(suite, SuiteFacts("suite", "A suite", "rate reproduce suite", ("member",)))
+    text = overview(suite).read_text()
     assert "4.0 processor hours" in text  # four runs of 1800 + 60 + 1740 seconds
     assert 'href="member/report.html"' in text
     assert report(suite / "member").exists()

@@ -296,6 +296,7 @@ def load_agent(
     device: str | None = None,
     check: bool = True,
     graph: Switch = "auto",
+    trust: bool = False,
 ) -> Actor:
     """The trained agent of a run folder or checkpoint, ready to act.
 
@@ -313,12 +314,13 @@ def load_agent(
         device: Where to compute, in PyTorch's words; by default where PyTorch makes tensors.
         check: Check what the agent is given and what it puts out, see `Actor`.
         graph: Replay steps as CUDA graphs, see `Actor`.
+        trust: Also run the code that the checkpoint names: a model or an encoder of your own.
 
     Raises:
         CheckpointError: there is no checkpoint, or it is damaged.
         ValueError: this machine cannot compute on the device.
     """
-    policy, header = load_policy(path)
+    policy, header = load_policy(path, trust=trust)
     target = header["target_return"] if target_return is None else target_return
     try:
         policy = policy.to(device)

@@ -48,15 +48,28 @@ class Protocol(Checked):
     """Further entries for the rows, such as experiment and variant."""
 
 
+@dataclass(frozen=True)
+class EvaluationCompute(Compute):
+    """Where to evaluate, and the processes that help; nothing of it has an influence on the scores.
+
+    Several workers have one thread each unless `threads` says otherwise, and take turns on the
+    devices.
+    """
+
+    num_envs: Positive | None = None
+    """Environments stepped together, all processes counted; by default the task's own number."""
+    workers: Positive = 1
+    """Processes that share the episodes."""
+
+
 @checks_arguments
 def evaluate(
     run: str | Path,
     tasks: Sequence[str],
     protocol: Protocol = Protocol(),
-    compute: Compute = Compute(),
+    compute: EvaluationCompute = EvaluationCompute(),
     *,
-    num_envs: Positive | None = None,
-    workers: Positive = 1,
+    trust: bool = False,
     show_progress: bool = False,
     **changes: Any,
 ) -> list[dict[str, Any]]:
@@ -66,11 +79,9 @@ def evaluate(
         run: Run folder.
         tasks: Names of tasks, such as tmaze/90.
         protocol: What is evaluated, and how.
-        compute: Where to compute. Several workers have one thread each unless it says otherwise,
-            and take turns on its devices.
-        num_envs: Environments stepped together, all processes counted; by default the task's own
-            number. No influence on the scores.
-        workers: Processes that share the episodes. No influence on the scores.
+        compute: Where to evaluate, and the processes that help.
+        trust: Also run the code that the run's files name: a model or an encoder of your own. Tasks
+            that are given are code of yours.
         show_progress: Show a progress bar.
         **changes: Fields of `protocol` and `compute` by name, such as `episodes=20` or `threads=1`.
 
@@ -82,24 +93,28 @@ def evaluate(
             other spaces than the policy.
         TypeError: A change is no field of `protocol` or `compute`.
     """
+    if not isinstance(compute, EvaluationCompute):
+        compute = EvaluationCompute(**asdict(compute))
     protocol, compute = with_changes(changes, protocol, compute)
     folder, played, rows = Run(run), [find(name) for name in tasks], []
-    facts = _facts(folder, protocol, compute, played)
+    facts = _facts(folder, protocol, compute, played, trust)
     compute.use_threads()
-    with Processes(workers, threads=compute.threads or 1) as processes:
+    with Processes(compute.workers, threads=compute.threads or 1) as processes:
         for task in played:
             started = time.perf_counter()
-            results = _play(processes, folder, task, protocol, compute, num_envs, show_progress)
+            results = _play(processes, folder, task, protocol, compute, show_progress)
             seconds = round(time.perf_counter() - started, 3)
             rows.append(_row(folder.name, facts, protocol, _scored(task, results), seconds))
             append_jsonl(folder.scores_file, rows[-1])
     return rows
 
 
-def _facts(run: Run, protocol: Protocol, compute: Compute, tasks: Sequence[Task]) -> dict[str, Any]:
+def _facts(
+    run: Run, protocol: Protocol, compute: Compute, tasks: Sequence[Task], trust: bool
+) -> dict[str, Any]:
     """What rows say of the policy, once it is known that it can be scored on the tasks."""
-    recipe, seed = run.recipe(), run.provenance()["seed"]
-    policy, header = load_policy(run.checkpoint(protocol.checkpoint))
+    recipe, seed = run.recipe(trust), run.provenance()["seed"]
+    policy, header = load_policy(run.checkpoint(protocol.checkpoint), trust=trust)
     for task in tasks:
         check_spaces(task, policy)
     if protocol.corruption:
@@ -117,8 +132,7 @@ def _play(
     run: Run,
     task: Task,
     protocol: Protocol,
-    compute: Compute,
-    num_envs: int | None,
+    compute: EvaluationCompute,
     show_progress: bool,
 ) -> list[Outcome]:
     acting = Acting(
@@ -130,10 +144,10 @@ def _play(
         compute,
     )
     seeds = range(protocol.first_seed, protocol.first_seed + protocol.episodes)
-    total = ticks(processes, protocol.episodes, task, num_envs)
+    total = ticks(processes, protocol.episodes, task, compute.num_envs)
     title = f"evaluate {run.name} on {task.name}"
     with progress_bar(title, total, show=show_progress) as advance:
-        return list(play(processes, acting, seeds, num_envs=num_envs, progress=advance))
+        return list(play(processes, acting, seeds, num_envs=compute.num_envs, progress=advance))
 
 
 def _row(

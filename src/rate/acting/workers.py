@@ -38,6 +38,7 @@ class Acting:
         """The policy as an agent, on the device of this process."""
         agent = load_agent(
             self.checkpoint,
+            trust=True,  # the calling process has loaded it, or refused to
             target_return=self.target_return,
             sample=self.sample,
             device=self.compute.device(worker_index()),

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-from rich.console import Console
 from rich.table import Table
 
-out = Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
-err = Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
+from rate.progress import Terminal
+
+out, err = Terminal(soft_wrap=True), Terminal(stderr=True, soft_wrap=True)
 
 
 def show_names(title: str, names: Mapping[str, str]) -> None:

@@ -122,5 +122,6 @@ def _task_options(*names: str) -> type:
 def _show_report(folder: Path) -> None:
     text = (folder / "report.md").read_text(encoding="utf-8")
     lines = text.partition("\n## Training")[0].splitlines()
-    out.print(Markdown("\n".join(line for line in lines if not line.startswith("!["))))
+    text = "\n".join(line for line in lines if not line.startswith("!["))
+    out.print(Markdown(text, hyperlinks=False))
     out.print(f"\nwritten: {folder}/report.html, report.md, summary.json and figures")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import torch
 
 from rate.acting.evaluation import check_spaces
+from rate.addresses import require_trusted
 from rate.compute import Threads, with_changes
 from rate.dataset import open_dataset
 from rate.files import atomic_write
@@ -18,6 +19,7 @@ from rate.provenance import commit
 from rate.reporting import report
 from rate.runs.checkpoint import load_policy
 from rate.runs.folder import Run
+from rate.tasks.gym.options import addresses
 from rate.tasks.lookup import find
 from rate.values import Checked, FirstSeed, Range, checks_arguments
 
@@ -43,6 +45,7 @@ def inspect(
     config: InspectionConfig = InspectionConfig(),
     *,
     output: str | Path | None = None,
+    trust: bool = False,
     show_progress: bool = False,
     **changes: Any,
 ) -> Path:
@@ -58,6 +61,8 @@ def inspect(
         config: Checkpoint and episodes.
         output: Folder for the figures and inspection.json; by default the run folder, whose report
             is then written anew.
+        trust: Also run the code that the run's files name: its task, a model or an encoder of your
+            own. A task that is given is code of yours.
         show_progress: Whether to show a progress bar.
         changes: Fields of `config` by name.
 
@@ -71,8 +76,8 @@ def inspect(
     """
     (config,) = with_changes(changes, config)
     inspected = Run(run)
-    chosen = find(task or _own_task(inspected))
-    policy, header = load_policy(inspected.checkpoint(config.checkpoint))
+    chosen = find(task or _own_task(inspected, trust))
+    policy, header = load_policy(inspected.checkpoint(config.checkpoint), trust=trust)
     check_spaces(chosen, policy)
     if chosen.target_return is None:
         chosen = replace(chosen, target_return=float(header["target_return"]))
@@ -96,16 +101,19 @@ def inspect(
     return folder
 
 
-def _own_task(run: Run) -> str:
+def _own_task(run: Run, trust: bool) -> str:
     """The task that the run's data is from, by the run or else by the dataset's card."""
-    task, dataset = run.provenance().get("task"), run.recipe().dataset
+    task, dataset = run.provenance().get("task"), run.recipe(trust).dataset
+    origin = run.provenance_file
     if not task and Path(dataset).is_dir():
-        task = open_dataset(dataset, verify=False).card["task"]
+        data = open_dataset(dataset, verify=False)
+        task, origin = data.card["task"], data.path
     if not task:
         raise ValueError(
             f"{run} does not say which task its data is from: name the task to act in, such "
             "as tmaze/90"
         )
+    require_trusted(addresses(str(task)), origin, trust)
     return str(task)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -74,7 +74,9 @@ def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
         draw: Fills the figure.
         size: Width and height in inches; 8 inches are meant to be seen 800 pixels wide.
     """
-    with rc_context(STYLE):
+    with rc_context():
+        rcdefaults()  # whatever a matplotlibrc of the current folder says
+        rcParams.update(STYLE)
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         buffer = io.BytesIO()

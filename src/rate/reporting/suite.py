@@ -18,6 +18,7 @@ from rate.reporting.load import (
     place,
     read_facts,
     read_rows,
+    read_suite,
     run_folder,
 )
 from rate.reporting.tables import Table, markdown_code, markdown_text
@@ -25,18 +26,16 @@ from rate.runs.folder import Run
 from rate.runs.metrics import spent
 
 
-def overview(folder: Path, suite: SuiteFacts) -> Path:
-    """Write report.html, report.md and suite.json of a suite.
+def overview(folder: Path) -> Path:
+    """Write report.html and report.md of a suite.
 
     Args:
-        folder: Folder of the suite, with one folder for each member.
-        suite: What the suite says of itself.
+        folder: Folder of the suite, with suite.json and one folder for each member.
 
     Returns:
         The path of report.html.
     """
-    write_suite(folder, suite)
-    markdown, html = pages(folder, suite)
+    markdown, html = pages(folder, read_suite(folder))
     atomic_write(folder / "report.md", markdown)
     atomic_write(folder / "report.html", html)
     return folder / "report.html"

@@ -17,11 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from rate import spaces
+from rate.addresses import require_trusted
 from rate.files import atomic_write
 from rate.messages import brief, reason
 from rate.models import MODELS
 from rate.models.draft import draft
 from rate.models.policy import Policy
+from rate.recipe import addresses
 from rate.runs.folder import Run
 from rate.values import checked
 
@@ -195,15 +197,21 @@ def find_checkpoint(path: str | Path) -> Path:
     return Run(path).checkpoint() if path.is_dir() else path
 
 
-def load_policy(path: str | Path) -> tuple[Policy, dict[str, Any]]:
+def load_policy(path: str | Path, *, trust: bool = False) -> tuple[Policy, dict[str, Any]]:
     """The policy of a checkpoint or run folder, in evaluation mode, and the checkpoint's header.
 
+    Args:
+        path: Run folder, or a checkpoint in it.
+        trust: Also run the code that the checkpoint names: a model or an encoder of your own.
+
     Raises:
+        UntrustedError: it names code, and is not trusted.
         CheckpointError: the file is missing or damaged, or its content makes no policy.
     """
     path = find_checkpoint(path)
     tensors, header = read_tensors(path)
     header = {"stack_frames": 1, "update": None, **header}
+    require_trusted(addresses(header), path, trust)
     try:
         _check_header(header, _POLICY_HEADER)
         make = partial(_policy, header)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from rate.addresses import UntrustedError, require_trusted, trust
 from rate.files import atomic_write, read_jsonl, storage_errors
 from rate.messages import brief, reason
 from rate.provenance import provenance
@@ -74,6 +75,8 @@ class Run:
         Raises:
             RunError: there is a run in the folder already.
         """
+        from rate.recipe import addresses
+
         run = cls(path)
         if run.exists:
             raise RunError(
@@ -86,6 +89,7 @@ class Run:
         text = json.dumps({**facts, "hash": _hash(facts)}, indent=2)
         atomic_write(run.provenance_file, text)
         # The recipe is written last: a folder with a recipe is a complete beginning.
+        trust(addresses(recipe.to_json()))
         text = json.dumps({**recipe.to_json(), "hash": recipe.hash}, indent=2)
         atomic_write(run.recipe_file, text)
         return run
@@ -143,15 +147,25 @@ class Run:
         """
         return self._file(f"{name}.safetensors")
 
-    def recipe(self) -> "Recipe":
-        """The recipe; a folder without a run, or a damaged file, is a RunError."""
+    def recipe(self, trust: bool = False) -> "Recipe":
+        """The recipe; a folder without a run, or a damaged file, is a RunError.
+
+        Args:
+            trust: Whether the code that it names may be run.
+
+        Raises:
+            UntrustedError: it names code, and is not trusted.
+        """
         from rate import recipe as recipes
 
         data = self._read(self.recipe_file)
         stated = data.pop("hash", None)
         try:
+            require_trusted(recipes.addresses(data), self.recipe_file, trust)
             recipe = recipes.from_json(data)
             _require_hash(stated, recipes.hash_of(data))
+        except UntrustedError:
+            raise
         except (ValueError, ArithmeticError, RecursionError) as error:
             raise self._unreadable(self.recipe_file, error) from error
         return recipe

@@ -94,7 +94,11 @@ def train(
 
 
 def resume(
-    run: str | Path, *, dataset: str | Path | None = None, show_progress: bool = False
+    run: str | Path,
+    *,
+    dataset: str | Path | None = None,
+    trust: bool = False,
+    show_progress: bool = False,
 ) -> Path:
     """Continue an interrupted or killed run to bit-identical losses and weights.
 
@@ -102,6 +106,8 @@ def resume(
         run: The run folder.
         dataset: Where the data lies now, if it was moved; by default where it was, seen from here
             or from the run.
+        trust: Also run the code that the recipe names: a model, an encoder, an objective or a task
+            of your own.
         show_progress: Show how far the training is.
 
     Returns:
@@ -112,8 +118,8 @@ def resume(
         Interrupted: the run was asked to stop again, and has saved.
     """
     known = Run(run)
-    data = find_dataset(known, dataset)
-    recipe, facts = known.recipe(), known.provenance("dataset", "loggers")
+    recipe = known.recipe(trust)
+    data, facts = find_dataset(known, dataset), known.provenance("dataset", "loggers")
     compute, opened = compute_of(facts), open_dataset(data)
     if fill_in(recipe, opened) != recipe:
         raise RunError(f"{known} leaves sampling or target_return to its data: train a new run")
@@ -173,7 +179,8 @@ class _Training:
 
     def __init__(self, fabric: lightning_fabric.Fabric, run: Run, dataset: str) -> None:
         self.fabric, self.run = fabric, run
-        self.recipe, self.facts = run.recipe(), run.provenance()
+        # Code that the recipe names is the user's, or `resume` has refused it.
+        self.recipe, self.facts = run.recipe(trust=True), run.provenance()
         self.seed = self.facts["seed"]
         self.compute = compute_of(self.facts)
         self.compute.use_threads()

@@ -15,9 +15,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import gymnasium
+
 from rate.values import plain
 
-__all__ = ["Options", "join", "read_arguments", "respelled", "split"]
+__all__ = ["Options", "addresses", "join", "read_arguments", "respelled", "split"]
 
 ENVIRONMENT = "environment."
 """What stands before the name of a keyword argument of the environment."""
@@ -79,6 +81,22 @@ def split(name: str) -> tuple[str, Options]:
             raise ValueError(f"{name!r} gives {key} twice: give it once")
         place[key] = _value(key, text)
     return base, _checked(name, values, environment)
+
+
+def addresses(name: str) -> list[str]:
+    """Addresses of code outside this library that a task of this name runs.
+
+    An environment that Gymnasium has registered is none, unless it is given arguments and its code
+    is not Gymnasium's own: these may name code.
+    """
+    base, options = split(name)
+    found = [options.expert] if options.expert and ":" in options.expert else []
+    registry, _, key = base.partition(":")
+    if registry == "gym" and ":" not in key:
+        entry = getattr(gymnasium.registry.get(key), "entry_point", "")
+        own = isinstance(entry, str) and entry.startswith("gymnasium.")
+        return [*found, base] if options.environment and not own else found
+    return [*found, base] if ":" in base else found
 
 
 def join(name: str, options: Options) -> str:
