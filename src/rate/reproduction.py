@@ -16,7 +16,7 @@ from rate import experiments, training
 from rate import recipe as recipes
 from rate.acting.collection import collect
 from rate.acting.corruption import Corruption
-from rate.acting.evaluation import EvaluationCompute, Protocol, evaluate
+from rate.acting.evaluation import Protocol, evaluate
 from rate.addresses import trust
 from rate.compute import Compute, with_changes
 from rate.dataset.card import CARD
@@ -330,7 +330,7 @@ def _run_one(compute: Compute, show_progress: bool, item: _Item) -> list[str]:
             path,
             [score.task],
             Protocol(score.checkpoint, score.episodes, corruption=score.corruption),
-            EvaluationCompute(**asdict(compute)),
+            compute,
             show_progress=show_progress,
         )
     return [path]

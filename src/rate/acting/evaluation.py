@@ -49,12 +49,8 @@ class Protocol(Checked):
 
 
 @dataclass(frozen=True)
-class EvaluationCompute(Compute):
-    """Where to evaluate, and the processes that help; nothing of it has an influence on the scores.
-
-    Several workers have one thread each unless `threads` says otherwise, and take turns on the
-    devices.
-    """
+class Simulation(Checked):
+    """How many environments and processes play; neither has an influence on the scores."""
 
     num_envs: Positive | None = None
     """Environments stepped together, all processes counted; by default the task's own number."""
@@ -67,8 +63,9 @@ def evaluate(
     run: str | Path,
     tasks: Sequence[str],
     protocol: Protocol = Protocol(),
-    compute: EvaluationCompute = EvaluationCompute(),
+    compute: Compute = Compute(),
     *,
+    simulation: Simulation = Simulation(),
     trust: bool = False,
     show_progress: bool = False,
     **changes: Any,
@@ -79,11 +76,14 @@ def evaluate(
         run: Run folder.
         tasks: Names of tasks, such as tmaze/90.
         protocol: What is evaluated, and how.
-        compute: Where to evaluate, and the processes that help.
+        compute: Where to compute. Several workers have one thread each unless it says otherwise,
+            and take turns on its devices.
+        simulation: How many environments and processes play.
         trust: Also run the code that the run's files name: a model or an encoder of your own. Tasks
             that are given are code of yours.
         show_progress: Show a progress bar.
-        **changes: Fields of `protocol` and `compute` by name, such as `episodes=20` or `threads=1`.
+        **changes: Fields of `protocol`, `compute` and `simulation` by name, such as `episodes=20`
+            or `threads=1`.
 
     Returns:
         The rows.
@@ -93,16 +93,16 @@ def evaluate(
             other spaces than the policy.
         TypeError: A change is no field of `protocol` or `compute`.
     """
-    if not isinstance(compute, EvaluationCompute):
-        compute = EvaluationCompute(**asdict(compute))
-    protocol, compute = with_changes(changes, protocol, compute)
+    protocol, compute, simulation = with_changes(changes, protocol, compute, simulation)
     folder, played, rows = Run(run), [find(name) for name in tasks], []
     facts = _facts(folder, protocol, compute, played, trust)
     compute.use_threads()
-    with Processes(compute.workers, threads=compute.threads or 1) as processes:
+    with Processes(simulation.workers, threads=compute.threads or 1) as processes:
         for task in played:
             started = time.perf_counter()
-            results = _play(processes, folder, task, protocol, compute, show_progress)
+            results = _play(
+                processes, folder, task, protocol, compute, simulation.num_envs, show_progress
+            )
             seconds = round(time.perf_counter() - started, 3)
             rows.append(_row(folder.name, facts, protocol, _scored(task, results), seconds))
             append_jsonl(folder.scores_file, rows[-1])
@@ -132,7 +132,8 @@ def _play(
     run: Run,
     task: Task,
     protocol: Protocol,
-    compute: EvaluationCompute,
+    compute: Compute,
+    num_envs: int | None,
     show_progress: bool,
 ) -> list[Outcome]:
     acting = Acting(
@@ -144,10 +145,10 @@ def _play(
         compute,
     )
     seeds = range(protocol.first_seed, protocol.first_seed + protocol.episodes)
-    total = ticks(processes, protocol.episodes, task, compute.num_envs)
+    total = ticks(processes, protocol.episodes, task, num_envs)
     title = f"evaluate {run.name} on {task.name}"
     with progress_bar(title, total, show=show_progress) as advance:
-        return list(play(processes, acting, seeds, num_envs=compute.num_envs, progress=advance))
+        return list(play(processes, acting, seeds, num_envs=num_envs, progress=advance))
 
 
 def _row(
