@@ -4,14 +4,21 @@ is not run."""
 import json
 import os
 import shutil
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 import rate
+from rate import addresses
+from rate import recipe as recipes
+from rate.addresses import UntrustedError
 from rate.reporting import report
 from rate.reporting.publish import publish
+from rate.runs.checkpoint import read_tensors, write_tensors
 from rate.runs.folder import Run
+from rate.tasks.gym.options import addresses as task_addresses
 from rate.untrusted import inside
 
 NAMES = [
@@ -195,3 +202,191 @@ def test_only_pictures_enter_a_page(stranger, content):
         with pytest.raises(ValueError, match="is no picture for a page"):
             report(folder)
         assert not (folder / "report.html").exists() or folder == run
+
+
+FILES = [
+    "recipe.json",
+    "provenance.json",
+    "metrics.jsonl",
+    "scores.jsonl",
+    "last.safetensors",
+    "training.safetensors",
+    "inspection.json",
+]
+
+
+def verbs(run):
+    """What reads or writes a run's folder, by name."""
+    return {
+        "evaluate": lambda: rate.evaluate(run, ["recall/12"], episodes=2),
+        "inspect": lambda: rate.inspect(run, episodes=2),
+        "resume": lambda: rate.resume(run),
+        "load_agent": lambda: rate.load_agent(run),
+        "report": lambda: report(run),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, "link") for name in FILES),
+        *((name, kind) for name in FILES[2:4] for kind in ("dangling link", "pipe")),
+    ],
+)
+def test_nothing_is_read_or_written_through_a_link_in_a_run(inspected, tmp_path, name, kind):
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    shutil.copytree(inspected, run)
+    outside.mkdir()
+    target = outside / "target"
+    if kind == "link":
+        shutil.copy(run / name, target)
+        target.write_bytes(target.read_bytes() + b"unfinished")
+    (run / name).unlink()
+    os.mkfifo(run / name) if kind == "pipe" else (run / name).symlink_to(target)
+    before = snapshot(outside)
+    refused = 0
+    calls = verbs(run)
+    del calls["inspect"]  # it takes longest, and reads what others read
+    for verb in calls.values():
+        try:
+            verb()
+        except ValueError as error:
+            refused += "is a link or a special file" in str(error)
+        assert snapshot(outside) == before
+    assert refused, "no verb reads this file"
+
+
+@pytest.mark.parametrize("part", ["card.json", "rewards.npy", "observations", "verified"])
+def test_nothing_is_read_or_written_through_a_link_in_a_dataset(recall, tmp_path, part):
+    data, outside = tmp_path / "data", tmp_path / "outside"
+    shutil.copytree(recall, data)
+    (data / part).rename(outside)
+    (data / part).symlink_to(outside)
+    before = snapshot(tmp_path, data) | {"": outside.is_dir() or outside.read_bytes()}
+    if part == "verified":  # it is written anew
+        rate.open_dataset(data)
+        assert not (data / part).is_symlink()
+    else:
+        with pytest.raises(ValueError, match="is a link or a special file"):
+            rate.open_dataset(data)
+    assert snapshot(tmp_path, data) | {"": outside.is_dir() or outside.read_bytes()} == before
+    # The folder itself may be a link: whoever names it has chosen it.
+    (tmp_path / "chosen").symlink_to(recall)
+    assert len(rate.open_dataset(tmp_path / "chosen")) == 64
+
+
+CODE = """
+import gymnasium
+from pathlib import Path
+Path(__file__).with_name("executed").touch()
+
+def make(**arguments):
+    return gymnasium.make("CartPole-v1")
+"""
+TASKS = [
+    "stranger:make,horizon=5",
+    "gym:stranger:CartPole-v1",
+    "recall/12,expert=stranger:make",
+    "os:mkdir,environment.path=executed",
+    "rate.files:atomic_write,environment.path=executed,environment.content=x",
+    "rate.processes:os.mkdir,environment.path=executed",
+]
+KINDS = ["stranger:make", "stranger.py:make", "./stranger.py:make"]
+
+
+def in_provenance(run, task):
+    change(run / "provenance.json", task=task)
+    facts = json.loads((run / "provenance.json").read_text())
+    facts.pop("hash", None)
+    (run / "provenance.json").write_text(json.dumps(facts))
+
+
+def in_recipe(part, key):
+    def write(run, name):
+        recipe = json.loads((run / "recipe.json").read_text())
+        recipe[part][key] = name
+        del recipe["hash"]
+        recipe["hash"] = recipes.hash_of(recipe)
+        (run / "recipe.json").write_text(json.dumps(recipe))
+
+    return write
+
+
+def in_checkpoint(key):
+    def write(run, name):
+        tensors, header = read_tensors(run / "last.safetensors")
+        header["model"][key] = name
+        write_tensors(run / "last.safetensors", tensors, header)
+
+    return write
+
+
+PLACES = [
+    *((in_provenance, name, "inspect") for name in TASKS),
+    *((in_recipe("selection", "task"), name, "resume") for name in TASKS),
+    *((in_recipe("model", "name"), name, verb) for name in KINDS for verb in ("resume", "inspect")),
+    *((in_recipe("objective", "name"), name, "evaluate") for name in KINDS),
+    (in_recipe("model", "encoder"), "stranger:make", "resume"),
+    (in_recipe("model", "encoder"), "observation=stranger:make", "evaluate"),
+    *((in_checkpoint("name"), name, verb) for name in KINDS for verb in ("evaluate", "load_agent")),
+    (in_checkpoint("encoder"), "stranger:make", "inspect"),
+    (in_checkpoint("encoder"), "observation=stranger:make", "load_agent"),
+]
+
+
+@pytest.mark.parametrize(("write", "name", "refused"), PLACES)
+def test_code_that_a_file_names_is_not_run(inspected, tmp_path, monkeypatch, write, name, refused):
+    shutil.copytree(inspected, tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run")
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    Path("stranger.py").write_text(CODE)
+    write(Path(), name)
+    path = list(sys.path)
+    for verb, call in verbs(Path()).items():
+        if verb == refused:
+            with pytest.raises(UntrustedError, match=r"names the code .*--trust"):
+                call()
+        elif verb != "inspect":  # it takes longest
+            with suppress(ValueError):
+                call()
+        assert not Path("executed").exists()
+    assert sys.path == path
+
+
+def test_code_that_the_user_names_or_trusts_is_run(inspected, tmp_path, monkeypatch):
+    shutil.copytree(inspected, tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(addresses, "_trusted", set())
+    Path("stranger.py").write_text(CODE)
+    in_provenance(Path(), "stranger:make,horizon=5")
+    for options in ({"trust": True}, {"task": "stranger:make,horizon=5"}):
+        with pytest.raises(ValueError, match="the policy was trained for the"):
+            rate.inspect(".", episodes=2, **options)
+        assert Path("executed").exists()
+        Path("executed").unlink()
+        del sys.modules["stranger"]
+        addresses._trusted.clear()
+    # Naming a task that the recipe names, too, is enough to evaluate it.
+    in_recipe("selection", "task")(Path(), "stranger:make,horizon=5")
+    with pytest.raises(ValueError, match="the policy was trained for the"):
+        rate.evaluate(".", ["stranger:make,horizon=6"], episodes=2)
+    del sys.modules["stranger"]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("tmaze/90", []),
+        ("gym:CartPole-v1,horizon=3", []),
+        ("gym:CartPole-v1,environment.sutton_barto_reward=True", []),
+        ("gym:MiniGrid-Empty-5x5-v0", []),
+        ("gym:MiniGrid-Empty-5x5-v0,environment.size=6", ["gym:MiniGrid-Empty-5x5-v0"]),
+        ("gym:GymV21Environment-v0,environment.env_id=x", ["gym:GymV21Environment-v0"]),
+        ("gym:package:Id-v0", ["gym:package:Id-v0"]),
+        ("package:make,expert=other:Agent", ["other:Agent", "package:make"]),
+        ("tmaze/90,expert=random", []),
+    ],
+)
+def test_which_names_of_tasks_are_code(name, code):
+    assert sorted(task_addresses(name)) == code

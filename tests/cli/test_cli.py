@@ -3,6 +3,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -14,6 +15,7 @@ import pytest
 import rate
 from rate import experiments
 from rate.cli import VERBS, main
+from rate.dataset.card import seal
 from rate.files import read_jsonl
 from rate.models import config_class, names
 from rate.objectives import OBJECTIVES
@@ -352,3 +354,48 @@ def test_an_experiment_can_be_narrowed_and_run_side_by_side(tmp_path, capsys):
     assert code == 2, text  # the scores of another recipe would pass for those of this one
     assert "made with another recipe" in text
     assert read_jsonl(tmp_path / "rows.jsonl") == rows
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\x7f[red]x[/red]"
+
+
+def test_no_control_character_of_a_file_reaches_the_terminal(trained, recall, tmp_path, capsys):
+    """Every verb that shows what stands in files, with the same text in all of them."""
+    run, data = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(trained, run)
+    shutil.copytree(recall, data)
+    card = json.loads((data / "card.json").read_text())
+    card = {key: value for key, value in card.items() if not key.endswith("hash")}
+    (data / "card.json").write_text(
+        seal({**card, "task": HOSTILE, "provenance": {"commit": HOSTILE, "ignored": [HOSTILE]}})
+    )
+    for name in ("recipe", "provenance"):
+        facts = json.loads((run / f"{name}.json").read_text())
+        facts |= {"task": HOSTILE, "command": HOSTILE} if name == "provenance" else {}
+        facts.pop("hash") if name == "provenance" else None
+        (run / f"{name}.json").write_text(json.dumps(facts))
+    row = {"variant": HOSTILE, "task": HOSTILE, "metric": HOSTILE, "checkpoint": HOSTILE}
+    row |= {"seed": 0, "scores": [1.0], "value": 1.0, "episodes": 1, "x": 3, "seconds": 1.0}
+    (run / "scores.jsonl").write_text(json.dumps(row) + "\n")
+    broken = tmp_path / "broken"
+    shutil.copytree(run, broken)
+    (broken / "recipe.json").write_text(json.dumps({HOSTILE: HOSTILE, "model": {"name": HOSTILE}}))
+    shown = ""
+    for line in (
+        f"report {run}",
+        f"data info {data}",
+        f"data validate {data}",
+        f"inspect {run}",
+        f"inspect {broken}",
+        f"evaluate {broken} --tasks recall/12",
+        f"train --resume {broken}",
+        f"report {broken}",
+    ):
+        main(line.split())
+        printed = capsys.readouterr()
+        shown += printed.out + printed.err
+    assert not set("\x1b\x07\x9b\u202e\x7f") & set(shown)
+    assert "\\x1b" in shown
+    assert "[red]" in shown  # no markup either
+    for name in ("report.md", "report.html"):
+        assert not set("\x1b\x07\x9b\u202e\x7f") & set((run / name).read_text())

@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium
 
+from rate.addresses import trust
 from rate.extras import how_to_install
 from rate.messages import brief
 from rate.tasks.task import Family, Task
@@ -32,7 +33,7 @@ def find(name: str) -> Task:
         ModuleNotFoundError: The simulator is not installed; the message says which extra brings it.
     """
     from rate.tasks.gym import make  # it needs this module
-    from rate.tasks.gym.options import respelled, split
+    from rate.tasks.gym.options import addresses, respelled, split
 
     if not name.isprintable() or len(name) > LONGEST:
         raise ValueError(
@@ -40,6 +41,7 @@ def find(name: str) -> Task:
             f"{brief(name)} was given"
         )
     base, options = split(name)
+    trust(addresses(name))  # what is not the user's has been refused where it was read
     name = respelled(name)
     if ":" in base:
         task = make.task(name, base, options)

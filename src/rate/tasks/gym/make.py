@@ -2,8 +2,8 @@
 
 `gym:CartPole-v1` is what `gymnasium.make` knows as `CartPole-v1`; `gym:package:Id-v0` imports the
 package first. `package.module:make` calls `make()`; a class of environments is called as well. An
-address names Python code: to use a task of that name, or a dataset or run that states it, is to
-trust and run that code.
+address names Python code, which runs when it is used; one that stands in a file is refused where it
+is read, unless the user names or trusts it (`rate.addresses`).
 """
 
 import copy
