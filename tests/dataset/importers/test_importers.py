@@ -544,6 +544,13 @@ def written(folder, file_format):
         return path, [path / "data" / "main_data.hdf5", path / "data" / "metadata.json"]
     if file_format == "d4rl":
         path = d4rl_file(folder / "data.hdf5")
+    elif file_format in ("d3rlpy", "robomimic"):
+        path = folder / "data.hdf5"
+        with h5py.File(path, "w") as file:
+            for name, array in BLOCK.items():
+                for index in range(2):
+                    numbered = f"{name}_{index}", f"data/demo_{index}/{name}"
+                    file[numbered[file_format == "robomimic"]] = array[index]
     elif file_format == "arrays":
         path = folder / "data.npz"
         np.savez_compressed(path, **BLOCK)
@@ -553,7 +560,9 @@ def written(folder, file_format):
     return path, [path]
 
 
-@pytest.mark.parametrize("file_format", ["arrays", "d4rl", "episodes", "minari"])
+@pytest.mark.parametrize(
+    "file_format", ["arrays", "d3rlpy", "d4rl", "episodes", "minari", "robomimic"]
+)
 def test_cut_and_changed_files_are_speaking_errors(tmp_path, file_format):
     path, files = written(tmp_path, file_format)
     rng = np.random.default_rng(0)

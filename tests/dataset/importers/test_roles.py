@@ -185,8 +185,13 @@ def test_flags_are_booleans_numbers_or_text(tmp_path, kind, container):
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-@pytest.mark.parametrize("bad", [np.nan, -1, 2, 0.5, np.inf, "maybe", "", "nan"])
-@pytest.mark.parametrize("name", ["terminals", "truncated", "done", "is_last"])
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        *(("terminals", bad) for bad in (np.nan, -1, 2, "maybe", "")),
+        *(("truncated", 0.5), ("done", np.inf), ("done", "nan"), ("is_last", -1), ("masks", "x")),
+    ],
+)
 def test_what_is_no_flag_is_refused(tmp_path, name, bad, container):
     flags = np.where(LAST, "True", "False").astype(object) if isinstance(bad, str) else LAST * 1.0
     flags[5] = bad
