@@ -43,6 +43,7 @@ class Acting:
             sample=self.sample,
             device=self.compute.device(worker_index()),
             check=False,  # rollouts check by the environment's own spaces
+            graph=self.compute.graph,
         )
         if self.corruption:
             return Corrupted(

@@ -87,7 +87,7 @@ class Selection:
         name, target_return = self.recipe.selection.task, self.recipe.target_return
         assert target_return is not None
         if self.processes.count == 1:
-            actor = Actor(policy, target_return, check=False)
+            actor = Actor(policy, target_return, check=False, graph=self.compute.graph)
             yield from outcomes(actor, find(name), seeds, num_envs=len(seeds))
             return
         path = self.run.path / ".selection.partial"  # a resumed run removes such a file
