@@ -22,8 +22,8 @@ class Compute(Checked):
     threads: Threads = 0
     """CPU threads of each process; 0 leaves the number to PyTorch."""
     graph: Switch = "auto"
-    """Compute updates and acting steps in a few fixed shapes, which CUDA replays as graphs; auto: on
-    CUDA."""
+    """Compute updates and acting steps in a few fixed shapes, which CUDA replays as graphs; auto:
+    on CUDA alone."""
 
     def device(self, index: int = 0) -> str:
         """The device of process `index` in PyTorch's words, such as "cpu" or "cuda:0".
