@@ -5,10 +5,13 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from rate.acting.environments import Stepping
 from rate.acting.rollout import expert_episodes, rollout, shares
+from rate.compute import with_changes
 from rate.dataset import Dataset, write_dataset
 from rate.episode import Episode
 from rate.processes import Processes
@@ -37,10 +40,10 @@ def collect(
     *,
     episodes: Positive = 2000,
     seed: Seed = 0,
-    num_envs: Positive | None = None,
-    workers: Positive = 1,
     lengths: tuple[Positive, Positive] | None = None,
+    stepping: Stepping = Stepping(),
     show_progress: bool = False,
+    **changes: Any,
 ) -> Dataset:
     """Record episodes of a task's expert into a dataset folder.
 
@@ -51,32 +54,34 @@ def collect(
         output: A folder that does not exist yet.
         episodes: Number of episodes.
         seed: Which disjoint block of seeds the episodes use.
-        num_envs: Environments stepped together, all processes counted; by default the task's own
-            number, or fewer where so many episodes take much memory. No influence on the data.
-        workers: Processes that play. No influence on the data.
         lengths: Least and most steps; only episodes of such lengths and with a positive return are
             kept, and played until there are enough.
+        stepping: How environments are stepped. No influence on the data. By default fewer are
+            stepped together where so many episodes take much memory.
         show_progress: Show a progress bar.
+        **changes: Fields of `stepping` by name, such as `workers=2`.
 
     Returns:
         The dataset.
 
     Raises:
         ValueError: The task is unknown or has no expert, or an option makes no sense.
+        TypeError: A change is no field of `stepping`.
     """
+    (stepping,) = with_changes(changes, stepping)
     recorded = find(task)
     _check(recorded, lengths)
     first = COLLECTION_SEEDS + seed * BLOCK
-    _warn_if_unrepeatable(recorded, first)
+    _warn_if_unrepeatable(recorded, first, stepping)
     seeds = range(first, first + (BLOCK if lengths else episodes))
     facts = {**provenance(), "seed": seed, "first_episode_seed": first}
     if lengths:
         facts["lengths"] = list(lengths)
     with (
-        Processes(workers) as processes,
+        Processes(stepping.workers) as processes,
         progress_bar(f"collect {recorded.name}", episodes, show=show_progress) as advance,
     ):
-        played = _play(processes, recorded, seeds, num_envs, advance)
+        played = _play(processes, recorded, seeds, stepping, advance)
         return write_dataset(
             Path(output),
             _keep(played, recorded.name, episodes, lengths, advance),
@@ -102,13 +107,14 @@ def _check(task: Task, lengths: tuple[int, int] | None) -> None:
 
 
 def _play(
-    processes: Processes, task: Task, seeds: range, num_envs: int | None, advance: Advance
+    processes: Processes, task: Task, seeds: range, stepping: Stepping, advance: Advance
 ) -> Iterator[Episode]:
     """Episodes of the task's expert in the order of the seeds."""
-    num_envs = task.recording_num_envs() if num_envs is None else num_envs
+    num_envs = stepping.num_envs or task.recording_num_envs()
     if processes.count > 1:
         waves = shares(seeds, num_envs, processes.count)
-        yield from processes.results(functools.partial(expert_episodes, task.name), waves)
+        play = functools.partial(expert_episodes, task.name, stepping)
+        yield from processes.results(play, waves)
         return
     step = 0
 
@@ -119,7 +125,9 @@ def _play(
         advance(0, step=step)
 
     assert task.expert is not None
-    yield from rollout(task.expert(), task, seeds, num_envs=num_envs, progress=count_step)
+    yield from rollout(
+        task.expert(), task, seeds, num_envs=num_envs, progress=count_step, stepping=stepping
+    )
 
 
 def _keep(
@@ -147,12 +155,16 @@ def _keep(
             return
 
 
-def _warn_if_unrepeatable(task: Task, seed: int, steps: int = 50) -> None:
+def _warn_if_unrepeatable(task: Task, seed: int, stepping: Stepping, steps: int = 50) -> None:
     """Play a seed, another one, and the first again: a seed that then gives another episode
     identifies nothing."""
     short = replace(task, horizon=min(task.horizon, steps))
     first, _, again = rollout(
-        RandomAgent(task.action_space), short, [seed, seed + 1, seed], num_envs=1
+        RandomAgent(task.action_space),
+        short,
+        [seed, seed + 1, seed],
+        num_envs=1,
+        stepping=stepping,
     )
     same = len(first.rewards) == len(again.rewards) and np.array_equal(first.rewards, again.rewards)
     if not same or any(

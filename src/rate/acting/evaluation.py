@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rate.acting.corruption import Corruption
+from rate.acting.environments import Stepping
 from rate.acting.rollout import Outcome
 from rate.acting.workers import Acting, play, ticks
 from rate.compute import Compute, with_changes
@@ -48,24 +49,14 @@ class Protocol(Checked):
     """Further entries for the rows, such as experiment and variant."""
 
 
-@dataclass(frozen=True)
-class Simulation(Checked):
-    """How many environments and processes play; neither has an influence on the scores."""
-
-    num_envs: Positive | None = None
-    """Environments stepped together, all processes counted; by default the task's own number."""
-    workers: Positive = 1
-    """Processes that share the episodes."""
-
-
 @checks_arguments
 def evaluate(
     run: str | Path,
     tasks: Sequence[str],
     protocol: Protocol = Protocol(),
     compute: Compute = Compute(),
+    stepping: Stepping = Stepping(),
     *,
-    simulation: Simulation = Simulation(),
     trust: bool = False,
     show_progress: bool = False,
     **changes: Any,
@@ -78,12 +69,12 @@ def evaluate(
         protocol: What is evaluated, and how.
         compute: Where to compute. Several workers have one thread each unless it says otherwise,
             and take turns on its devices.
-        simulation: How many environments and processes play.
+        stepping: How environments are stepped. No influence on the scores.
         trust: Also run the code that the run's files name: a model or an encoder of your own. Tasks
             that are given are code of yours.
         show_progress: Show a progress bar.
-        **changes: Fields of `protocol`, `compute` and `simulation` by name, such as `episodes=20`
-            or `threads=1`.
+        **changes: Fields of `protocol`, `compute` and `stepping` by name, such as `episodes=20` or
+            `workers=2`.
 
     Returns:
         The rows.
@@ -91,18 +82,16 @@ def evaluate(
     Raises:
         ValueError: An option makes no sense, there is no such task or checkpoint, or a task has
             other spaces than the policy.
-        TypeError: A change is no field of `protocol` or `compute`.
+        TypeError: A change is no field of `protocol`, `compute` or `stepping`.
     """
-    protocol, compute, simulation = with_changes(changes, protocol, compute, simulation)
+    protocol, compute, stepping = with_changes(changes, protocol, compute, stepping)
     folder, played, rows = Run(run), [find(name) for name in tasks], []
     facts = _facts(folder, protocol, compute, played, trust)
     compute.use_threads()
-    with Processes(simulation.workers, threads=compute.threads or 1) as processes:
+    with Processes(stepping.workers, threads=compute.threads or 1) as processes:
         for task in played:
             started = time.perf_counter()
-            results = _play(
-                processes, folder, task, protocol, compute, simulation.num_envs, show_progress
-            )
+            results = _play(processes, folder, task, protocol, compute, stepping, show_progress)
             seconds = round(time.perf_counter() - started, 3)
             rows.append(_row(folder.name, facts, protocol, _scored(task, results), seconds))
             append_jsonl(folder.scores_file, rows[-1])
@@ -133,7 +122,7 @@ def _play(
     task: Task,
     protocol: Protocol,
     compute: Compute,
-    num_envs: int | None,
+    stepping: Stepping,
     show_progress: bool,
 ) -> list[Outcome]:
     acting = Acting(
@@ -143,7 +132,9 @@ def _play(
         protocol.sample,
         protocol.corruption,
         compute,
+        stepping,
     )
+    num_envs = stepping.num_envs
     seeds = range(protocol.first_seed, protocol.first_seed + protocol.episodes)
     total = ticks(processes, protocol.episodes, task, num_envs)
     title = f"evaluate {run.name} on {task.name}"

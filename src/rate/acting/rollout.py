@@ -5,21 +5,18 @@ k-th seed is the k-th episode whatever `num_envs` is, and short episodes are not
 than long ones.
 """
 
-import math
-import reprlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
 
+from rate.acting.environments import Batched, Serial, Stepping, open_environments
 from rate.acting.fitting import fit
 from rate.episode import Episode
-from rate.spaces import as_leaf, flatten, unflatten
-from rate.tasks.gym.errors import describe_error
+from rate.spaces import Checker, SpaceError, as_leaf, flatten
 from rate.tasks.lookup import find
 from rate.tasks.task import Agent, Environments, Task
 
@@ -53,106 +50,6 @@ class Outcome:
     """Number of steps."""
 
 
-class Serial:
-    """Gymnasium environments stepped one after the other as a batch; the environment of a row is
-    used again.
-
-    Raises:
-        ValueError: An environment failed, or returned no valid observation or reward; the message
-            names seed and step.
-    """
-
-    def __init__(
-        self, maker: Callable[[], gymnasium.Env[Any, Any]], name: str = "the environment"
-    ) -> None:
-        """Make the first environment.
-
-        Args:
-            maker: Makes one environment.
-            name: What errors call it.
-        """
-        self._maker, self._name = maker, name
-        self._environments = [maker()]
-        self.observation_space = self._environments[0].observation_space
-        self.action_space = self._environments[0].action_space
-
-    def reset(self, seeds: Sequence[int]) -> Any:
-        """Begin one episode per seed."""
-        while len(self._environments) < len(seeds):
-            self._environments.append(self._maker())
-        self._running = np.ones(len(seeds), bool)
-        self._seeds, self._elapsed = seeds, 0
-        # Rows are zipped with environments below: a wave may be narrower than the one before it.
-        self._rows = [
-            self._reset(environment, int(seed))
-            for environment, seed in zip(self._environments, seeds, strict=False)
-        ]
-        return self._batch()
-
-    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
-        """Step every environment whose episode goes on."""
-        rewards = np.zeros(len(self._running), np.float32)
-        terminations = np.zeros(len(self._running), bool)
-        truncations = np.zeros(len(self._running), bool)
-        self._elapsed += 1
-        for row in np.flatnonzero(self._running):
-            self._rows[row], rewards[row], terminations[row], truncations[row] = self._step(
-                int(row), actions[row]
-            )
-        self._running &= ~(terminations | truncations)
-        return self._batch(), rewards, terminations, truncations
-
-    def close(self) -> None:
-        """Close every environment."""
-        for environment in self._environments:
-            environment.close()
-
-    def _reset(self, environment: gymnasium.Env[Any, Any], seed: int) -> dict[str, np.ndarray]:
-        try:
-            returned = environment.reset(seed=seed)
-            if not isinstance(returned, tuple) or len(returned) != 2:
-                raise ValueError("reset must return two values: observation and info")
-            return flatten(self.observation_space, returned[0])
-        except Exception as error:
-            raise ValueError(
-                f"{self._name} failed in reset(seed={seed}): {describe_error(error)}"
-            ) from error
-
-    def _step(self, row: int, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool]:
-        try:
-            returned = self._environments[row].step(action)
-            if len(returned) != 5:
-                raise ValueError(
-                    f"step returned {len(returned)} values, but must return five: "
-                    "observation, reward, terminated, truncated "
-                    "and info"
-                )
-            value, reward, terminated, truncated, _ = returned
-            if not math.isfinite(reward):
-                raise ValueError(f"the reward is {reward}, but must be a number")
-            return (
-                flatten(self.observation_space, value),
-                float(reward),
-                bool(terminated),
-                bool(truncated),
-            )
-        except Exception as error:
-            place = f"step {self._elapsed} of the episode of seed {self._seeds[row]}"
-            raise ValueError(f"{self._name} failed in {place}: {describe_error(error)}") from error
-
-    def _batch(self) -> Any:
-        leaves = {path: np.stack([row[path] for row in self._rows]) for path in self._rows[0]}
-        for path, leaf in leaves.items():
-            if leaf.dtype.kind == "f" and not (finite := np.isfinite(leaf)).all():
-                row = int(np.argmin(finite.reshape(len(leaf), -1).all(1)))
-                raise ValueError(
-                    f"{self._name} failed in step {self._elapsed} of the episode of seed "
-                    f"{self._seeds[row]}: "
-                    f"observations[{path!r}] is not finite: {reprlib.repr(leaf[row].tolist())}"
-                )
-        return unflatten(self.observation_space, leaves)
-
-
 def rollout(
     agent: Agent,
     task: Task,
@@ -160,6 +57,7 @@ def rollout(
     *,
     num_envs: int | None = None,
     progress: Progress | None = None,
+    stepping: Stepping = Stepping(),
 ) -> Iterator[Episode]:
     """Let the agent play one episode per seed, and yield each as soon as it and those of all seeds
     before it are over.
@@ -175,14 +73,17 @@ def rollout(
             depend on it.
         progress: Called after each step of a wave, all its rows together, with 1: at most
             `task.horizon` times per wave.
+        stepping: Whether to check what is passed on, and for how long to wait; its `num_envs` and
+            `workers` are not used.
 
     Raises:
-        ValueError: `num_envs` is less than 1, or the agent returned other actions than it must.
+        ValueError: `num_envs` is less than 1, an environment failed, or the agent returned other
+            actions than it must.
     """
     num_envs = task.recording_num_envs() if num_envs is None else num_envs
-    with _environments(task) as environments:
-        for wave in waves(seeds, num_envs):
-            steps = _play(agent, task, environments, wave, progress)
+    with open_environments(task, stepping) as environments:
+        for wave in waves(seeds, _side_by_side(task, environments, num_envs)):
+            steps = _play(agent, task, environments, wave, progress, stepping.check)
             yield from _record(steps, wave, environments, task.horizon)
 
 
@@ -193,14 +94,16 @@ def outcomes(
     *,
     num_envs: int | None = None,
     progress: Progress | None = None,
+    stepping: Stepping = Stepping(),
 ) -> Iterator[Outcome]:
     """Let the agent play as `rollout` does, but keep returns and lengths only: memory does not grow
     with the length of an episode, and `num_envs` is `task.num_envs` by default."""
-    with _environments(task) as environments:
-        for wave in waves(seeds, task.num_envs if num_envs is None else num_envs):
+    num_envs = task.num_envs if num_envs is None else num_envs
+    with open_environments(task, stepping) as environments:
+        for wave in waves(seeds, _side_by_side(task, environments, num_envs)):
             total_returns = np.zeros(len(wave), np.float64)
             lengths = np.zeros(len(wave), np.int64)
-            for step in _play(agent, task, environments, wave, progress):
+            for step in _play(agent, task, environments, wave, progress, stepping.check):
                 total_returns += step.rewards
                 lengths += step.running
             for seed, total_return, length in zip(wave, total_returns, lengths, strict=True):
@@ -228,10 +131,10 @@ def shares(seeds: Sequence[int], num_envs: int, workers: int) -> Iterator[list[i
     return waves(seeds, max(1, -(-min(len(seeds), num_envs) // workers)))
 
 
-def expert_episodes(name: str, seeds: Sequence[int]) -> Iterator[Episode]:
+def expert_episodes(name: str, stepping: Stepping, seeds: Sequence[int]) -> Iterator[Episode]:
     """One wave of episodes of the expert of the task called `name`; what a worker does."""
     expert, task = _expert(name)
-    return rollout(expert, task, seeds, num_envs=len(seeds))
+    return rollout(expert, task, seeds, num_envs=len(seeds), stepping=stepping)
 
 
 @lru_cache(maxsize=1)
@@ -254,14 +157,22 @@ class _Step(NamedTuple):
     next_observations: Any
 
 
-@contextmanager
-def _environments(task: Task) -> Iterator[Environments]:
-    environments = Serial(task.environment, task.name) if task.batch is None else task.batch()
-    try:
-        yield environments
-    finally:
-        if callable(close := getattr(environments, "close", None)):
-            close()
+_shared: dict[str, str] = {}
+"""What the environments of a task share, by its name."""
+
+
+def _side_by_side(task: Task, environments: Serial | Batched, num_envs: int) -> int:
+    """How many episodes are played together: one, where environments disturb one another."""
+    if num_envs > 1 and task.name not in _shared:
+        _shared[task.name] = environments.shared()
+        if shared := _shared[task.name]:
+            warnings.warn(
+                f"{task.name}: environments cannot be stepped side by side, for {shared}, so "
+                "episodes are played one at a time; let each environment have its own, and draw "
+                "from self.np_random",
+                stacklevel=3,
+            )
+    return 1 if _shared.get(task.name) else num_envs
 
 
 def _play(
@@ -270,10 +181,12 @@ def _play(
     environments: Environments,
     seeds: Sequence[int],
     progress: Progress | None,
+    check: bool,
 ) -> Iterator[_Step]:
     """Play one wave until its last episode has ended."""
     agent = fit(agent, environments)
     agent.reset(len(seeds), seeds)
+    checker = Checker(environments.action_space, "actions") if check else None
     prompt: Sequence[Any] | np.ndarray = (
         [] if task.prompt is None else np.moveaxis(task.prompt(seeds), 1, 0)
     )
@@ -285,6 +198,8 @@ def _play(
         # A copy, because the agent may use its array again.
         actions = np.array(agent.act(observations, rewards, forced))
         _check_actions(actions, forced, len(seeds))
+        if checker is not None:
+            _check_space(checker, actions, running, seeds, time)
         next_observations, rewards, terminations, truncations = environments.step(actions)
         rewards = np.where(running, rewards, np.float32(0))
         terminations = running & terminations
@@ -312,6 +227,20 @@ def _check_actions(actions: np.ndarray, forced: np.ndarray | None, rows: int) ->
             f"{actions.tolist()}: "
             "an agent must take and return the forced actions it is given"
         )
+
+
+def _check_space(
+    check: Checker, actions: np.ndarray, running: np.ndarray, seeds: Sequence[int], time: int
+) -> None:
+    """Check the actions of rows whose episode goes on; for the others any action may be passed."""
+    rows = np.flatnonzero(running)
+    try:
+        check(actions if len(rows) == len(actions) else actions[rows], len(rows))
+    except SpaceError as error:
+        row = rows[error.row or 0]
+        raise ValueError(
+            f"the agent failed in step {time} of the episode of seed {seeds[row]}: {error}"
+        ) from error
 
 
 def _record(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rate.acting.actor import Actor, load_agent
 from rate.acting.corruption import Corrupted, Corruption
+from rate.acting.environments import Stepping
 from rate.acting.rollout import Outcome, Progress, outcomes, shares
 from rate.compute import Compute
 from rate.processes import Processes, worker_index
@@ -31,6 +32,8 @@ class Acting:
     """Noise that is mixed into memory."""
     compute: Compute = field(default_factory=Compute)
     """Where the policy computes; several workers take turns on the devices."""
+    stepping: Stepping = field(default_factory=Stepping)
+    """How environments are stepped; `num_envs` and `workers` are arguments of `play`."""
     stamp: int = 0
     """Tells policies apart that are written to the same file, one after the other."""
 
@@ -76,7 +79,10 @@ def play(
     task = find(acting.task)
     num_envs = task.num_envs if num_envs is None else num_envs
     if processes.count == 1:
-        yield from outcomes(acting.agent(), task, seeds, num_envs=num_envs, progress=progress)
+        agent, stepping = acting.agent(), acting.stepping
+        yield from outcomes(
+            agent, task, seeds, num_envs=num_envs, progress=progress, stepping=stepping
+        )
         return
     waves = shares(seeds, num_envs, processes.count)
     for outcome in processes.results(functools.partial(_play, acting), waves):
@@ -95,7 +101,7 @@ def ticks(processes: Processes, episodes: int, task: Task, num_envs: int | None)
 
 def _play(acting: Acting, seeds: Sequence[int]) -> Iterator[Outcome]:
     agent, task = _ready(acting)
-    return outcomes(agent, task, seeds, num_envs=len(seeds))
+    return outcomes(agent, task, seeds, num_envs=len(seeds), stepping=acting.stepping)
 
 
 @functools.lru_cache(maxsize=1)

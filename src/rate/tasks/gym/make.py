@@ -136,7 +136,9 @@ class OutsideAgent:
     def _asked(self, failure: str, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return function(*arguments)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, too
             raise ValueError(
                 f"the expert {self._address} {failure}: {describe_error(error)}"
             ) from error
@@ -236,6 +238,12 @@ def _import(module: str, address: str) -> Any:
             f"{address}: there is no module {error.name!r}, neither installed nor in {here}: "
             "install its package, or run the command in the folder that holds it"
         ) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too
+        raise ValueError(
+            f"{address}: {module} cannot be imported: {describe_error(error)}"
+        ) from error
 
 
 def _made(address: str, make: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
@@ -246,7 +254,9 @@ def _made(address: str, make: Callable[..., Any], arguments: Mapping[str, Any]) 
         raise ModuleNotFoundError(
             f"{address} needs something that is not installed: {error}"
         ) from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too
         given = f" with {dict(arguments)}" if arguments else ""
         raise ValueError(
             f"{address} cannot be made{given}: {describe_error(error)}{_unknown(address, error)}"
@@ -284,7 +294,7 @@ def _usable(
     return held, left_out
 
 
-def _unknown(address: str, error: Exception) -> str:
+def _unknown(address: str, error: BaseException) -> str:
     """What to do about an id that no imported package has registered."""
     unknown = isinstance(error, gymnasium.error.NameNotFound | gymnasium.error.NamespaceNotFound)
     key = address.removeprefix(REGISTERED)

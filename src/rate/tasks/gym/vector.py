@@ -8,7 +8,6 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rate.spaces import flatten, pick, unflatten, usable
-from rate.tasks.gym.errors import describe_error
 
 __all__ = ["FirstRow", "Vectorised"]
 
@@ -93,10 +92,7 @@ class Vectorised:
     def _step(
         self, environment: VectorEnv, actions: np.ndarray, running: np.ndarray
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
-        try:
-            values, rewards, terminations, truncations, info = environment.step(actions)
-        except Exception as error:
-            raise ValueError(f"{self._name} failed in step: {describe_error(error)}") from error
+        values, rewards, terminations, truncations, info = environment.step(actions)
         leaves, ended = self._leaves(values), np.asarray(terminations | truncations, bool)
         if self._mode == AutoresetMode.SAME_STEP:
             for row in np.flatnonzero(ended & running):
