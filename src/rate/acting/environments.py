@@ -73,7 +73,7 @@ class Serial:
         self._make()
         self.observation_space = self._environments[0].observation_space
         self.action_space = self._environments[0].action_space
-        self._check = Checker(self.observation_space, "the observation")
+        self._check = Checker(self.observation_space, "observations")
 
     def shared(self) -> str:
         """What two environments of the maker both change, in words; empty if there is nothing."""
@@ -146,7 +146,7 @@ class Serial:
         returned = environment.reset(seed=seed)
         if not isinstance(returned, tuple) or len(returned) != 2:
             raise ValueError("reset must return two values: observation and info")
-        return self._leaves(returned[0])
+        return flatten(self.observation_space, returned[0])
 
     def _step(
         self, environment: gymnasium.Env[Any, Any], action: Any
@@ -160,19 +160,24 @@ class Serial:
             )
         value, reward, terminated, truncated, _ = returned
         return (
-            self._leaves(value),
+            flatten(self.observation_space, value),
             _number(reward),
             _flag("terminated", terminated),
             _flag("truncated", truncated),
         )
 
-    def _leaves(self, value: Any) -> dict[str, np.ndarray]:
-        check = self._stepping.check
-        return self._check(value) if check else flatten(self.observation_space, value)
-
     def _batch(self) -> Any:
-        leaves = {path: np.stack([row[path] for row in self._rows]) for path in self._rows[0]}
-        return unflatten(self.observation_space, leaves)
+        space = self.observation_space
+        try:
+            leaves = {path: np.stack([row[path] for row in self._rows]) for path in self._rows[0]}
+            values = unflatten(space, leaves)
+            if self._stepping.check:
+                values = unflatten(space, self._check(values, len(self._rows)))
+        except ValueError:
+            for row, leaves in enumerate(self._rows):  # the first one at fault is named
+                self._called(row, self._check, unflatten(space, leaves))
+            raise
+        return values
 
 
 class Batched:

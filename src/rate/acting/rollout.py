@@ -82,8 +82,9 @@ def rollout(
     """
     num_envs = task.recording_num_envs() if num_envs is None else num_envs
     with open_environments(task, stepping) as environments:
+        check = Checker(environments.action_space, "actions") if stepping.check else None
         for wave in waves(seeds, _side_by_side(task, environments, num_envs)):
-            steps = _play(agent, task, environments, wave, progress, stepping.check)
+            steps = _play(agent, task, environments, wave, progress, check)
             yield from _record(steps, wave, environments, task.horizon)
 
 
@@ -100,10 +101,11 @@ def outcomes(
     with the length of an episode, and `num_envs` is `task.num_envs` by default."""
     num_envs = task.num_envs if num_envs is None else num_envs
     with open_environments(task, stepping) as environments:
+        check = Checker(environments.action_space, "actions") if stepping.check else None
         for wave in waves(seeds, _side_by_side(task, environments, num_envs)):
             total_returns = np.zeros(len(wave), np.float64)
             lengths = np.zeros(len(wave), np.int64)
-            for step in _play(agent, task, environments, wave, progress, stepping.check):
+            for step in _play(agent, task, environments, wave, progress, check):
                 total_returns += step.rewards
                 lengths += step.running
             for seed, total_return, length in zip(wave, total_returns, lengths, strict=True):
@@ -181,12 +183,11 @@ def _play(
     environments: Environments,
     seeds: Sequence[int],
     progress: Progress | None,
-    check: bool,
+    check: Checker | None,
 ) -> Iterator[_Step]:
     """Play one wave until its last episode has ended."""
     agent = fit(agent, environments)
     agent.reset(len(seeds), seeds)
-    checker = Checker(environments.action_space, "actions") if check else None
     prompt: Sequence[Any] | np.ndarray = (
         [] if task.prompt is None else np.moveaxis(task.prompt(seeds), 1, 0)
     )
@@ -198,8 +199,8 @@ def _play(
         # A copy, because the agent may use its array again.
         actions = np.array(agent.act(observations, rewards, forced))
         _check_actions(actions, forced, len(seeds))
-        if checker is not None:
-            _check_space(checker, actions, running, seeds, time)
+        if check is not None:
+            _check_space(check, actions, running, seeds, time)
         next_observations, rewards, terminations, truncations = environments.step(actions)
         rewards = np.where(running, rewards, np.float32(0))
         terminations = running & terminations

@@ -281,7 +281,7 @@ def test_what_cannot_be_played_says_why_and_what_to_do(name, error, message):
         ("reset", r"in reset\(seed=7\): .*reset must return two values"),
         (
             "observation",
-            "step 2 of the episode of seed 7: the observation: 1 of 3 numbers are NaN",
+            "step 2 of the episode of seed 7: observations: 1 of 3 numbers are NaN",
         ),
         ("reward", "step 2 of the episode of seed 7: .*the reward is nan"),
     ],
