@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes with one thread each beat two processes that fight for the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow check lint types bench publish clean
+.PHONY: demo test slow fuzz check lint types bench publish clean
 
 demo: .venv/demo
 	env -u OMP_NUM_THREADS $(BIN)/rate reproduce demo --jobs 2
@@ -21,6 +21,10 @@ lint: .venv/development
 
 types: .venv/development
 	$(BIN)/mypy
+
+# make fuzz COUNT=20000 SEED=7 damages files of every format that is read
+fuzz: .venv/development
+	$(BIN)/python -m tests.fuzz --count $(or $(COUNT),4000) --seed $(or $(SEED),0)
 
 check: lint types test
 

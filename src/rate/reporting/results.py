@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rate.messages import reason
 from rate.reporting import cue_figure, figures
 from rate.reporting.load import Evidence, ReportError
 from rate.reporting.statistics import Conditional, Summary, conditionals, returned, summarise
@@ -42,7 +43,7 @@ def measure(evidence: Evidence, origin: Path) -> Results:
         returns = summarise(returned(chosen), facts.order) if has_returns else ()
         return Results(summarise(chosen, *expected), summarise(rest), conditionals(chosen), returns)
     except ValueError as error:
-        raise ReportError(f"the results in {origin} cannot be reported: {error}") from error
+        raise ReportError(f"the results in {origin} cannot be reported: {reason(error)}") from error
 
 
 def draw(evidence: Evidence, results: Results) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ Statistic = Callable[..., Any]
 
 REQUIRED = ("variant", "seed", "task", "checkpoint", "metric", "value", "scores")
 _TYPES: dict[str, Any] = dict.fromkeys(("variant", "task", "checkpoint", "metric"), str)
-_TYPES |= {"seed": int, "x": int | float | None}
+_TYPES |= {"seed": int} | dict.fromkeys(("x", "seconds"), int | float | None)
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
         seeds=seeds,
         missing=tuple(seed for seed in expected if seed not in seeds),
         episodes=sum(len(values) for values in scores),
-        seconds=float(np.mean([row.get("seconds", math.nan) for row in group or [{}]])),
+        seconds=float(np.mean([row.get("seconds") or math.nan for row in group or [{}]])),
     )
 
 
