@@ -159,6 +159,41 @@ def _d4rl(folder: Path) -> None:
         file["next_observations"] = file["observations"][()]
 
 
+def _d3rlpy_1(folder: Path) -> None:
+    with h5py.File(folder / "data.h5", "w") as file:
+        for name, column in _steps().items():
+            if name != "timeouts":
+                file[name] = column.astype(np.float32)
+        file["episode_terminals"] = file["terminals"][()]
+        file["discrete_action"], file["version"] = True, "1.0"
+
+
+def _d3rlpy_2(folder: Path) -> None:
+    steps = _steps(4)
+    with h5py.File(folder / "data.h5", "w") as file:
+        file["columns"] = ["observations", "actions", "rewards", "terminated"]
+        file["num_episodes"], file["version"] = 2, "2.1"
+        for number in range(2):
+            file[f"observations_{number}"] = steps["observations"]
+            file[f"actions_{number}"] = steps["actions"][:, None]
+            file[f"rewards_{number}"] = steps["rewards"][:, None]
+            file[f"terminated_{number}"] = True
+
+
+def _robomimic(folder: Path) -> None:
+    steps = _steps(4)
+    with h5py.File(folder / "data.hdf5", "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_args"], data.attrs["total"] = json.dumps({"env_name": "Lift"}), 8
+        for number in range(2):
+            demo = data.create_group(f"demo_{number}")
+            demo.attrs["num_samples"] = 4
+            demo["actions"], demo["rewards"] = steps["observations"], steps["rewards"]
+            demo["dones"] = steps["terminals"].astype(int)
+            for group in ("obs", "next_obs"):
+                demo[f"{group}/object"] = steps["observations"]
+
+
 def _minari(data_format: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         images = spaces.Box(0, 255, (33, 32, 3), np.uint8)
@@ -407,6 +442,9 @@ FORMATS = {
     "pickled-list": _recording(_pickled, "data.pkl"),
     "pickled-dict": _recording(_pickled_by_number, "data.pkl"),
     "d4rl": _recording(_d4rl, "data.hdf5"),
+    "d3rlpy-1": _recording(_d3rlpy_1, "data.h5"),
+    "d3rlpy-2": _recording(_d3rlpy_2, "data.h5"),
+    "robomimic": _recording(_robomimic, "data.hdf5"),
     "minari-hdf5": _recording(_minari("hdf5"), "data"),
     "minari-arrow": _recording(_minari("arrow"), "data"),
     "released": Format(

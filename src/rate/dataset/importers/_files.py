@@ -18,6 +18,7 @@ import numpy as np
 from rate.dataset import DatasetError
 from rate.dataset.importers import require
 from rate.dataset.importers._roles import place
+from rate.messages import reason
 
 GREATEST_GROWTH = 100
 """How many times as large as its file the arrays of a recording may be, once inflated."""
@@ -74,8 +75,7 @@ def readable(path: Path, advice: str) -> Iterator[None]:
     except ModuleNotFoundError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DatasetError(f"{path} cannot be read: {reason}; {advice}") from error
+        raise DatasetError(f"{path} cannot be read: {reason(error)}; {advice}") from error
 
 
 def npz_arrays(path: Path, used: Used) -> dict[str, Any]:
