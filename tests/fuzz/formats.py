@@ -63,6 +63,8 @@ class Format:
     """Damages the sample."""
     longest: int = 600
     """Most letters of a message."""
+    share: int = 4
+    """Inputs of this format in a round; those that take long have fewer."""
 
     def check(self, folder: Path) -> None:
         """Read a sound sample, whose text must not be refused."""
@@ -454,17 +456,27 @@ FORMATS = {
         _run, _load_policy, (CheckpointError,), _seal_run, _only("last.safetensors")
     ),
     "training-state": Format(
-        _run, _resume, (CheckpointError, RunError), _seal_run, _only("training.safetensors")
+        _run,
+        _resume,
+        (CheckpointError, RunError),
+        _seal_run,
+        _only("training.safetensors"),
+        share=2,
     ),
-    "run-resumed": Format(_run, _resume, ANY, _seal_run, _only(*_RUN_FILES[:3])),
+    "run-resumed": Format(_run, _resume, ANY, _seal_run, _only(*_RUN_FILES[:3]), share=2),
     "run-evaluated": Format(
-        _run, _evaluate, ANY, _seal_run, _only(*_RUN_FILES[:2], "scores.jsonl")
+        _run, _evaluate, ANY, _seal_run, _only(*_RUN_FILES[:2], "scores.jsonl"), share=2
     ),
     "run-reported": Format(
-        _run, lambda folder: report(folder / "run"), (ReportError,), None, _only(*_RUN_FILES)
+        _run,
+        lambda folder: report(folder / "run"),
+        (ReportError,),
+        None,
+        _only(*_RUN_FILES),
+        share=1,
     ),
-    "experiment": Format(_experiment, report, (ReportError,)),
-    "published": Format(_experiment, _publish, (ReportError,)),
+    "experiment": Format(_experiment, report, (ReportError,), share=1),
+    "published": Format(_experiment, _publish, (ReportError,), share=1),
     "paper": Format(
         lambda folder: shutil.copy(RESULTS / "paper.toml", folder),
         lambda folder: read_paper(folder / "paper.toml"),
@@ -484,3 +496,6 @@ FORMATS = {
         (ValueError, ModuleNotFoundError),
     ),
 }
+
+ROUND = [name for turn in range(4) for name, form in FORMATS.items() if turn < form.share]
+"""Formats in the order in which they are tried, again and again."""

@@ -7,6 +7,7 @@ exception of the format's kinds whose text is one printable line.
 import contextlib
 import importlib
 import io
+import itertools
 import multiprocessing
 import os
 import random
@@ -71,11 +72,11 @@ def fuzz(
     formats: str = FORMATS,
     limits: Limits = LIMITS,
 ) -> Iterator[Outcome]:
-    """Outcomes of `count` inputs, of each format in turn.
+    """Outcomes of `count` inputs, of these formats in turn.
 
     Args:
         work: Folder for samples, inputs, and inputs that failed.
-        names: The formats.
+        names: The formats; one that is named twice has twice as many inputs.
         count: Number of inputs.
         seed: Seed of the damage.
         until: Time on the monotonic clock at which to stop, whatever the count.
@@ -83,12 +84,14 @@ def fuzz(
         limits: Limits of one input.
     """
     worker: _Worker | None = None
+    tried: Counter[str] = Counter()
     try:
-        for number in range(count):
+        for name in itertools.islice(itertools.cycle(names), count):
             worker = worker or _Worker(work, formats, limits)
             if time.monotonic() > until:
                 break
-            outcome = worker.outcome(f"{names[number % len(names)]}-{number // len(names)}", seed)
+            outcome = worker.outcome(f"{name}-{tried[name]}", seed)
+            tried[name] += 1
             if outcome.kind in ("hang", "crash", "memory"):
                 worker.stop()
                 worker = None
