@@ -68,7 +68,7 @@ def fuzz(
     count: int,
     *,
     seed: int = 0,
-    until: float = float("inf"),
+    seconds: float = float("inf"),
     formats: str = FORMATS,
     limits: Limits = LIMITS,
 ) -> Iterator[Outcome]:
@@ -79,16 +79,18 @@ def fuzz(
         names: The formats; one that is named twice has twice as many inputs.
         count: Number of inputs.
         seed: Seed of the damage.
-        until: Time on the monotonic clock at which to stop, whatever the count.
+        seconds: Time to stop after, whatever the count; starting the first process does not count.
         formats: The module that defines the formats.
         limits: Limits of one input.
     """
     worker: _Worker | None = None
     tried: Counter[str] = Counter()
+    begun = 0.0
     try:
         for name in itertools.islice(itertools.cycle(names), count):
             worker = worker or _Worker(work, formats, limits)
-            if time.monotonic() > until:
+            begun = begun or time.monotonic()
+            if time.monotonic() > begun + seconds:
                 break
             outcome = worker.outcome(f"{name}-{tried[name]}", seed)
             tried[name] += 1
@@ -152,6 +154,7 @@ def _serve(pipe: Connection, work: Path, formats: str, limits: Limits) -> None:
     warnings.simplefilter("ignore")
     os.environ |= {"MINARI_DATASETS_PATH": str(work / "none"), "HOME": str(work / "home")}
     os.environ.pop("WANDB_API_KEY", None)
+    shutil.rmtree(work / "inputs", ignore_errors=True)
     pipe.send("ready")
     while True:
         try:
