@@ -54,7 +54,7 @@ def read_paper(path: str | Path) -> dict[str, Published]:
         raise ReportError(
             f"{path} cannot be read ({error.strerror}): published values belong beside the rows"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReportError(f"{path} is not TOML ({error}): restore the file") from error
     paper: dict[str, Published] = {}
     for name, table in tables.items():
