@@ -94,3 +94,9 @@ def test_members_of_suites_are_experiments():
         suite = experiments.find(name)
         if isinstance(suite, Suite):
             assert set(suite.members) <= set(SINGLE)
+
+
+def test_tasks_of_an_experiment_have_the_names_of_its_rows():
+    name = "gym:FrozenLake-v1,environment.is_slippery=False"
+    with pytest.raises(ValueError, match=r"rows will name the task .*is_slippery=false': write"):
+        Experiment({}, {}, (name,))

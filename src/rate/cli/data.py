@@ -11,6 +11,7 @@ from rich.table import Table
 from rate.cli.console import out, refuse
 from rate.cli.parse import Reader, parse
 from rate.spaces import from_text
+from rate.tasks.gym.options import respelled
 
 if TYPE_CHECKING:
     from rate.dataset import Dataset  # it imports torch
@@ -52,6 +53,8 @@ def import_(arguments: list[str]) -> None:
 
     space = Reader(str, from_text, "SPACE")
     options = parse(run, arguments, "rate data import", types={gymnasium.Space: space})
+    if options["task"]:
+        options["task"] = respelled(options["task"])
     run(**options, show_progress=True)
     _info(options["output"])
 

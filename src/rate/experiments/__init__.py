@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rate.addresses import import_module
 from rate.reporting.load import Page as Page
+from rate.tasks.gym.options import respelled
 
 if TYPE_CHECKING:
     from rate.acting.corruption import Corruption
@@ -70,6 +71,12 @@ class Experiment:
     they are reported, and the task, which is the only one that they are scored on."""
     usual: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Variants and tasks of a large experiment that are run unless others are asked for."""
+
+    def __post_init__(self) -> None:
+        tasks = [*self.evaluations, *self.fewer_episodes, *self.long_evaluations]
+        for name in [*tasks, *(task for _, task in self.single.values())]:
+            if (spelled := respelled(name)) != name:
+                raise ValueError(f"rows will name the task {name!r} {spelled!r}: write it so")
 
     @property
     def conditions(self) -> dict[str, tuple[str, "Corruption | None"]]:

@@ -21,6 +21,7 @@ from rate.episode import Episode
 from rate.extras import how_to_install
 from rate.progress import progress_bar
 from rate.provenance import provenance
+from rate.values import NotNegative, checks_arguments
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class ImportOptions:
     """What is known better than the file says."""
 
     observation_space: gymnasium.Space[Any] | None = None
-    """Space of observations, such as "Box(-10, 10, (17,))"; by default the recording's own, or
-    one that its numbers suggest. Dict and Tuple spaces are written as JSON, as in `card.json`."""
+    """Space of observations, as Gymnasium prints it, such as "Box(-10, 10, (17,))", or as JSON, as
+    in `card.json`; by default the recording's own, or one that its numbers suggest."""
     action_space: gymnasium.Space[Any] | None = None
     """Space of actions, such as "Discrete(4)"; by default the recording's own, or one that its
     numbers suggest."""
@@ -92,6 +93,7 @@ def read(
     return recording
 
 
+@checks_arguments
 def import_dataset(
     path: str | Path,
     output: str | Path,
@@ -99,7 +101,7 @@ def import_dataset(
     file_format: str = "",
     options: ImportOptions = ImportOptions(),
     task: str | None = None,
-    episodes: int = 0,
+    episodes: NotNegative = 0,
     show_progress: bool = False,
 ) -> Dataset:
     """Write a recording as a dataset; no simulator is needed, and no code in a file is run.
