@@ -1,7 +1,6 @@
 """From the arrays of a file to a recording: its episodes, and the spaces that fit them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,10 @@ from rate.spaces import PLAIN, leaves
 NO_ENDS = "none"
 """What `ImportOptions.episode_ends` says of one episode that nothing marks the end of."""
 
-Opened = Callable[[], AbstractContextManager[Iterable[Stream]]]
-"""Opens a recording, anew each time."""
-
 
 def recording(
     path: Path,
-    opened: Opened,
+    streams: Callable[[], Iterable[Stream]],
     options: ImportOptions,
     facts: Mapping[str, Any],
     change: Callable[[Steps], Steps] = lambda steps: steps,
@@ -36,7 +32,7 @@ def recording(
 
     Args:
         path: The file or folder.
-        opened: Opens it.
+        streams: Opens it, anew each time.
         options: What is known better than the file says.
         facts: What to note in the dataset's provenance beside what is found here.
         change: Converts steps of this format.
@@ -45,27 +41,25 @@ def recording(
         DatasetError: An array is missing or does not fit the others, or nothing marks an end.
     """
     survey, parts = _Survey(options), []
-    with opened() as streams:
-        for stream in streams:
-            with readable(stream.path, f"look at {stream.where or 'its arrays'}"):
-                for steps in map(change, understand(stream, options.episode_ends)):
-                    with readable(stream.path, f"look at {steps.where or 'its arrays'}"):
-                        parts.append(split(steps))
-                        survey.add(steps, parts[-1])
+    for stream in streams():
+        with readable(stream.path, f"look at {stream.where or 'its arrays'}"):
+            for steps in map(change, understand(stream, options.episode_ends)):
+                with readable(stream.path, f"look at {steps.where or 'its arrays'}"):
+                    parts.append(split(steps))
+                    survey.add(steps, parts[-1])
     with readable(path, "look at its arrays"):
         survey.require_ends(parts)
         fitted = survey.fitting()
 
     def episodes() -> Iterator[Episode]:
         remaining = iter(parts)
-        with opened() as streams:
-            for stream in streams:
-                for steps in map(change, understand(stream, options.episode_ends)):
-                    for part in next(remaining):
-                        where = steps.where or f"steps {part.start} to {part.stop - 1}"
-                        with readable(stream.path, f"look at {where}"):
-                            episode = _episode(steps, part, fitted)
-                        yield episode
+        for stream in streams():
+            for steps in map(change, understand(stream, options.episode_ends)):
+                for part in next(remaining):
+                    where = steps.where or f"steps {part.start} to {part.stop - 1}"
+                    with readable(stream.path, f"look at {where}"):
+                        episode = _episode(steps, part, fitted)
+                    yield episode
 
     count = sum(map(len, parts))
     return Recording(fitted.observed, fitted.acted, episodes, count, {**facts, **survey.facts()})

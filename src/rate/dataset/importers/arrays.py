@@ -1,8 +1,6 @@
 """NumPy's arrays, in a `.npz` or a folder of `.npy`: all steps in a row, or padded episodes."""
 
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rate.dataset.card import CARD
@@ -48,9 +46,5 @@ def read(path: Path, options: ImportOptions) -> Recording:
             shape, or nothing marks the ends of episodes.
     """
 
-    @contextmanager
-    def opened() -> Iterator[list[Stream]]:
-        load = npy_arrays if path.is_dir() else npz_arrays
-        yield [Stream(path, load(path, known(options.episode_ends)))]
-
-    return recording(path, opened, options, {"format": "arrays"})
+    load, used = npy_arrays if path.is_dir() else npz_arrays, known(options.episode_ends)
+    return recording(path, lambda: [Stream(path, load(path, used))], options, {"format": "arrays"})

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,7 @@ def read(path: Path, options: ImportOptions) -> Recording:
             another length.
     """
 
-    @contextmanager
-    def opened() -> Iterator[list[Stream]]:
+    def streams() -> Iterator[Stream]:
         with open_hdf5(path) as file:
             arrays = hdf5_arrays(file, lambda name: _NUMBERED.fullmatch(name) is not None)
             episodes: dict[int, dict[str, Any]] = {}
@@ -41,9 +39,7 @@ def read(path: Path, options: ImportOptions) -> Recording:
                 if found := _NUMBERED.fullmatch(name):
                     leaf = f"{found[1]}/{found[3]}" if found[3] else found[1]
                     episodes.setdefault(int(found[2]), {})[leaf] = array
-            yield [
-                Stream(path, episodes[number], f"episode {number}", closed=True)
-                for number in sorted(episodes)
-            ]
+            for number in sorted(episodes):
+                yield Stream(path, episodes[number], f"episode {number}", closed=True)
 
-    return recording(path, opened, options, {"format": "d3rlpy"})
+    return recording(path, streams, options, {"format": "d3rlpy"})

@@ -1,7 +1,6 @@
 """HDF5 files of all steps in a row, as D4RL and d3rlpy 1 write them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rate.dataset.importers import ImportOptions, Recording
@@ -28,9 +27,8 @@ def read(path: Path, options: ImportOptions) -> Recording:
             another length, or nothing marks the ends of episodes.
     """
 
-    @contextmanager
-    def opened() -> Iterator[list[Stream]]:
+    def streams() -> Iterator[Stream]:
         with open_hdf5(path) as file:
-            yield [Stream(path, hdf5_arrays(file, known(options.episode_ends)))]
+            yield Stream(path, hdf5_arrays(file, known(options.episode_ends)))
 
-    return recording(path, opened, options, {"format": "d4rl"})
+    return recording(path, streams, options, {"format": "d4rl"})

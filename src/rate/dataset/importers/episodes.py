@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,20 +56,18 @@ def read(path: Path, options: ImportOptions) -> Recording:
     if not files:
         raise DatasetError(f"{path} holds no .npz file; give the folder that does")
 
-    @contextmanager
-    def opened() -> Iterator[Iterator[Stream]]:
+    def streams() -> Iterator[Stream]:
         used = known(options.episode_ends)
-        yield (Stream(file, npz_arrays(file, used), file.name, closed=True) for file in files)
+        return (Stream(file, npz_arrays(file, used), file.name, closed=True) for file in files)
 
-    with opened() as streams:
-        reading = _survey(path, streams, options)
+    reading = _survey(path, streams(), options)
     facts = {
         "format": "episodes",
         "images": "bytes that had been divided by 255" if reading.restored else "as stored",
         "actions": "numbers that had been one-hot" if reading.one_hot else "as stored",
         "alignment": "moved to the observation before" if reading.previous else "as stored",
     }
-    return recording(path, opened, options, facts, reading.change)
+    return recording(path, streams, options, facts, reading.change)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import contextlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +45,12 @@ def read(path: Path, options: ImportOptions) -> Recording:
     with open_hdf5(path) as file:
         facts = {"format": "robomimic", **_environment(file)}
 
-    @contextmanager
-    def opened() -> Iterator[Iterator[Stream]]:
+    def streams() -> Iterator[Stream]:
         with open_hdf5(path) as file:
-            yield (
-                Stream(path, _arrays(group, options), name, closed=True)
-                for name, group in episode_groups(file).items()
-            )
+            for name, group in episode_groups(file).items():
+                yield Stream(path, _arrays(group, options), name, closed=True)
 
-    return recording(path, opened, options, facts)
+    return recording(path, streams, options, facts)
 
 
 def _arrays(group: Any, options: ImportOptions) -> dict[str, Any]:

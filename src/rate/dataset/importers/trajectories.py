@@ -1,7 +1,6 @@
 """Pickles: trajectories, lists of steps, and buffers of Stable-Baselines3."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +41,7 @@ def read(path: Path, options: ImportOptions) -> Recording:
         streams = list(_streams(path, data))
         if not streams:
             raise DatasetError(f"{path} holds no trajectories")
-
-    @contextmanager
-    def opened() -> Iterator[list[Stream]]:
-        yield streams
-
-    return recording(path, opened, options, {"format": "trajectories"})
+    return recording(path, lambda: streams, options, {"format": "trajectories"})
 
 
 def _streams(path: Path, data: Any) -> Iterator[Stream]:
