@@ -17,7 +17,7 @@ sys.path.insert(
     0, str(Path(__file__).parents[1])
 )  # the benchmarks are not part of the installed package
 
-from benchmarks import acting, collection, large_dataset, loader, naive, rows
+from benchmarks import acting, collection, gpu, large_dataset, loader, naive, rows
 
 SIZES = [
     Config(),
@@ -165,3 +165,16 @@ def test_the_benchmark_of_recording_measures_memory_and_speed() -> None:
     peak, speed = collection.collect(2, 2, 0)
     assert 50 < peak < 1024
     assert speed > 0
+
+
+@pytest.mark.skipif(gpu.CUDA, reason="on a GPU it takes minutes")
+def test_the_benchmark_of_accelerators_runs_at_small_sizes_on_a_cpu(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    measurements = list(gpu.measure(True))
+    assert "failed" not in capsys.readouterr().out
+    differences = [one.value for one in measurements if one.unit.startswith("loss ")]
+    assert len(differences) == 3
+    assert max(differences) < 1e-5
+    timed = {one.variant for one in measurements if one.unit == "ms/update"}
+    assert set(gpu.VARIANTS) <= timed
