@@ -165,13 +165,15 @@ def test_attention_on_cuda_has_the_gradients_of_the_reference(
         inputs = [
             part.detach().to(device).requires_grad_() for part in (query, *keys_values, *biases)
         ]
-        with torch.autocast(device, dtype, enabled=kind != torch.float32):
-            cast = [part.to(kind) for part in inputs[:3]]
-            output = attention(cast[0], (cast[1], cast[2]), (inputs[3], inputs[4]), here)
-        weights = [*attention.parameters()]
-        wanted = [*inputs, weights[1], weights[2]]
-        gradients = torch.autograd.grad(output.float().sin().sum(), wanted)
-        results.append([output, *gradients])
+        asked, keys, values, *pair = (part.to(kind) for part in inputs)
+        if device == "cpu":
+            bias = attention._bias(attention.rotate(asked + pair[1], here), here)
+            attended = F.scaled_dot_product_attention(asked + pair[0], keys, values, bias)
+        else:
+            attended = attention._attend_on_cuda(asked, keys, values, (pair[0], pair[1]), here)
+        wanted = [*inputs, attention.position.weight]
+        gradients = torch.autograd.grad(attended.float().sin().sum(), wanted)
+        results.append([attended, *gradients])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(other.float().cpu(), one, atol=tolerance, rtol=tolerance)
 

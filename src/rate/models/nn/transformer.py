@@ -128,8 +128,7 @@ class RelativeAttention(nn.Module):
             [B, n, d].
         """
         keys, values = keys_values
-        fits = query.is_cuda and self.head_width % ALIGNMENT == 0
-        if fits and record is None and not torch.compiler.is_compiling():
+        if record is None and self._recomputes(query):
             attended = self._attend_on_cuda(query, keys, values, biases, view)
             return self.output(attended.transpose(1, 2).flatten(2))
         content, rotated = query + biases[0], self.rotate(query + biases[1], view)
@@ -167,6 +166,12 @@ class RelativeAttention(nn.Module):
         return BlockwiseAttention.attend(
             content, rotated, keys, values, view.table, view.mask, view.cuts, scale, dropout
         )
+
+    def _recomputes(self, query: Tensor) -> bool:
+        """Whether no scores are kept. With gradients in float32 plain operations are faster."""
+        fits = query.is_cuda and self.head_width % ALIGNMENT == 0
+        gains = query.dtype != torch.float32 or not torch.is_grad_enabled()
+        return fits and gains and not torch.compiler.is_compiling()
 
     def _attend_on_cuda(
         self,
