@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.util
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from functools import cache
@@ -31,7 +32,7 @@ class Configs:
 
     def names(self) -> dict[str, str]:
         """Every kind in the package with the first sentence about it; none is imported."""
-        return _names(self.package)
+        return described(self.package, "Config")
 
     def find(self, name: str) -> type[Any]:
         """The configuration class of a kind.
@@ -45,12 +46,8 @@ class Configs:
         if ":" in name:
             return self._outside(name)
         if name not in self.names():
-            close = get_close_matches(name, self.names(), 1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
-            raise ValueError(
-                f"unknown {self.kind} {name!r}{hint} {self.kind.capitalize()}s are: "
-                f"{', '.join(self.names())}, and addresses such as my_module:Config"
-            )
+            known = unknown(self.kind, name, self.names())
+            raise ValueError(f"{known}, and addresses such as my_module:Config")
         module = importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
         found: type[Any] = module.Config
         return found
@@ -99,15 +96,26 @@ def build(cls: type[Any], data: Any) -> Any:
     return cls(**data)
 
 
+def unknown(kind: str, name: str, names: Iterable[str]) -> str:
+    """Words for a name that is none of those of a kind: the closest of them, and all of them."""
+    close = get_close_matches(name, list(names), 1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return f"unknown {kind} {name!r}{hint} {kind.capitalize()}s are: {', '.join(names)}"
+
+
 @cache
-def _names(package: str) -> dict[str, str]:
+def described(package: str, defined: str) -> dict[str, str]:
+    """The files of a package that define a name, by their own names, with the first sentence about
+    each; none is imported."""
     spec = importlib.util.find_spec(package)
     assert spec is not None
     assert spec.submodule_search_locations is not None
     sentences = {}
     for path in sorted(Path(spec.submodule_search_locations[0]).glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        if any(isinstance(node, ast.ClassDef) and node.name == "Config" for node in tree.body):
+        names = {getattr(node, "name", "") for node in tree.body}
+        assigned = [node.targets[0] for node in tree.body if isinstance(node, ast.Assign)]
+        if defined in names | {getattr(target, "id", "") for target in assigned}:
             docstring = (ast.get_docstring(tree) or "").split("\n\n")[0]
             sentences[path.stem.replace("_", "-")] = " ".join(docstring.split())
     return sentences

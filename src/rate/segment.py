@@ -109,14 +109,15 @@ class Segment:
 
     def to(self, device: torch.device | str) -> "Segment":
         """The segment on another device."""
-        return self._everywhere(lambda tensor: tensor.to(device, non_blocking=True))
+        return self.everywhere(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Segment":
         """The segment in page-locked memory, from which copies to a GPU need not be waited for;
         tensors on a GPU stay there."""
-        return self._everywhere(lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory())
+        return self.everywhere(lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory())
 
-    def _everywhere(self, function: Callable[[Tensor], Tensor]) -> "Segment":
+    def everywhere(self, function: Callable[[Tensor], Tensor]) -> "Segment":
+        """The segment with `function` applied to every tensor."""
         frames = {path: function(leaf) for path, leaf in self.frames.items()}
         return replace(self.map(function), frames=frames)
 

@@ -1,10 +1,10 @@
 """Where the command line prints to."""
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 
 from rich.table import Table
 
+from rate.configs import unknown
 from rate.progress import Terminal
 
 out, err = Terminal(soft_wrap=True), Terminal(stderr=True, soft_wrap=True)
@@ -21,7 +21,5 @@ def show_names(title: str, names: Mapping[str, str]) -> None:
 
 def refuse(command: str, verb: str, verbs: Iterable[str]) -> int:
     """Say that there is no such verb, and which there are; returns the exit status."""
-    close = get_close_matches(verb, list(verbs), 1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    err.print(f"{command}: unknown verb {verb!r}{hint} Verbs are: {', '.join(verbs)}")
+    err.print(f"{command}: {unknown('verb', verb, list(verbs))}")
     return 2

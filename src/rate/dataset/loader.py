@@ -64,8 +64,7 @@ class Batch:
     def __reduce__(self) -> tuple[Any, ...]:
         # One tensor goes from a worker to its parent, not one for each field, because each takes a
         # file descriptor.
-        lengths = [part.lengths for part in self.parts]
-        return _unpacked, (self.update, *_packed(self.parts), lengths, self.lengths)
+        return _unpacked, (self.update, *_packed(self.parts), self.lengths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,45 +311,37 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-_Place = tuple[int, str, str | None, torch.dtype, torch.Size, int, int]
-"""Of a tensor in a packed batch: the part, field and leaf that it is, and where its bytes are."""
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor is among the bytes of a packed batch."""
+
+    dtype: torch.dtype
+    shape: torch.Size
+    start: int
+    end: int
+
+    def view(self, buffer: Tensor) -> Tensor:
+        return buffer[self.start : self.end].view(self.dtype).view(self.shape)
 
 
-def _packed(parts: list[Segment]) -> tuple[Tensor, list[_Place]]:
-    """The bytes of all tensors side by side, and the place of each."""
-    places: list[_Place] = []
-    tensors, end = [], 0
-    for number, part in enumerate(parts):
-        for name, value in vars(part).items():
-            leaves = value.items() if isinstance(value, dict) else [(None, value)]
-            for path, tensor in leaves if name != "lengths" else ():
-                start = -(-end // 64) * 64
-                end = start + tensor.nbytes
-                tensors.append(tensor)
-                places.append((number, name, path, tensor.dtype, tensor.shape, start, end))
-    buffer = torch.empty(end, dtype=torch.uint8)
+def _packed(parts: list[Segment]) -> tuple[Tensor, list[Segment]]:
+    """The bytes of all tensors side by side, and the parts with places instead of tensors."""
+    tensors: list[Tensor] = []
+    places: list[Any] = []
+
+    def put(tensor: Tensor) -> Any:
+        start = -(-places[-1].end // 64) * 64 if places else 0
+        tensors.append(tensor)
+        places.append(_Place(tensor.dtype, tensor.shape, start, start + tensor.nbytes))
+        return places[-1]
+
+    packed = [part.everywhere(put) for part in parts]
+    buffer = torch.empty(places[-1].end, dtype=torch.uint8)
     for tensor, place in zip(tensors, places, strict=True):
-        _view(buffer, place).copy_(tensor)
-    return buffer, places
+        place.view(buffer).copy_(tensor)
+    return buffer, packed
 
 
-def _unpacked(
-    update: int,
-    buffer: Tensor,
-    places: list[_Place],
-    part_lengths: list[tuple[int, ...]],
-    lengths: np.ndarray,
-) -> Batch:
-    values: list[dict[str, Any]] = [{"lengths": part} for part in part_lengths]
-    for place in places:
-        number, name, path, *_ = place
-        if path is None:
-            values[number][name] = _view(buffer, place)
-        else:
-            values[number].setdefault(name, {})[path] = _view(buffer, place)
-    return Batch(update, [Segment(**value) for value in values], lengths)
-
-
-def _view(buffer: Tensor, place: _Place) -> Tensor:
-    *_, dtype, shape, start, end = place
-    return buffer[start:end].view(dtype).view(shape)
+def _unpacked(update: int, buffer: Tensor, packed: list[Any], lengths: np.ndarray) -> Batch:
+    parts = [part.everywhere(lambda place: place.view(buffer)) for part in packed]
+    return Batch(update, parts, lengths)

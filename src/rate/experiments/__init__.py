@@ -6,16 +6,15 @@ in the docstring of the file: lines that begin with "Title:", "Claim:", "Source:
 "Command:", and indented ones that continue them.
 """
 
-import ast
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from rate.addresses import import_module
+from rate.configs import described, unknown
 from rate.reporting.load import Page as Page
 from rate.tasks.gym.options import respelled
 
@@ -188,11 +187,7 @@ class Suite:
 
 def names() -> dict[str, str]:
     """Every experiment of the library with the first sentence about it; none is imported."""
-    sentences = {}
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        sentences[_name(path)] = " ".join(docstring.split("\n\n")[0].split())
-    return sentences
+    return described(__name__, "EXPERIMENT")
 
 
 def find(name: str) -> Experiment | Suite:
@@ -223,23 +218,14 @@ def page(name: str) -> Page:
 
 def experiment_name(name: str) -> str:
     """The name of an experiment that is given by its name or by the path of its file."""
-    return _name(Path(name)) if name.endswith(".py") else name
-
-
-def _name(path: Path) -> str:
-    return path.stem.replace("_", "-")
+    return Path(name).stem.replace("_", "-") if name.endswith(".py") else name
 
 
 def _module(name: str) -> ModuleType:
     if name.endswith(".py"):
         return import_module(name)
     if name not in names():
-        close = get_close_matches(name, names(), 1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise ValueError(
-            f"unknown experiment {name!r}{hint} Experiments are: {', '.join(names())}, and paths "
-            "of Python files"
-        )
+        raise ValueError(f"{unknown('experiment', name, names())}, and paths of Python files")
     return import_module(f"{__name__}.{name.replace('-', '_')}")
 
 
