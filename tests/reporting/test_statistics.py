@@ -83,8 +83,6 @@ def test_seeds_that_differ_widen_the_interval_more_than_episodes_do():
 def test_wrong_input_of_a_bootstrap_is_refused():
     with pytest.raises(ValueError, match="at least one seed"):
         bootstrap_interval([])
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        bootstrap_interval([[1.0]], level=95)
 
 
 def test_summary_takes_the_error_over_seeds_and_over_episodes_for_one_seed():

@@ -203,6 +203,27 @@ class Backbone(nn.Module, ABC):
         """The memory in its largest size, with empty positions where it has not grown yet."""
         return memory
 
+    @staticmethod
+    def retain(
+        retained: Tensor, new: Tensor, count: Tensor, limit: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Add new states to retained ones, of which the last are kept.
+
+        Args:
+            retained: Right-aligned states, [B, ..., p, d].
+            new: States that come behind them, [B, ..., n, d].
+            count: Number of retained states in each row, [B].
+            limit: Most states that are retained.
+
+        Returns:
+            The states with the new ones and without them, right-aligned in as many positions, and
+            the number of the former in each row.
+        """
+        size = min(limit, retained.shape[-2] + new.shape[-2])
+        longer = torch.cat([retained, new], -2)[..., -size:, :]
+        as_before = torch.cat([torch.zeros_like(new), retained], -2)[..., -size:, :]
+        return longer, as_before, (count + new.shape[-2]).clamp(max=limit)
+
 
 def empty_keys_values(
     layers: int, shape: tuple[int, int, int, int], like: Tensor

@@ -11,17 +11,13 @@ from typing import Annotated
 
 from rate.models import rate
 from rate.models.nn.valve import ValveKind
-from rate.values import Checked, NotNegative, Range, Rate
+from rate.values import Checked, Range
 
 
 @dataclass(frozen=True)
-class Config(rate.Config):
+class Config(rate.PlainConfig):
     """Decision Transformer: sees the last N x K steps and remembers nothing else."""
 
-    dropout: Rate = 0.1
-    attention_dropout: Rate = 0.0
-    feed_forward: NotNegative = 64
-    memory_tokens: NotNegative = 0
     valve: ValveKind = "none"
     context_segments: Annotated[int, Range(-1)] = -1
     """Earlier segments in the window; -1 stands for N - 1."""

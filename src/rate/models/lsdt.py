@@ -220,11 +220,7 @@ class LongShortTransformer(Backbone):
 
     def _retain(self, retained: Tensor, tokens: Tensor, count: Tensor, complete: int) -> Memory:
         """The memory after a segment of the first `complete` rows."""
-        limit = self.config.retained
-        size = min(limit, retained.shape[1] + tokens.shape[1])
-        after = torch.cat([retained, tokens], 1)[:, -size:]
-        kept = torch.cat([torch.zeros_like(tokens), retained], 1)[:, -size:]
-        longer = (count + tokens.shape[1]).clamp(max=limit)
+        after, kept, longer = self.retain(retained, tokens, count, self.config.retained)
         return first_rows((after, longer), (kept, count), complete)
 
     def _view(self, index: Tensor, columns: Tensor, first: Tensor) -> View:

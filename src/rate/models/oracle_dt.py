@@ -16,17 +16,14 @@ from rate.models import rate
 from rate.models.backbone import Memory, Stream
 from rate.models.nn.valve import ValveKind
 from rate.segment import first_rows
-from rate.values import NotNegative, Rate
+from rate.values import NotNegative
 
 
 @dataclass(frozen=True)
-class Config(rate.Config):
+class Config(rate.PlainConfig):
     """Decision Transformer over single segments with the first observation always in sight: not a
     memory, an oracle."""
 
-    dropout: Rate = 0.1
-    attention_dropout: Rate = 0.0
-    feed_forward: NotNegative = 64
     memory_tokens: NotNegative = 1
     valve: ValveKind = "none"
 

@@ -77,6 +77,16 @@ class Config(ModelConfig):
         return MemoryTransformer(self)
 
 
+@dataclass(frozen=True)
+class PlainConfig(Config):
+    """Defaults of models without memory tokens, which need no noise to learn to correct them."""
+
+    dropout: Rate = 0.1
+    attention_dropout: Rate = 0.0
+    feed_forward: NotNegative = 64
+    memory_tokens: NotNegative = 0
+
+
 class MemoryTransformer(Backbone):
     """Positions, from left to right: [retained states | read memory | tokens | write memory].
 
@@ -154,16 +164,10 @@ class MemoryTransformer(Backbone):
         tokens, *state = (
             self.valve(incoming, written, *state) if self.valve is not None else (written,)
         )
-        limit, kept = self.read_start, retained
-        if limit:
-            # Rows that keep their states have them right-aligned in as many positions.
-            size = min(limit, retained.shape[2] + states.shape[2])
-            kept = torch.cat([torch.zeros_like(states), retained], 2)[:, :, -size:]
-            retained = torch.cat([retained, states], 2)[:, :, -size:]
-            written_count = (count + states.shape[2]).clamp(max=limit)
-        else:
-            written_count = count
-        after = (tokens, retained, written_count, *state)
+        kept, longer = retained, count
+        if self.read_start:
+            retained, kept, longer = self.retain(retained, states, count, self.read_start)
+        after = (tokens, retained, longer, *state)
         return first_rows(after, (incoming, kept, count, *memory[3:]), complete)
 
     # Whole segments ----------------------------------------------------------------------------

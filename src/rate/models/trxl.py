@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 
 from rate.models import rate
-from rate.values import NotNegative, Rate
+from rate.values import NotNegative
 
 
 @dataclass(frozen=True)
-class Config(rate.Config):
+class Config(rate.PlainConfig):
     """Transformer-XL: tokens see the hidden states of earlier segments."""
 
-    dropout: Rate = 0.1
-    attention_dropout: Rate = 0.0
-    feed_forward: NotNegative = 64
-    memory_tokens: NotNegative = 0
     cached_states: NotNegative = 270

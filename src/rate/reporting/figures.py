@@ -93,13 +93,8 @@ def tasks(summaries: Sequence[Summary]) -> bytes:
             Line2D((), (), color=colour(index), marker=marker(index), linestyle="")
             for index in range(len(variants))
         ]
-        figure.legend(
-            marks,
-            list(map(short, variants)),
-            loc="outside upper center",
-            ncols=min(6, len(marks)),
-            frameon=False,
-        )
+        look = {"loc": "outside upper center", "ncols": min(6, len(marks)), "frameon": False}
+        figure.legend(marks, list(map(short, variants)), **look)
 
     return style.png(draw, (8, 1.2 + len(names) * max(0.3, 0.09 * len(variants))))
 

@@ -98,11 +98,11 @@ def interquartile_mean(values: ArrayLike, axis: int = -1) -> Any:
 def bootstrap_interval(
     scores_by_seed: Sequence[ArrayLike],
     statistic: Statistic = interquartile_mean,
-    level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of a statistic of the seeds' mean scores, by a two-level bootstrap.
+    """The 95 % percentile interval of a statistic of the seeds' mean scores, by a two-level
+    bootstrap.
 
     Every resample draws seeds with replacement, then episodes with replacement within each; with
     one seed only episodes are drawn. The statistic is taken over the resampled seeds' means, so
@@ -111,13 +111,10 @@ def bootstrap_interval(
     Args:
         scores_by_seed: Scores of the episodes, one array for each seed.
         statistic: What the interval is of.
-        level: Coverage, between 0 and 1.
         resamples: Number of resamples.
         seed: Seed of the draws.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, but {level} was given")
-    return _interval(statistic(bootstrap_means(scores_by_seed, resamples, seed), axis=-1), level)
+    return _interval(statistic(bootstrap_means(scores_by_seed, resamples, seed), axis=-1))
 
 
 def latest(rows: Iterable[Row]) -> list[Row]:
@@ -255,8 +252,8 @@ def bootstrap_means(scores_by_seed: Sequence[ArrayLike], resamples: int, seed: i
     return means
 
 
-def _interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - 0.95) / 2, (1 + 0.95) / 2])
     return float(low), float(high)
 
 

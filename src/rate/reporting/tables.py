@@ -179,19 +179,13 @@ def paper_table(
     names, rows = labels(summaries), []
     for variant in dict.fromkeys(summary.variant for summary in summaries):
         own = [summary for summary in summaries if summary.variant == variant]
-        trained = [
-            summary
-            for summary in own
-            if training_length and summary.x is not None and summary.x <= training_length
-        ]
+        limit = training_length or -math.inf
+        trained = [summary for summary in own if summary.x is not None and summary.x <= limit]
         shown = {own[0].task, *(summary.task for summary in trained[-1:]), own[-1].task}
         positions = set((printed or {}).get(variant, ()))
         shown |= {summary.task for summary in own if names[summary.task] in positions}
-        here = ", ".join(
-            f"{_score(summary) if summary.seeds else MISSING} at {names[summary.task]}"
-            for summary in own
-            if summary.task in shown
-        )
+        chosen = [summary for summary in own if summary.task in shown]
+        here = ", ".join(f"{_measured(summary)} at {names[summary.task]}" for summary in chosen)
         incomplete = max((_without(summary) for summary in own), key=len)
         rows.append((variant, here + incomplete, paper.get(variant, "—")))
     return Table(("variant", "measured", "the paper"), rows)
@@ -261,6 +255,10 @@ def score(summary: Summary) -> str:
     return _score(summary) + _without(summary) if summary.seeds else MISSING
 
 
+def _measured(summary: Summary) -> str:
+    return _score(summary) if summary.seeds else MISSING
+
+
 def _score(summary: Summary) -> str:
     return _mean_error(summary.mean, summary.standard_error)
 
@@ -308,7 +306,7 @@ def _plural(noun: str, numbers: Sequence[int]) -> str:
 
 
 _NUMBERS: Mapping[str, Callable[[Summary], str]] = {
-    "mean ± s.e.": lambda summary: _score(summary) if summary.seeds else MISSING,
+    "mean ± s.e.": _measured,
     "95 % interval": lambda summary: _interval(summary.interval),
     "IQM": lambda summary: _number(summary.interquartile_mean),
     "95 % interval of IQM": lambda summary: _interval(summary.interquartile_interval),

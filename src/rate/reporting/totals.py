@@ -90,11 +90,8 @@ def _sum(
             [sum(seeds[seed].mean() for seeds in by_task) for seed in shared]
         )[1]
     else:
-        errors = [
-            mean_standard_error(values)[1]
-            for seeds in by_task
-            for values in list(seeds.values())[:1]
-        ]
+        single = [next(iter(seeds.values())) for seeds in by_task]
+        errors = [mean_standard_error(values)[1] for values in single]
         error = float(np.sqrt(np.sum(np.square(errors))))
     # Tasks are independent of one another: each has draws of its own.
     draws = sum(
