@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rate.models import elmur
 from rate.models.backbone import Memory, ModelConfig
-from rate.models.nn.cross_attention import DistanceBias
+from rate.models.nn.transformer import DistanceBias
 from rate.models.policy import Policy
 
 

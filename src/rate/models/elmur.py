@@ -23,8 +23,15 @@ from torch import Tensor, nn
 
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, empty_keys_values, xavier
 from rate.models.nn.cpu import QUERY_BLOCK, Dropout
-from rate.models.nn.cross_attention import CrossAttention, DistanceBias
-from rate.models.nn.transformer import KeysValues, Positions, RelativeAttention, View, visible
+from rate.models.nn.transformer import (
+    CrossAttention,
+    DistanceBias,
+    KeysValues,
+    Positions,
+    RelativeAttention,
+    View,
+    visible,
+)
 from rate.segment import first_rows
 from rate.values import Fraction, Positive, Rate
 

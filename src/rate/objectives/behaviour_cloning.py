@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rate.models.backbone import Memory
 from rate.models.policy import Policy
-from rate.objectives.objective import Objective, ObjectiveConfig
+from rate.objectives.objective import Objective, ObjectiveConfig, Outcome
 from rate.segment import Segment
 
 
@@ -22,8 +22,10 @@ class Config(ObjectiveConfig):
 class BehaviourCloning(Objective):
     """Cross-entropy of discrete actions, squared error of continuous ones."""
 
-    def losses(
-        self, policy: Policy, segment: Segment, memory: Memory, complete: int
-    ) -> tuple[Tensor, Tensor, Memory]:
+    def forward(
+        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, complete: int
+    ) -> Outcome:
         outputs, memory = policy(segment, memory, complete)
-        return policy.head.loss(outputs, segment.actions), outputs, memory
+        losses = policy.head.loss(outputs, segment.actions)
+        correct = policy.head.correct(outputs.detach(), segment.actions)
+        return (losses * weights).sum(), (correct * weights).sum(), memory

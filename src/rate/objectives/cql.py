@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces as gym
 from torch import Tensor, nn
 
-from rate.models.backbone import Memory, ModelConfig
+from rate.models.backbone import ModelConfig
 from rate.models.heads import CategoricalHead, ContinuousHead, box_scale
 from rate.models.policy import Policy
 from rate.objectives.critics import (
@@ -75,9 +75,7 @@ class DiscreteCQL(QLearning):
     def critics(self, policy: Policy) -> nn.ModuleList:
         return nn.ModuleList([policy, self.second])
 
-    def losses(
-        self, policy: Policy, segment: Segment, memory: Memory, complete: int
-    ) -> tuple[Tensor, Tensor, Memory]:
+    def losses(self, policy: Policy, segment: Segment) -> tuple[Tensor, Tensor]:
         head, observations = policy.head, extended(segment)
         assert isinstance(head, CategoricalHead)
         both = [critic.head(features(critic, observations)) for critic in (policy, self.second)]
@@ -96,7 +94,7 @@ class DiscreteCQL(QLearning):
             recorded = torch.stack([part.logsumexp(-1) for part in parts]).sum(0) - conservative
             losses = losses + (recorded - td_target).square() / 2
             losses = losses + self.config.conservative_weight * conservative
-        return losses, both[0][:, :-1], memory
+        return losses, both[0][:, :-1]
 
 
 class ContinuousCQL(ActionValues):
@@ -111,9 +109,7 @@ class ContinuousCQL(ActionValues):
     config: Config
     PROPOSALS = 10
 
-    def losses(
-        self, policy: Policy, segment: Segment, memory: Memory, complete: int
-    ) -> tuple[Tensor, Tensor, Memory]:
+    def losses(self, policy: Policy, segment: Segment) -> tuple[Tensor, Tensor]:
         observations = extended(segment)
         actions = policy.head(features(policy, observations))
         values = self.targets.least(
@@ -129,7 +125,7 @@ class ContinuousCQL(ActionValues):
             conservative = proposed.logsumexp(-1) - recorded
             losses = losses + (recorded - td_target).square() / 2
             losses = losses + self.config.conservative_weight * conservative
-        return losses, actions[:, :-1], memory
+        return losses, actions[:, :-1]
 
     def _uniform(self, policy: Policy, like: Tensor) -> Tensor:
         head = policy.head

@@ -10,10 +10,10 @@ import gymnasium
 import torch
 from torch import Tensor, nn
 
-from rate.models.backbone import ModelConfig
+from rate.models.backbone import Memory, ModelConfig
 from rate.models.heads import CategoricalHead, ContinuousHead
 from rate.models.policy import Policy
-from rate.objectives.objective import Objective, ObjectiveConfig
+from rate.objectives.objective import Objective, ObjectiveConfig, Outcome
 from rate.segment import Segment
 from rate.values import Fraction
 
@@ -164,6 +164,17 @@ class QLearning(Objective):
 
     def critics(self, policy: Policy) -> nn.ModuleList:
         """Both critics."""
+        raise NotImplementedError
+
+    def forward(
+        self, policy: Policy, segment: Segment, weights: Tensor, memory: Memory, complete: int
+    ) -> Outcome:
+        losses, outputs = self.losses(policy, segment)
+        correct = policy.head.correct(outputs.detach(), segment.actions)
+        return (losses * weights).sum(), (correct * weights).sum(), memory
+
+    def losses(self, policy: Policy, segment: Segment) -> tuple[Tensor, Tensor]:
+        """The loss of every step [B, K], and the policy's outputs [B, K, ...]."""
         raise NotImplementedError
 
     def update_targets(self, policy: Policy) -> None:

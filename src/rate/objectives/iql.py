@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rate.models.backbone import Memory
 from rate.models.policy import Policy
 from rate.objectives.critics import ActionValues, QConfig, StateValue, extended, features
 from rate.objectives.objective import Objective
@@ -46,9 +45,7 @@ class IQL(ActionValues):
         super().__init__(config, make, scale)
         self.value = StateValue(make())
 
-    def losses(
-        self, policy: Policy, segment: Segment, memory: Memory, complete: int
-    ) -> tuple[Tensor, Tensor, Memory]:
+    def losses(self, policy: Policy, segment: Segment) -> tuple[Tensor, Tensor]:
         config, observations = self.config, extended(segment)
         values = self.value(observations)
         with torch.no_grad():
@@ -65,7 +62,7 @@ class IQL(ActionValues):
         preference = (config.inverse_temperature * advantage.detach()).exp()
         cloning = policy.head.loss(outputs, segment.actions)
         losses = losses + preference.clamp(max=self.LARGEST_WEIGHT) * cloning
-        return losses, outputs, memory
+        return losses, outputs
 
 
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:

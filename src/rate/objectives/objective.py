@@ -35,15 +35,6 @@ class Objective(nn.Module):
             memory: Memory before the segment.
             complete: Rows that write memory, see `Policy.forward`.
         """
-        losses, outputs, memory = self.losses(policy, segment, memory, complete)
-        correct = policy.head.correct(outputs.detach(), segment.actions)
-        return (losses * weights).sum(), (correct * weights).sum(), memory
-
-    def losses(
-        self, policy: Policy, segment: Segment, memory: Memory, complete: int
-    ) -> tuple[Tensor, Tensor, Memory]:
-        """The loss of every step [B, K], the policy's outputs [B, K, ...], and the memory after
-        the segment; see `forward`."""
         raise NotImplementedError
 
     def update_targets(self, policy: Policy) -> None:

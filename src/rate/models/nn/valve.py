@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rate.models.nn.cross_attention import CrossAttention
+from rate.models.nn.transformer import CrossAttention
 
 Activation = Literal["relu", "leaky-relu", "tanh", "none"]
 ACTIVATIONS = {"relu": torch.relu, "leaky-relu": F.leaky_relu, "tanh": torch.tanh}
