@@ -16,6 +16,7 @@ from benchmarks import (
     loader,
     models,
     popgym_experts,
+    simulators,
     training,
 )
 from benchmarks.rows import record, render
@@ -30,6 +31,7 @@ SUITES = {
     "large": large_dataset.measure,
     "loader": loader.measure,
     "gpu": gpu.measure,
+    "simulators": simulators.measure,
 }
 
 

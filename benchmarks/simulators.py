@@ -1,0 +1,76 @@
+"""Steps a second of one core in environments seen in first person, by processor time, the engine's
+process included."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import numpy as np
+
+from benchmarks.rows import Measurement
+from rate.acting.rollout import Serial
+from rate.tasks.lookup import find
+from rate.tasks.task import Environments, Task
+
+ENVS = (1, 8)
+"""Environments that are stepped together."""
+
+
+def measure(quick: bool) -> Iterator[Measurement]:
+    """Random actions in Memory Maze of two sizes and in ViZDoom-Two-Colors."""
+    steps = 100 if quick else 1000
+    for name in ("memory-maze/9x9", "memory-maze/15x15", "vizdoom-two-colors/2100"):
+        try:
+            task = find(name)
+        except ModuleNotFoundError as error:
+            print(f"not measured: {error}")
+            continue
+        for count in ENVS:
+            label = "1 environment" if count == 1 else f"{count} environments"
+            yield Measurement("simulators", label, name, speed(task, count, steps), "steps/s")
+    if find_spec("memory_maze"):
+        yield Measurement(
+            "simulators", "the package memory-maze", "memory-maze/9x9", packaged(steps), "steps/s"
+        )
+
+
+def speed(task: Task, count: int, steps: int) -> float:
+    """Steps a second of one core, all environments together."""
+    environments: Environments = task.batch() if task.batch else Serial(task.environment)
+    environments.reset(range(count))
+    generator, done, spent = np.random.default_rng(0), 0, 0.0
+    for first in range(count, count + steps, count):
+        started = _processor_time()
+        ended = np.zeros(count, bool)
+        for _ in range(100):
+            _, _, *ends = environments.step(generator.integers(5, size=count))
+            done += int((~ended).sum())
+            ended |= ends[0] | ends[1]
+        spent += _processor_time() - started
+        if done >= steps:
+            break
+        environments.reset(range(first, first + count))
+    if isinstance(environments, Serial):
+        environments.close()
+    return done / spent
+
+
+def packaged(steps: int) -> float:
+    """Steps a second of the packaged Memory Maze."""
+    from memory_maze import tasks
+
+    environment = tasks.memory_maze_9x9(seed=0, discrete_actions=True)
+    environment.reset()
+    generator, started = np.random.default_rng(0), _processor_time()
+    for _ in range(steps):
+        environment.step(int(generator.integers(6)))
+    return steps / (_processor_time() - started)
+
+
+def _processor_time() -> float:
+    """Seconds of this process and of all its children that still run."""
+    import psutil
+
+    process = psutil.Process()
+    every = [process, *process.children(recursive=True)]
+    times = [one.cpu_times() for one in every]
+    return float(sum(time.user + time.system for time in times))
