@@ -4,6 +4,7 @@ is not run."""
 import json
 import os
 import shutil
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from rate import recipe as recipes
 from rate.addresses import UntrustedError
 from rate.reporting import report
 from rate.reporting.publish import publish
+from rate.reporting.tables import markdown_text
 from rate.runs.checkpoint import read_tensors, write_tensors
 from rate.runs.folder import Run
 from rate.tasks.gym.options import addresses as task_addresses
@@ -390,3 +392,42 @@ def test_code_that_the_user_names_or_trusts_is_run(inspected, tmp_path, monkeypa
 )
 def test_which_names_of_tasks_are_code(name, code):
     assert sorted(task_addresses(name)) == code
+
+
+def test_workers_import_nothing_from_the_current_folder(inspected, tmp_path):
+    """A stranger's folder may hold modules of the names that Python imports first."""
+    script = tmp_path / "script.py"  # as the command `rate` is one
+    script.write_text("import sys\nfrom rate.cli import main\nif __name__ == '__main__':\n")
+    with script.open("a") as file:
+        file.write("    sys.exit(main())\n")
+    shutil.copytree(inspected, tmp_path / "run")
+    for name in ("multiprocessing", "json", "numpy", "rate"):
+        (tmp_path / "run" / f"{name}.py").write_text(CODE)
+    command = "evaluate . --tasks recall/12 --episodes 4 --workers 2 --threads 1"
+    done = subprocess.run(
+        [sys.executable, str(script), *command.split()],
+        cwd=tmp_path / "run",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "run" / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("# x", r"\# x"),
+        ("- x", r"\- x"),
+        ("1. x", r"1\. x"),
+        ("---", r"\---"),
+        ("~~~", r"\~~~"),
+        ("===", r"\==="),
+        ("[x](y)", r"\[x\](y)"),
+        ("-0.5 ± 0.1", "-0.5 ± 0.1"),
+        ("1.5", "1.5"),
+    ],
+)
+def test_text_of_a_file_is_no_markdown(text, escaped):
+    assert markdown_text(text) == escaped

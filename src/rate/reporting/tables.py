@@ -14,6 +14,8 @@ MISSING = "missing"
 _NUMBER = re.compile(
     r"—|missing|[-−+]?\d[\d.]*( (±|to) [-−]?[\d.]+)?( \(without .*\))?|\d+, missing .*"
 )
+_BEGINS = re.compile(r"^(\d*)([#+-]+(?= |$)|[.)](?= )|[-=~]{3,})")
+"""What makes a line of Markdown a heading, an item of a list, a rule or a fence."""
 METHOD = (
     "Each seed's score is its mean over episodes. Values are the mean over seeds ± the standard "
     "error over seeds; with a single seed, the error is over its episodes. IQM is the "
@@ -95,11 +97,12 @@ class Published:
 
 
 def markdown_text(text: str) -> str:
-    """Text escaped for Markdown: no HTML, no table borders, no links, no line ends."""
+    """Text escaped for Markdown: no HTML, no table borders, no links, no headings, no lists, no
+    rules, no line ends."""
     escaped = html.escape(" ".join(text.split()), quote=False)
     for character in "\\|`*[]_":
         escaped = escaped.replace(character, "\\" + character)
-    return escaped
+    return _BEGINS.sub(r"\1\\\2", escaped)
 
 
 def markdown_code(text: str) -> str:

@@ -137,6 +137,7 @@ class Run:
     @property
     def wandb_id_file(self) -> Path:
         """Text: the identity of the run at Weights & Biases."""
+        self._file("wandb")  # the folder beside it that the service writes to
         return self._file("wandb_id.txt")
 
     def checkpoint(self, name: str = "last") -> Path:
