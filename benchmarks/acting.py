@@ -29,6 +29,8 @@ def measure(quick: bool) -> Iterator[Measurement]:
     positions = [100, 1_000] if quick else [100, 1_000, 10_000, 100_000]
     for batch in (1, 100):
         yield from far_into_an_episode(DEMO.model, batch, positions)
+    yield from checked(DEMO.model, 1)
+    yield from checked(DEMO.model, 100)
     small, large = replace(DEMO.model, segment_length=50), RELEASED.model
     yield from against_recomputing("demo, K=50", small, 100)
     if not quick:
@@ -75,6 +77,27 @@ def far_into_an_episode(
             "ms/step",
             float(typical[0] / typical[1]),
         )
+
+
+def checked(config: Config, batch: int, turns: int = 60) -> Iterator[Measurement]:
+    """Milliseconds of a step with checks of what is given and put out, against one without."""
+    policy, observations, rewards = fresh_policy(config), pool(batch), np.zeros(batch, np.float32)
+    actors = [Actor(policy, 1.0, check=check) for check in (True, False)]
+    for actor in actors:
+        actor.reset(batch)
+    length = config.segment_length
+
+    def segment(actor: Actor) -> None:
+        for index in range(length):
+            actor.act(observations[index], rewards)
+
+    seconds = np.empty((2, turns))
+    for turn in range(turns):
+        for which in (0, 1) if turn % 2 else (1, 0):
+            seconds[which, turn] = timed(partial(segment, actors[which])) / length
+    typical = float(np.median(seconds[0]))
+    ratio = float(np.median(seconds[0] / seconds[1]))
+    yield Measurement("acting", "checked", f"demo, batch {batch}", 1e3 * typical, "ms/step", ratio)
 
 
 def against_recomputing(

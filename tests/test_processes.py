@@ -150,3 +150,15 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path: Path):
     assert len(workers) == 2
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert not alive
+
+
+def test_a_program_on_standard_input_may_use_workers() -> None:
+    program = (
+        "from rate.processes import Processes\n"
+        "with Processes(2) as processes:\n"
+        "    print(sorted(processes.results(range, [1, 3])))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-"], input=program, text=True, capture_output=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("[0, 0, 1, 2]\n", 0), done.stderr

@@ -17,6 +17,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
@@ -165,7 +166,8 @@ class _Worker:
         self.index = index
         self.pipe, theirs = _SPAWN.Pipe()
         self.process = _SPAWN.Process(target=_work, args=(theirs, index, threads))
-        self.process.start()
+        with _importable_main():
+            self.process.start()
         theirs.close()
 
     def send(self, task: tuple[Callable[[Any], Any], Any]) -> None:
@@ -198,6 +200,22 @@ class _Worker:
             "fewer workers or step fewer environments together. A script that asks for workers "
             "must do so below `if __name__ == '__main__':`, because each worker imports it"
         )
+
+
+@contextmanager
+def _importable_main() -> Iterator[None]:
+    """Within this context started processes do not import a main module that is no file, such as
+    standard input."""
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if path is None or os.path.exists(path):
+        yield
+        return
+    main.__file__ = None
+    try:
+        yield
+    finally:
+        main.__file__ = path
 
 
 def _work(pipe: Connection, index: int, threads: int) -> None:
