@@ -3,6 +3,7 @@ happened."""
 
 import contextlib
 import multiprocessing
+import json
 import os
 import random
 import resource
@@ -244,6 +245,9 @@ def test_a_changed_dataset_is_not_resumed_on(half_way, tmp_path):
     rate.collect("recall/12", other, episodes=8)
     old = rate.open_dataset(Run(half_way).recipe().dataset).path
     (half_way / "recipe.json").write_text(recipe.replace(str(old), str(other)))
+    facts = json.loads((half_way / "provenance.json").read_text())
+    facts["dataset_path"] = str(other)
+    (half_way / "provenance.json").write_text(json.dumps(facts))
     with pytest.raises(RunError, match="has changed since"):
         rate.resume(half_way)
 

@@ -21,6 +21,7 @@ from rate.runs.checkpoint import save_policy
 from rate.runs.folder import Run
 from rate.tasks.lookup import find
 from rate.tasks.task import differing_space
+from rate.training.data import fill_in
 from rate.training.update import WindowLoss, step_weights
 
 SELECTION_SEEDS = 1_000_000
@@ -103,7 +104,7 @@ class Selection:
     def _held_out(self, policy: Policy, limit: int = 256) -> tuple[float, float]:
         """Loss and action accuracy on held-out episodes."""
         recipe, device = self.recipe, next(policy.parameters()).device
-        sampling = recipe.sampling
+        sampling = fill_in(recipe, self.dataset).sampling
         assert sampling != "auto"
         all_windows = validation_windows(
             self.dataset.lengths, self.held_out, recipe.model.window, sampling, limit
