@@ -26,6 +26,8 @@ LAYERS = [
         "spaces",
         "images",
         "files",
+        "folders",
+        "interruption",
         "progress",
         "provenance",
         "capture",
@@ -57,6 +59,8 @@ APART = [
 
 TORCH_FREE = {
     "files",
+    "folders",
+    "interruption",
     "spaces",
     "images",
     "episode",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rate.files import append_jsonl, atomic_write, read_jsonl
@@ -108,6 +108,7 @@ ROWS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(
     rows=ROWS.map(
         lambda rows: [row for row in rows if float("inf") not in map(abs_number, row.values())]
@@ -126,6 +127,7 @@ def abs_number(value: object) -> object:
     return abs(value) if isinstance(value, float) else value
 
 
+@settings(deadline=None)
 @given(cut=st.integers(0, 40))
 def test_a_torn_line_is_left_out_and_the_next_row_is_whole(cut: int) -> None:
     rows = [{"update": 1, "loss": 0.5}, {"update": 2, "note": "ü"}]

@@ -135,7 +135,7 @@ def half_way(recall, tmp_path):
     wait_for(tmp_path / "run" / "training.safetensors", process)
     os.kill(process.pid, signal.SIGTERM)
     process.join(60)
-    assert process.exitcode == 130, (tmp_path / "output.txt").read_text()
+    assert process.exitcode == 143, (tmp_path / "output.txt").read_text()
     assert len(metrics(tmp_path / "run")) < UPDATES
     return tmp_path / "run"
 
@@ -195,7 +195,7 @@ def test_a_run_asked_to_stop_saves_says_how_to_go_on_and_goes_on(
     wait_for(run / "training.safetensors", process)
     process.send_signal(number)
     output = process.communicate(timeout=60)[0].decode()
-    assert process.returncode == 130, output
+    assert process.returncode == 128 + number, output
     assert f"stopped by {number.name} after update" in output
     assert f"rate train --resume {run}" in output
     assert "Traceback" not in output
@@ -234,7 +234,7 @@ def test_two_processes_asked_to_stop_save_and_go_on(recall, tiny, tmp_path):
     wait_for(run / "training.safetensors", process)
     process.terminate()  # only the first process gets the signal
     output = process.communicate(timeout=120)[1].decode()
-    assert process.returncode == 130, output
+    assert process.returncode == 143, output
     assert f"continue with `rate train --resume {run}`" in output
     assert read_tensors(run / "last.safetensors")[1]["update"] == len(metrics(run))
 

@@ -1,12 +1,21 @@
-"""Files that are either complete or absent: atomic writes, and JSON lines that survive a kill."""
+"""Files that are either complete or absent: atomic writes, and JSON lines that survive a kill.
+
+What is being written bears a hidden name and is locked, so that what a killed process has left is
+known from what a living one writes.
+"""
 
 import errno
 import json
+import math
 import os
+import re
 import secrets
+import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,8 +32,14 @@ _REASONS = {
     errno.ENOENT: "its folder does not exist; create the folder first",
     errno.EISDIR: "it is a folder, not a file; remove it or choose another path",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
+    errno.ELOOP: "there is a symbolic link at this path; remove it",
     errno.ENAMETOOLONG: "the name is too long for this file system; choose a shorter one",
 }
+
+_ABANDONED = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
+"""Names of files and folders that are being written, see `partial`."""
+_held: set[int] = set()
+"""Descriptors that hold locks."""
 
 
 @contextmanager
@@ -41,10 +56,13 @@ def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0)
+        reason = _REASONS.get(error.errno or 0, error.strerror)
         if reason is None:
             raise
-        raise OSError(error.errno, f"cannot write {os.fspath(path)}: {reason}") from error
+        # One argument, so that the message does not begin with the number.
+        reworded = type(error)(f"cannot write {os.fspath(path)}: {reason}")
+        reworded.errno = error.errno
+        raise reworded from error
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> None:
@@ -62,18 +80,127 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> None:
         OSError: the disk is full, read-only, or the folder does not exist; the message says which.
     """
     path = Path(path)
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    with storage_errors(path):
-        try:
-            with open(partial, "xb") as file:
-                file.write(data)
-                synchronise(file)
-            os.replace(partial, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+    with storage_errors(path), partial(path) as written:
+        with open(written, "wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            synchronise(file)
+        os.replace(written, path)
         synchronise_folder(path.parent)
+
+
+@contextmanager
+def partial(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """A hidden file or folder beside `path`, to be written and then renamed to `path`.
+
+    It is locked as long as it is written, and removed at the end unless it was renamed. What killed
+    processes have left in the same folder, and nobody holds a lock of, is removed first.
+
+    Args:
+        path: What it shall become.
+        folder: Whether it is a folder.
+    """
+    _remove_abandoned(path.parent)
+    written = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    make = written.mkdir if folder else lambda: written.touch(exist_ok=False)
+    with storage_errors(path):
+        descriptor = hold(written, make)
+    try:
+        yield written
+    finally:
+        if is_at(written, descriptor):
+            shutil.rmtree(written, ignore_errors=True) if folder else written.unlink()
+        release(descriptor)
+
+
+def hold(path: Path, make: Callable[[], object], seconds: float = math.inf) -> int:
+    """Make a file or folder and take its lock; returns a descriptor to `release`.
+
+    Args:
+        path: The file or folder.
+        make: Makes it.
+        seconds: How long to wait for the lock.
+
+    Raises:
+        BlockingIOError: Another process holds the lock.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        make()
+        if sys.platform == "win32":
+            return -1
+        with suppress(FileNotFoundError):  # its owner, or who took it for abandoned, removed it
+            descriptor = _open(path)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
+                continue
+            except OSError as error:
+                if seconds < math.inf:
+                    warnings.warn(
+                        f"the file system of {path.parent} has no locks ({error.strerror}): see "
+                        "to it that no other process writes there",
+                        stacklevel=2,
+                    )
+            if is_at(path, descriptor):
+                _held.add(descriptor)
+                return descriptor
+            os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    """A descriptor that can be locked; some network file systems lock only what can be written."""
+    access = os.O_RDONLY if path.is_dir() else os.O_RDWR
+    return os.open(path, access | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file or folder still has this path."""
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return descriptor < 0 or os.path.samestat(found, os.fstat(descriptor))
+
+
+def release(descriptor: int) -> None:
+    """Close a descriptor that holds a lock."""
+    _held.discard(descriptor)
+    if descriptor >= 0:
+        os.close(descriptor)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes were just writing in a folder."""
+    if sys.platform == "win32":
+        return
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if _ABANDONED.fullmatch(name):
+                with suppress(OSError):
+                    _remove_unless_held(folder / name)
+
+
+def _remove_unless_held(path: Path) -> None:
+    descriptor = _open(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _release_all() -> None:
+    """In a forked process: leave the locks to the process that has taken them."""
+    while _held:
+        os.close(_held.pop())
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_release_all)
 
 
 def synchronise(file: BinaryIO) -> None:
@@ -123,6 +250,16 @@ def append_jsonl(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
         file.truncate(end)
         _write_whole(file, line.encode("utf-8"), end)
         os.fsync(file.fileno())
+
+
+def require_appendable(path: Path) -> None:
+    """Raise an OSError, whose message says what to do, unless a file can be made or appended to."""
+    with storage_errors(path):
+        if path.exists():
+            open(path, "ab").close()
+        else:
+            with partial(path):
+                pass
 
 
 def read_jsonl(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

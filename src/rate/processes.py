@@ -23,12 +23,20 @@ from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
+from rate.interruption import saving
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _Message = tuple[Literal["result", "done", "failed"], Any]
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit locks of computing threads
+LONGEST_SAVE = 20.0
+"""Seconds that a worker may take to save when it is asked to end."""
 _index = 0
+
+
+class WorkerDiedError(ValueError):
+    """A worker process died."""
 
 
 def worker_index() -> int:
@@ -39,9 +47,8 @@ def worker_index() -> int:
 class Processes:
     """A pool of worker processes, started when they are first needed.
 
-    Workers are spawned, ignore Ctrl-C (unless what they run handles it) and end with this process
-    even if it is killed. Use the pool as a context: at its end idle workers end, and busy ones are
-    sent SIGTERM and waited for.
+    Workers are spawned, ignore Ctrl-C and end with this process even if it is killed. Use the pool
+    as a context: at its end they are sent SIGTERM and waited for, so that one that trains can save.
     """
 
     def __init__(self, count: int, threads: int = 1) -> None:
@@ -137,10 +144,35 @@ class Processes:
         workers = [worker for worker in workers if self._workers.get(worker.index) is worker]
         for worker in workers:
             del self._workers[worker.index]
-            worker.pipe.close()
-            worker.process.terminate()
-        for worker in workers:
-            worker.process.join()
+            worker.stop()
+        with saving():
+            for worker in workers:
+                worker.end()
+
+
+def run_apart(function: Callable[[Item], Iterable[Any]], item: Item) -> None:
+    """Run a function to its end in a process of its own, which may crash.
+
+    Args:
+        function: Called with the item; returns an iterable, whose results are dropped.
+        item: What it is called with.
+
+    Raises:
+        WorkerDiedError: It crashed.
+        Exception: What `function` raised.
+    """
+    # A forked process needs not import the script again.
+    kind = "fork" if sys.platform == "linux" else "spawn"
+    worker = _Worker(context=multiprocessing.get_context(kind))
+    try:
+        worker.send((function, item))
+        while (message := worker.receive())[0] == "result":
+            pass
+        if message[0] == "failed":
+            raise message[1]
+    finally:
+        worker.stop()
+        worker.end()
 
 
 def _ready(queues: dict[int, deque[_Message]], ordered: bool) -> Iterator[Any]:
@@ -162,11 +194,11 @@ def _ready(queues: dict[int, deque[_Message]], ordered: bool) -> Iterator[Any]:
 class _Worker:
     """A worker process and the pipe to it."""
 
-    def __init__(self, index: int, threads: int) -> None:
+    def __init__(self, index: int = 0, threads: int = 0, context: Any = _SPAWN) -> None:
         self.index = index
-        self.pipe, theirs = _SPAWN.Pipe()
-        self.process = _SPAWN.Process(target=_work, args=(theirs, index, threads))
-        with _importable_main():
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, index, threads))
+        with _importable_main(), _without_interrupt():
             self.process.start()
         theirs.close()
 
@@ -193,9 +225,20 @@ class _Worker:
             raise self._died() from error
         return message
 
+    def stop(self) -> None:
+        """Ask the worker to end."""
+        self.pipe.close()
+        self.process.terminate()
+
+    def end(self) -> None:
+        """Wait until the worker has ended; one that does not save within a while is killed."""
+        self.process.join(LONGEST_SAVE)
+        self.process.kill()
+        self.process.join()
+
     def _died(self) -> ValueError:
         self.process.join(10)
-        return ValueError(
+        return WorkerDiedError(
             f"a worker process died (exit code {self.process.exitcode}): if memory ran out, use "
             "fewer workers or step fewer environments together. A script that asks for workers "
             "must do so below `if __name__ == '__main__':`, because each worker imports it"
@@ -222,8 +265,7 @@ def _work(pipe: Connection, index: int, threads: int) -> None:
     """What a worker does: tasks, until the pool ends."""
     global _index
     _index = index
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the calling process's business
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    depend_on_parent()
     if threads:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ[name] = str(threads)
@@ -259,9 +301,27 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent is gone; a parent that is killed cannot end its workers."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def depend_on_parent() -> None:
+    """Leave Ctrl-C to the parent of this process, and end when it is gone; a parent that is killed
+    cannot end its workers."""
+
+    def wait() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def _without_interrupt() -> Iterator[None]:
+    """Processes that are started in this context are spared Ctrl-C until they can ignore it."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

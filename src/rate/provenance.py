@@ -26,14 +26,13 @@ def provenance() -> dict[str, Any]:
 
 def commit() -> str:
     """The commit of the source tree this package runs from, with "+" if it was changed; empty
-    outside a checkout."""
+    outside a checkout and without git."""
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
         try:
-            done = subprocess.run(
-                ["git", "-C", here, *arguments], capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         except OSError:  # there is no git
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""

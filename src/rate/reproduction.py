@@ -22,6 +22,7 @@ from rate.compute import Compute, with_changes
 from rate.dataset.card import CARD
 from rate.experiments import Collection, Experiment, Page, Suite, experiment_name, find
 from rate.files import atomic_write
+from rate.folders import writing
 from rate.inspection import inspect
 from rate.models import model_name
 from rate.processes import Processes
@@ -168,25 +169,26 @@ def reproduce(
     output = Path(output or Path("runs") / (f"{title}-smoke" if smoke else title))
     of_suite = suite.members if suite else names
     members = [_member(one, output, subset, smoke, suite is not None) for one in of_suite]
-    _plan(members, output, suite is not None, show_progress)
-    if suite:
-        command = f"rate reproduce {' '.join(names)} --jobs {jobs}"
-        own = tuple(one.name for one in members)
-        write_suite(output, SuiteFacts(title, suite.title, command, own))
-    for member in members:
-        _begin(member, smoke)
-    work = {item.run: item for member in members for item in member.work.values()}
-    for item in work.values():
-        item.check()
-    pending = [item for item in work.values() if item.missing()]
-    done = set(work) - {item.run for item in pending}
-    waiting = list(members)
-    _report_finished(waiting, done, not smoke, show_progress)
-    for run in _run_all(pending, jobs, compute, f"reproduce {title}", show_progress):
-        done.add(run)
+    with writing(output):
+        _plan(members, output, suite is not None, show_progress)
+        if suite:
+            command = f"rate reproduce {' '.join(names)} --jobs {jobs}"
+            own = tuple(one.name for one in members)
+            write_suite(output, SuiteFacts(title, suite.title, command, own))
+        for member in members:
+            _begin(member, smoke)
+        work = {item.run: item for member in members for item in member.work.values()}
+        for item in work.values():
+            item.check()
+        pending = [item for item in work.values() if item.missing()]
+        done = set(work) - {item.run for item in pending}
+        waiting = list(members)
         _report_finished(waiting, done, not smoke, show_progress)
-    if suite:
-        overview(output)
+        for run in _run_all(pending, jobs, compute, f"reproduce {title}", show_progress):
+            done.add(run)
+            _report_finished(waiting, done, not smoke, show_progress)
+        if suite:
+            overview(output)
     return output
 
 

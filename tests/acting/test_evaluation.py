@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import rate
+import rate.acting.evaluation
 from rate.acting.actor import Actor
 from rate.acting.evaluation import Protocol
 from rate.compute import Compute
@@ -31,6 +32,8 @@ FIELDS = {
     "cues",
     "steps",
     "actions",
+    "first_seed",
+    "target_return",
     "update",
     "commit",
     "device",
@@ -74,6 +77,29 @@ def test_sampled_actions_are_those_of_their_seeds_and_differ_from_greedy_ones(ru
     assert (sampled["actions"], greedy["actions"]) == ("sampled", "greedy")
 
 
+def test_a_row_is_not_repeated_and_goes_where_it_is_asked_for(run, tmp_path):
+    tasks, scores, elsewhere = ["recall/12", "recall/24"], run / "scores.jsonl", tmp_path / "rows"
+    rate.evaluate(run, tasks[:1], episodes=2)
+    before = scores.read_bytes()
+    rate.evaluate(run, tasks[:1], episodes=2, output=elsewhere)
+    assert scores.read_bytes() == before
+    assert len(read_jsonl(elsewhere)) == 1
+    rate.evaluate(run, tasks, episodes=2)  # as after an evaluation that was stopped
+    assert scores.read_bytes().startswith(before)
+    assert [row["task"] for row in read_jsonl(scores)] == tasks
+    for other in ({"first_seed": 2}, {"target_return": 2.0}, {"sample": True}, {"episodes": 3}):
+        rows = len(read_jsonl(scores))
+        rate.evaluate(run, tasks[:1], **{"episodes": 2, **other})
+        assert len(read_jsonl(scores)) == rows + 1, other
+
+
+@pytest.mark.parametrize("place", ["missing/rows.jsonl", "run"])
+def test_rows_are_tried_for_writing_before_anything_is_played(place, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(rate.acting.evaluation, "_play", lambda *_: pytest.fail("played"))
+    with pytest.raises(OSError, match=r"^cannot write .+: .+"):
+        rate.evaluate(run, ["recall/12"], episodes=2, output=tmp_path / place)
+
+
 def test_rows_have_the_documented_fields_and_are_appended(run):
     rows = rate.evaluate(
         run, ["recall/12", "recall/24"], episodes=8, labels={"variant": "mine", "note": "extra"}
@@ -81,6 +107,8 @@ def test_rows_have_the_documented_fields_and_are_appended(run):
     rows += rate.evaluate(run, ["recall/12"], episodes=1, checkpoint="best", first_seed=5)
     assert read_jsonl(Run(run).scores_file) == json.loads(json.dumps(rows))
     assert [set(row) - {"note"} for row in rows] == [FIELDS] * 3
+    assert [row["first_seed"] for row in rows] == [0, 0, 5]
+    assert [row["target_return"] for row in rows] == [1.0] * 3
     first, second, third = rows
     assert (first["task"], first["x"], first["steps"], first["episodes"]) == (
         "recall/12",

@@ -41,6 +41,7 @@ from rate.dataset import (
 )
 from rate.dataset.card import array_header, array_layouts, read_card, seal
 from rate.episode import Episode, returns_to_go
+from rate.folders import LockedError
 from rate.spaces import leaves
 
 
@@ -225,11 +226,22 @@ def test_an_existing_folder_is_not_overwritten(dataset: Dataset, tmp_path: Path)
 def test_two_writers_do_not_mix(tmp_path: Path) -> None:
     def interrupted() -> Iterator[Episode]:
         yield recorded([2])[0]
-        write_dataset(tmp_path / "data", recorded([4]), VECTOR, ACTIONS)
+        with pytest.raises(LockedError, match=rf"by process {os.getpid()} on .+ since 2\d{{3}}-"):
+            write_dataset(tmp_path / "data", recorded([4]), VECTOR, ACTIONS)
+
+    write_dataset(tmp_path / "data", interrupted(), VECTOR, ACTIONS)
+    assert open_dataset(tmp_path / "data").steps == 2
+    assert os.listdir(tmp_path) == ["data"]
+
+
+def test_a_folder_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
+    def interrupted() -> Iterator[Episode]:
+        yield recorded([2])[0]
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "mine").touch()
 
     with pytest.raises(DatasetError, match="already exists"):
         write_dataset(tmp_path / "data", interrupted(), VECTOR, ACTIONS)
-    assert open_dataset(tmp_path / "data").steps == 4
     assert os.listdir(tmp_path) == ["data"]
 
 

@@ -1,8 +1,10 @@
 import json
 import time
+from typing import Any
 
 import numpy as np
 import pytest
+import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import rate
@@ -72,10 +74,42 @@ def test_tensorboard_shows_the_metrics(tiny, tmp_path):
     assert len(events.Scalars("validation_loss")) == 2
 
 
-def test_weights_and_biases_without_key_and_network_logs_offline(no_service, tiny, tmp_path):
+def test_weights_and_biases_without_key_and_network_logs_offline(
+    no_service, tiny, tmp_path, capsys
+):
     run = train(tiny(updates=2), tmp_path / "run", loggers=["wandb"])
     assert len(read_jsonl(run / "metrics.jsonl")) == 2
     assert list((run / "wandb").glob("offline-run-*/run-*.wandb"))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no key of Weights & Biases" in said
+    assert f"logs offline to {run}" in said
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled", "dryrun"])
+def test_variables_of_weights_and_biases_are_followed(
+    mode, no_service, tiny, tmp_path, monkeypatch, recwarn
+):
+    (tmp_path / "elsewhere").mkdir()
+    for name, value in {
+        "MODE": mode,
+        "PROJECT": "mine",
+        "NAME": "named",
+        "RUN_ID": "identity",
+        "DIR": str(tmp_path / "elsewhere"),
+        "API_KEY": "0123456789" * 4,  # a key does not make it go online
+    }.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    begun: list[Any] = []
+    init = wandb.init
+    monkeypatch.setattr(wandb, "init", lambda **options: begun.append(init(**options)) or begun[-1])
+    run = train(tiny(updates=2), tmp_path / "run", loggers=["wandb"])
+    assert not [warning for warning in recwarn if "Weights & Biases" in str(warning.message)]
+    assert not (run / "wandb").exists()
+    logged = list((tmp_path / "elsewhere").glob("wandb/offline-run-*-identity"))
+    assert len(logged) == (mode != "disabled")
+    if mode != "disabled":
+        assert begun[0].settings.project == "mine"
+        assert begun[0].settings.run_name == "named"
 
 
 def test_two_runs_of_one_name_have_their_own_identity(tmp_path):

@@ -15,6 +15,7 @@ import torch
 
 import rate
 from rate.dataset import BatchReader, Sampler, open_dataset
+from rate.interruption import Interrupted
 from rate.models import config_class, names
 from rate.models.policy import Policy
 from rate.objectives import OBJECTIVES
@@ -23,7 +24,6 @@ from rate.runs.checkpoint import read_tensors
 from rate.runs.folder import Run
 from rate.training import loop
 from rate.training.graph import Graphs
-from rate.training.interruption import Interrupted
 from rate.training.update import Learner, WindowLoss, adamw
 
 SIZES = {

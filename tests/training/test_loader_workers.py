@@ -9,8 +9,8 @@ import torch
 
 import rate
 from rate.files import read_jsonl
+from rate.interruption import Interrupted
 from rate.runs.checkpoint import read_tensors
-from rate.training.interruption import Interrupted
 
 
 def losses(run):

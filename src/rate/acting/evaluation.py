@@ -1,9 +1,10 @@
 """Evaluation: a policy acts step by step, one episode per seed, and every score is kept."""
 
+import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from rate.acting.environments import Stepping
 from rate.acting.rollout import Outcome
 from rate.acting.workers import Acting, play, ticks
 from rate.compute import Compute, with_changes
-from rate.files import append_jsonl
+from rate.files import append_jsonl, read_jsonl, require_appendable
 from rate.processes import Processes
 from rate.progress import progress_bar
 from rate.provenance import commit
@@ -29,7 +30,8 @@ from rate.values import Checked, FirstSeed, Positive, checks_arguments
 
 @dataclass(frozen=True)
 class Protocol(Checked):
-    """What is evaluated, and how; all of it has an influence on the scores."""
+    """What is evaluated, how, and what becomes of the rows; all but this last has an influence on
+    the scores."""
 
     checkpoint: Literal["last", "best"] = "last"
     """The last checkpoint, or the best by validation."""
@@ -47,6 +49,8 @@ class Protocol(Checked):
     they never stand for the policy as it is."""
     labels: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Further entries for the rows, such as experiment and variant."""
+    output: str | Path | None = field(default=None, compare=False)
+    """File to append the rows to, as JSON lines; by default scores.jsonl in the run folder."""
 
 
 @checks_arguments
@@ -61,7 +65,10 @@ def evaluate(
     show_progress: bool = False,
     **changes: Any,
 ) -> list[dict[str, Any]]:
-    """Score a run's policy on tasks. A row per task is appended to scores.jsonl in the run folder.
+    """Score a run's policy on tasks.
+
+    A row per task is appended to scores.jsonl in the run folder as soon as the task is done, unless
+    the same row is there already.
 
     Args:
         run: Run folder.
@@ -82,20 +89,37 @@ def evaluate(
     Raises:
         ValueError: An option makes no sense, there is no such task or checkpoint, or a task has
             other spaces than the policy.
+        OSError: Rows cannot be written; this is tried before anything is played.
         TypeError: A change is no field of `protocol`, `compute` or `stepping`.
     """
     protocol, compute, stepping = with_changes(changes, protocol, compute, stepping)
     folder, played, rows = Run(run), [find(name) for name in tasks], []
     facts = _facts(folder, protocol, compute, played, trust)
+    output = Path(protocol.output or folder.scores_file)
+    require_appendable(output)
     compute.use_threads()
     with Processes(stepping.workers, threads=compute.threads or 1) as processes:
         for task in played:
             started = time.perf_counter()
-            results = _play(processes, folder, task, protocol, compute, stepping, show_progress)
+            given = protocol.target_return, task.target_return, facts["target_return"]
+            asked = replace(protocol, target_return=next(one for one in given if one is not None))
+            results = _play(processes, folder, task, asked, compute, stepping, show_progress)
             seconds = round(time.perf_counter() - started, 3)
-            rows.append(_row(folder.name, facts, protocol, _scored(task, results), seconds))
-            append_jsonl(folder.scores_file, rows[-1])
+            scored = {**_scored(task, results), "target_return": asked.target_return}
+            rows.append(_row(folder.name, facts, protocol, scored, seconds))
+            _append(output, rows[-1])
     return rows
+
+
+def _append(output: Path, row: dict[str, Any]) -> None:
+    """Append a row unless it is there, from an evaluation that was then interrupted."""
+
+    def lasting(one: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in one.items() if name not in ("seconds", "date")}
+
+    written = read_jsonl(output) if output.exists() else []
+    if lasting(json.loads(json.dumps(row))) not in map(lasting, written):
+        append_jsonl(output, row)
 
 
 def _facts(
@@ -113,6 +137,7 @@ def _facts(
         "seed": seed,
         "update": header.get("update"),
         "device": compute.device(),
+        "target_return": header["target_return"],
     }
 
 
@@ -128,7 +153,7 @@ def _play(
     acting = Acting(
         run.checkpoint(protocol.checkpoint),
         task.name,
-        task.target_return if protocol.target_return is None else protocol.target_return,
+        protocol.target_return,
         protocol.sample,
         protocol.corruption,
         compute,
@@ -154,6 +179,7 @@ def _row(
         "seed": facts["seed"],
         **scored,
         "actions": "sampled" if protocol.sample else "greedy",
+        "first_seed": protocol.first_seed,
         "update": facts["update"],
         "commit": commit(),
         "device": facts["device"],

@@ -1,7 +1,11 @@
 """The command `rate`: a verb calls one public function, whose signature and docstring are its
 options and help (`rate.cli.parse`), and prints what comes back."""
 
+import errno
+import os
+import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -10,6 +14,7 @@ from typing import Any
 from rich.text import Text
 
 from rate.cli.console import err, out, refuse
+from rate.interruption import Interrupted, Request, end_at_once, stoppable
 
 USAGE = """rate: agents that must remember.
 
@@ -42,12 +47,23 @@ VERBS = {
 }
 """What runs each verb. It takes the words behind the verb and returns the exit status."""
 
-AGAIN = {"reproduce": "goes on where it stopped"}
-"""What an interrupted command does when it is run again; training itself says how to continue."""
+AGAIN = {
+    "evaluate": "keeps the rows of tasks that are done, and plays all of them again",
+    "reproduce": "goes on where it stopped",
+    "train": "begins anew, or says how to continue",
+}
+"""What an interrupted command does when it is run again."""
+
+FORESEEN = (ValueError, OSError, ImportError, FloatingPointError)
+"""Errors whose text says what is wrong and what to do."""
+
+_MEMORY = re.compile("(out of|not enough|cannot allocate) memory", re.IGNORECASE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0 done, 2 bad input, 130 interrupted)."""
+    """Run the command line; returns the exit status: 0 done, 1 a fault of the library or an error
+    in the data, 2 bad input, 130 interrupted (Ctrl-C), 143 ended (SIGTERM)."""
+    whole_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         out.print(USAGE)
@@ -58,33 +74,77 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if verb not in VERBS:
         return refuse("rate", verb, VERBS)
-    with warnings.catch_warnings():
+    interrupted = f"interrupted; the same command again {AGAIN.get(verb, 'starts anew')}"
+    with stoppable(f"rate {verb}: {interrupted}") as request, warnings.catch_warnings():
         warnings.showwarning = _warn
-        return _run(verb, rest)
+        try:
+            status = _run(verb, rest)
+            sys.stdout.flush()
+            return status
+        except BaseException as error:
+            status = _failed(verb, error, request, interrupted)
+    if whole_process and request.number:
+        # To take all modules down takes seconds on a busy machine.
+        end_at_once(_silence(status))
+    return status
 
 
 def _run(verb: str, rest: list[str]) -> int:
-    """Run a verb and turn what goes wrong into an exit status."""
     module, name = VERBS[verb].split(":")
     run: Callable[[list[str]], int | None] = getattr(import_module(module), name)
-    try:
-        return run(rest) or 0
-    except KeyboardInterrupt:
-        err.print(
-            f"rate {verb}: interrupted; the same command again {AGAIN.get(verb, 'starts anew')}"
-        )
-        return 130
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        err.print(f"rate {verb}: {error}")
-        return 2
-    except Exception as error:
-        from rate.training.interruption import Interrupted
+    return run(rest) or 0
 
-        if isinstance(error, Interrupted):
-            again = f"the same command again {AGAIN.get(verb)}"
-            err.print(f"rate {verb}: {error}; {again if verb in AGAIN else error.how_to_continue}")
-            return 130
-        raise
+
+def _failed(verb: str, error: BaseException, request: Request, interrupted: str) -> int:
+    """Say what went wrong; returns the exit status."""
+    if isinstance(error, SystemExit):
+        raise error
+    if isinstance(error, BrokenPipeError):  # who reads what is printed has ended
+        return _silence(128 + 13)
+    if isinstance(error, Interrupted):
+        how = error.how_to_continue if verb == "train" else interrupted
+        what = f"{error}; {how}"
+    else:
+        what = describe(error)
+    if request.number or isinstance(error, KeyboardInterrupt):
+        # Other errors are what an end that was asked for has led to.
+        err.print(f"rate {verb}: {what or interrupted}")
+        return request.status
+    if not what:
+        traceback.print_exception(error)
+        err.print(
+            f"rate {verb}: this was not foreseen. It is a fault of rate, or of code of yours that "
+            "it runs: please report it with the lines above"
+        )
+        return 1
+    err.print(f"rate {verb}: {what}")
+    return _silence(2)
+
+
+def describe(error: BaseException) -> str:
+    """What is wrong and what to do, for an error that was foreseen; else empty."""
+    text = str(error) or type(error).__name__
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError | RuntimeError | OSError) and (
+        isinstance(error, MemoryError) or number == errno.ENOMEM or _MEMORY.search(text)
+    ):
+        return (
+            f"memory ran out ({text.splitlines()[0][:200]}): use a smaller --micro-batch or "
+            "--batch-size, fewer environments (--num-envs), workers or jobs, or another machine"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        return f"{place}{error.strerror}"
+    return text if isinstance(error, FORESEEN) else ""
+
+
+def _silence(status: int) -> int:
+    """Drop what cannot be printed, so that Python does not complain at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -2,8 +2,6 @@
 
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +9,12 @@ from typing import Any, Literal
 from rate.dataset import Dataset, DatasetError
 from rate.dataset.importers import require
 from rate.files import storage_errors
+from rate.folders import new_folder
+from rate.processes import WorkerDiedError, run_apart
 from rate.spaces import unflatten
 
 _ID = re.compile(r"(\w[\w-]*/)*\w[\w-]*-v\d+")
+_NUMBER = re.compile(r"errno (?:= )?(\d+)", re.IGNORECASE)
 
 
 def export_minari(
@@ -40,7 +41,9 @@ def export_minari(
     Raises:
         DatasetError: The folder exists already, or Minari cannot hold such an id or such names of
             observations.
+        LockedError: Another process is writing it.
         ModuleNotFoundError: Minari is not installed.
+        OSError: The disk is full or read-only; the message says which.
     """
     dataset_id = dataset_id or f"rate/{dataset.path.name}-v0"
     if not _ID.fullmatch(dataset_id):
@@ -51,29 +54,41 @@ def export_minari(
         )
     require("minari")
     folder = Path(output) / dataset_id
-    if folder.exists():
-        raise DatasetError(f"{folder} exists already: give another id or remove it")
-    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
     try:
-        with storage_errors(folder):
-            (partial / "data").mkdir(parents=True)
-            _write(
-                dataset, (partial / "data").resolve(), dataset_id, data_format
-            )  # Minari takes no relative path
-            os.rename(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with new_folder(folder) as written, storage_errors(folder):
+            data = (written / "data").resolve()  # Minari takes no relative path
+            data.mkdir()
+            run_apart(_write, (dataset, data, dataset_id, data_format))
+    except FileExistsError as error:
+        raise DatasetError(f"{folder} exists already: give another id or remove it") from error
+    except WorkerDiedError as error:
+        raise OSError(
+            f"cannot write {folder}: the library that writes {data_format} ended its process, as "
+            "it does on a full disk; free some space or choose a folder on another disk"
+        ) from error
     return folder
 
 
-def _write(dataset: Dataset, data: Path, dataset_id: str, data_format: str) -> None:
+def _write(work: tuple[Dataset, Path, str, str]) -> list[None]:
+    """Write the files of a dataset, as a process of its own.
+
+    On a full disk HDF5 and Arrow end the process, or print a report for every open file.
+    """
+    dataset, data, dataset_id, data_format = work
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     spaces = dataset.observation_space, dataset.action_space
     # Minari's default for images is JPEG, which changes their bytes.
     storage = require("minari.dataset.minari_storage").MinariStorage
-    written = storage.new(data, *spaces, data_format=data_format, jpeg_encoding=False)
-    written.update_episodes(_buffers(dataset))
-    facts = {"dataset_id": dataset_id, "minari_version": require("minari").__version__}
-    written.update_metadata({**facts, "dataset_size": written.get_size()})
+    try:
+        written = storage.new(data, *spaces, data_format=data_format, jpeg_encoding=False)
+        written.update_episodes(_buffers(dataset))
+        facts = {"dataset_id": dataset_id, "minari_version": require("minari").__version__}
+        written.update_metadata({**facts, "dataset_size": written.get_size()})
+    except (OSError, RuntimeError) as error:
+        if number := _NUMBER.search(str(error)):  # HDF5 gives it as text alone
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        raise
+    return []
 
 
 def _buffers(dataset: Dataset) -> Iterator[Any]:

@@ -30,6 +30,7 @@ from rate.dataset.frames import SharedFrames
 from rate.dataset.read import Dataset
 from rate.dataset.sampler import Sampler, Windows
 from rate.images import stack
+from rate.processes import depend_on_parent
 from rate.segment import Segment
 
 GRACE = 3
@@ -298,11 +299,9 @@ def _check(dataset: Dataset, windows: Windows) -> None:
 
 
 def _begin_worker(number: int) -> None:
-    """Leave Ctrl-C to the training process, and end a moment after SIGTERM.
-
-    PyTorch gives each worker one thread, and ends it when its parent has ended.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Depend on the training process, and end a moment after SIGTERM; PyTorch gives each worker one
+    thread."""
+    depend_on_parent()
     if hasattr(signal, "alarm"):
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 

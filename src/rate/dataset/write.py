@@ -1,13 +1,10 @@
 """Writing a dataset: episodes stream to the disk, and the folder appears complete or not at all."""
 
-import errno
 import hashlib
 import json
 import os
-import secrets
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,8 @@ from rate.dataset.image_statistics import ImageStatistics
 from rate.dataset.read import Dataset, open_dataset
 from rate.dataset.verified import present_state, remember
 from rate.episode import Episode, returns_to_go
-from rate.files import atomic_write, storage_errors, synchronise, synchronise_folder
+from rate.files import atomic_write, storage_errors, synchronise
+from rate.folders import new_folder
 from rate.spaces import LeafChecker
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -39,8 +37,8 @@ def write_dataset(
     """Write episodes to a new dataset folder and open it; one episode is held in memory at a time.
 
     The folder gets its name only once it is complete and flushed to the disk. On an error, or
-    Ctrl-C, nothing is left; a killed process leaves at most a hidden folder
-    `.<name>.<random>.partial` beside it, which may be deleted.
+    Ctrl-C, nothing is left; what a killed process leaves, a hidden folder
+    `.<name>.<random>.partial` beside it, the next one removes.
 
     Args:
         path: The new folder.
@@ -52,6 +50,7 @@ def write_dataset(
 
     Raises:
         DatasetError: the folder exists, there is no episode, or an episode does not fit the spaces.
+        LockedError: another process is writing the folder.
         OSError: the disk is full or read-only; the message says which.
     """
     path = Path(path)
@@ -62,45 +61,15 @@ def write_dataset(
         "observation_space": spaces.to_json(observation_space),
         "action_space": spaces.to_json(action_space),
     }
-    with _new_folder(path) as folder:
-        facts |= _write_arrays(folder, episodes, layouts)
-        atomic_write(folder / CARD, seal(facts))
+    try:
+        with new_folder(path) as folder:
+            facts |= _write_arrays(folder, episodes, layouts)
+            atomic_write(folder / CARD, seal(facts))
+    except FileExistsError as error:
+        raise DatasetError(str(error)) from error
     dataset = open_dataset(path, verify=False)
     remember(path, present_state(path, dataset.card))  # it was hashed while it was written
     return dataset
-
-
-@contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that is renamed to `path` at the end, or removed on an error."""
-    _check_free(path)
-    missing = [parent for parent in path.parents if not parent.exists()]
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with storage_errors(path):
-            partial.mkdir(parents=True)
-        yield partial
-        with storage_errors(path):
-            for folder in {child.parent for child in partial.rglob("*")}:
-                synchronise_folder(folder)
-            _check_free(path)
-            os.rename(partial, path)
-            synchronise_folder(path.parent)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        for parent in missing:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
-        if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            _check_free(path)
-        raise
-
-
-def _check_free(path: Path) -> None:
-    if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
-        raise DatasetError(
-            f"{path} already exists; choose another folder, or remove it first if it can be spared"
-        )
 
 
 def _write_arrays(

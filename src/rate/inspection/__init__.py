@@ -14,6 +14,7 @@ from rate.addresses import require_trusted
 from rate.compute import Threads, with_changes
 from rate.dataset import open_dataset
 from rate.files import atomic_write
+from rate.folders import require_writable
 from rate.inspection.findings import Findings, Inspection
 from rate.provenance import commit
 from rate.reporting import report
@@ -83,6 +84,7 @@ def inspect(
         chosen = replace(chosen, target_return=float(header["target_return"]))
     if config.threads:
         torch.set_num_threads(config.threads)
+    require_writable(folder := Path(output or run))
     seeds = range(config.first_seed, config.first_seed + config.episodes)
     findings = Inspection(policy, chosen, seeds, show_progress).findings()
     about = {
@@ -94,7 +96,6 @@ def inspect(
         "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    folder = Path(output or run)
     _write(folder, about, findings)
     if output is None:
         report(run)
@@ -119,7 +120,6 @@ def _own_task(run: Run, trust: bool) -> str:
 
 def _write(folder: Path, about: dict[str, Any], findings: Findings) -> None:
     """Write figures and inspection.json, and remove the figures of an earlier inspection."""
-    folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("inspect-*.png"):
         old.unlink()
     for name, (png, _) in findings.pictures.items():

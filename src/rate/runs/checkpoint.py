@@ -124,8 +124,13 @@ def save_policy(path: Path, policy: Policy, target_return: float, **header: Any)
         policy: The policy; normalisation and return scale are among its tensors.
         target_return: Return to ask for when acting.
         header: Further entries of the header.
+
+    Raises:
+        FloatingPointError: A number is not finite.
     """
-    write_tensors(path, policy.state_dict(), {**describe(policy, target_return), **header})
+    tensors = policy.state_dict()
+    _require_finite(path, tensors)
+    write_tensors(path, tensors, {**describe(policy, target_return), **header})
 
 
 def save_state(path: Path, learner: nn.Module, optimiser: Any, **header: Any) -> None:
@@ -134,6 +139,7 @@ def save_state(path: Path, learner: nn.Module, optimiser: Any, **header: Any) ->
     tensors = dict(learner.state_dict())
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+    _require_finite(path, tensors)
     write_tensors(path, tensors, header)
 
 
@@ -146,6 +152,16 @@ def require_room(path: Path, make: Callable[[], Policy]) -> None:
         raise CheckpointError(f"{path} does not fit the run's recipe: {reason(error)}") from error
 
 
+def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise FloatingPointError(
+                f"{path} was not written, because {name} is no longer finite: lower "
+                "optimiser.learning_rate or set optimiser.gradient_clip; the checkpoint before "
+                "that, if there is one, is kept"
+            )
+
+
 def load_state(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     """Restore what `save_state` wrote, and return its header: update and best score.
 
@@ -156,6 +172,7 @@ def load_state(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer)
     try:
         _check_header(header, _STATE_HEADER)
         checked("loss_scale", header.get("loss_scale"), Mapping[str, Any] | None)
+        checked("unfinished", header.get("unfinished"), Mapping[str, float] | None)
         expected = dict(learner.state_dict())
         weights = {name: tensors[name] for name in expected if name in tensors}
         state = {name: tensor for name, tensor in tensors.items() if name not in weights}

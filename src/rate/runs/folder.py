@@ -135,6 +135,11 @@ class Run:
         return self._file("inspection.json")
 
     @property
+    def selection_file(self) -> Path:
+        """A policy on its way to the processes that score it, while training validates."""
+        return self._file("selection.safetensors")
+
+    @property
     def wandb_id_file(self) -> Path:
         """Text: the identity of the run at Weights & Biases."""
         self._file("wandb")  # the folder beside it that the service writes to
@@ -206,11 +211,6 @@ class Run:
     def scores(self) -> list[dict[str, Any]]:
         """Rows of the scores file, none before the first evaluation."""
         return self._rows(self.scores_file)
-
-    def remove_partial_files(self) -> None:
-        """Remove what a killed process was just writing; whole files never bear such a name."""
-        for partial in self.path.glob(".*.partial"):
-            partial.unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:
         return inside(self.path, name, error=RunError)

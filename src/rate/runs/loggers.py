@@ -5,11 +5,14 @@ import secrets
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
+from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
+from urllib.parse import urlsplit
 
 from rate.extras import how_to_install
 from rate.files import atomic_write
+from rate.progress import say
 from rate.runs.folder import Run
 
 Logger = Literal["tensorboard", "wandb"]
@@ -66,7 +69,10 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    """Weights & Biases: online with a key, else offline; failures of the service are warnings."""
+    """Weights & Biases, as its own variables say; else online with a key and offline without.
+
+    Failures of the service are warnings.
+    """
 
     def __init__(self, run: Run, after: int) -> None:
         import wandb
@@ -74,21 +80,30 @@ class _WeightsAndBiases:
         key = wandb_key()
         if key:
             os.environ["WANDB_API_KEY"] = key
-        settings = wandb.Settings(init_timeout=WANDB_TIMEOUT, console="off", silent=True)
         options: dict[str, Any] = {
-            "project": "rate",
-            "name": run.name,
-            "id": _wandb_id(run),
-            "dir": str(run),
+            "project": _variable("PROJECT", "rate"),
+            "name": _variable("NAME", run.name),
+            "id": _variable("RUN_ID") or _wandb_id(run),
+            "dir": _variable("DIR", str(run)),
+            "resume": _variable("RESUME") or ("allow" if after else None),
         }
-        options["settings"] = settings
+        quiet: dict[str, Any] = {"init_timeout": WANDB_TIMEOUT, "console": "off", "silent": True}
+        quiet = {name: value for name, value in quiet.items() if not _variable(name.upper())}
+        options["settings"] = wandb.Settings(**quiet)
+        mode: Any = _variable("MODE", "online")
+        if mode == "online" and not (key or _logged_in()):
+            mode = "offline"
+            say(
+                "no key of Weights & Biases in WANDB_API_KEY, wandb_config.yaml or ~/.netrc: it "
+                f"logs offline to {options['dir']}, and `wandb sync` sends that later"
+            )
         self.run = None
-        for mode in ("online", "offline") if key else ("offline",):
+        for attempt in dict.fromkeys((mode, "offline")):
             try:
-                self.run = wandb.init(mode=mode, resume="allow" if after else None, **options)
+                self.run = wandb.init(mode=attempt, **options)
                 break
             except Exception as error:  # the service may fail in any way; training goes on
-                warnings.warn(f"Weights & Biases failed {mode}: {error}", stacklevel=2)
+                warnings.warn(f"Weights & Biases failed {attempt}: {error}", stacklevel=2)
                 options["id"] += (
                     "-offline"  # the name that failed stays in use for the rest of this process
                 )
@@ -110,6 +125,20 @@ class _WeightsAndBiases:
                 self.run.finish()
             except Exception as error:
                 warnings.warn(f"Weights & Biases failed to finish: {error}", stacklevel=2)
+
+
+def _variable(name: str, default: str = "") -> str:
+    """What a variable of Weights & Biases says; it reads some of them only once in a process."""
+    return os.environ.get(f"WANDB_{name}") or default
+
+
+def _logged_in() -> bool:
+    """Whether `wandb login` has left a key."""
+    host = urlsplit(_variable("BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return netrc(os.environ.get("NETRC")).authenticators(host or "") is not None
+    except (OSError, NetrcParseError):
+        return False
 
 
 def _wandb_id(run: Run) -> str:

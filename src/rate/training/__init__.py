@@ -1,4 +1,4 @@
-"""Training: the loop, one update, the choice of the best checkpoint, and interruption."""
+"""Training: the loop, one update, and the choice of the best checkpoint."""
 
 from rate.training.loop import resume, train
 

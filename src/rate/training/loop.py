@@ -15,10 +15,12 @@ from torch import Tensor
 
 from rate.compute import with_changes
 from rate.dataset import Batch, Dataset, Loader, Sampler, cached, open_dataset, split
+from rate.folders import writing
 from rate.images import stacked_space
+from rate.interruption import Interrupted, Interruption, Stopped, interruption
 from rate.models.encoders import ObservationEncoder
 from rate.models.policy import Policy
-from rate.processes import Processes
+from rate.processes import Processes, depend_on_parent
 from rate.progress import progress_bar, say
 from rate.recipe import Recipe
 from rate.runs.checkpoint import load_state, require_room, save_policy, save_state
@@ -28,7 +30,6 @@ from rate.runs.metrics import RunLog
 from rate.training.data import batches, describe, fill_in, find_dataset, samplers
 from rate.training.devices import TrainingCompute, compute_of, fabric_for, set_precision
 from rate.training.graph import Graphs, uses_graphs
-from rate.training.interruption import Interrupted, interruption
 from rate.training.selection import Selection, require_task
 from rate.training.update import Learner, Totals, WindowLoss, adamw
 from rate.values import Seed, checks_arguments
@@ -79,17 +80,18 @@ def train(
     if show_progress:
         say(describe(recipe, dataset, stages))
     fabric = fabric_for(recipe, compute)
-    created = Run.create(
-        run,
-        recipe,
-        seed,
-        dataset=dataset.content_hash,
-        dataset_path=os.path.relpath(recipe.dataset, run),
-        task=dataset.card["task"],
-        loggers=list(loggers),
-        **asdict(compute),
-    )
-    _launch(fabric, created, recipe.dataset, show_progress)
+    with writing(Path(run)):
+        created = Run.create(
+            run,
+            recipe,
+            seed,
+            dataset=dataset.content_hash,
+            dataset_path=os.path.relpath(recipe.dataset, run),
+            task=dataset.card["task"],
+            loggers=list(loggers),
+            **asdict(compute),
+        )
+        _launch(fabric, created, recipe.dataset, show_progress)
     return created.path
 
 
@@ -124,8 +126,9 @@ def resume(
     if fill_in(recipe, opened) != recipe:
         raise RunError(f"{known} leaves sampling or target_return to its data: train a new run")
     _check(recipe, opened, facts["seed"], compute.devices, facts["loggers"])
-    known.remove_partial_files()
-    _launch(fabric_for(recipe, compute), known, data, show_progress)
+    with writing(known.path):
+        known.selection_file.unlink(missing_ok=True)  # of a process that was killed
+        _launch(fabric_for(recipe, compute), known, data, show_progress)
     return known.path
 
 
@@ -167,6 +170,7 @@ def _train_together(
     fabric: lightning_fabric.Fabric, path: Path, dataset: str, show_progress: bool
 ) -> str:
     """Train as one of several processes."""
+    depend_on_parent()
     stopped = _Training(fabric, Run(path), dataset).run_to_end(show_progress)
     fabric.barrier()
     # Its threads, still alive at exit, could abort the process.
@@ -214,9 +218,11 @@ class _Training:
         module, self.optimiser = self.fabric.setup(compiled, optimiser)
         learner = Learner(self.fabric, module, policy, objective, self.optimiser, recipe, self.seed)
         self.done, self.best = 0, None
+        self.unfinished: dict[str, Any] = {}
         if self.run.state_file.exists():
             header = load_state(self.run.state_file, self.module, self.optimiser)
             self.done, self.best = header["update"], header["best"]
+            self.unfinished = header.get("unfinished") or {}
             if self.done > recipe.updates:
                 raise RunError(
                     f"{self.run} has done {self.done} updates, but its recipe has "
@@ -236,15 +242,11 @@ class _Training:
         return Loader(reader, self.done, workers=workers, pin_memory=cuda), learn
 
     def run_to_end(self, show_progress: bool) -> str:
-        """Train to the last update, or until asked to stop.
-
-        Returns:
-            What asked to stop, and when; empty at the end.
-        """
+        """Train to the last update, or until asked to stop; returns what asked, and when."""
         recipe, learner, fabric, run = self.recipe, self.learner, self.fabric, self.run
         first = fabric.is_global_zero
         log = RunLog(run, self.facts["loggers"] if first else (), after=self.done, writes=first)
-        started = time.perf_counter()
+        self.started = time.perf_counter()
         with (
             log,
             Processes(self.compute.eval_workers) as processes,
@@ -265,32 +267,62 @@ class _Training:
             loader, learn = self._updates()
             every = 1 if fabric.device.type == "cpu" else READ_EVERY
             unread: list[tuple[dict[str, Any], Tensor]] = []
+            if every == 1 and fabric.world_size == 1 and not recipe.update_per_segment:
+                learner.before_part = stop.raise_if_requested  # an update may take minutes
+            row = self.unfinished and {**self.unfinished, "update": self.done}
+            if row and (stopped := self._finish([row], selection, log, stop)):
+                return stopped
             for batch in loader:
                 count = batch.update + 1
                 # Dropout depends on seed, update and process alone, so a resumed run repeats it.
                 torch.manual_seed(hash((self.seed, batch.update, fabric.global_rank)))
                 rate = self._set_learning_rate(batch.update)
-                totals = learn(batch)
-                last = count == recipe.updates
+                try:
+                    totals = learn(batch)
+                except Stopped:
+                    self._save(log, batch.update, {})
+                    return f"{stop.requested} after update {batch.update} of {recipe.updates}"
                 row = {"learning_rate": rate, "steps": int(batch.lengths.sum())}
                 unread.append(({"update": count, **row}, totals))
-                validates = last or count % recipe.selection.every == 0
                 stopping = self._anybody(bool(stop.requested))
-                saves = last or stopping or count % recipe.checkpoint_every == 0
-                if validates or saves or len(unread) == every:
+                if stopping or self._due(count) or len(unread) == every:
                     rows = self._read(unread)
                     unread.clear()
-                    if validates:
-                        rows[-1] |= self._validate(selection, count)
-                    seconds = time.perf_counter() - started
-                    for row in rows:
-                        log.write({**row, "seconds": seconds})
+                    if stopped := self._finish(rows, selection, log, stop):
+                        return stopped
                     bar(len(rows), loss=rows[-1]["loss"], accuracy=rows[-1]["accuracy"])
-                if saves:
-                    self._save(log, count)
-                if stopping and not last:
-                    who = stop.requested or "another process"
-                    return f"{who} after update {count} of {recipe.updates}"
+        return ""
+
+    def _due(self, count: int, *every: int) -> bool:
+        """Whether something is done after an update: by default validation or saving."""
+        recipe = self.recipe
+        every = every or (recipe.selection.every, recipe.checkpoint_every)
+        return count == recipe.updates or any(count % one == 0 for one in every)
+
+    def _finish(
+        self, rows: list[dict[str, Any]], selection: Selection, log: RunLog, stop: Interruption
+    ) -> str:
+        """Validate, record and save after updates; returns what asked to stop, and when.
+
+        A validation that is interrupted is done when the run is resumed.
+        """
+        count, recipe, metrics = rows[-1]["update"], self.recipe, {}
+        unfinished: dict[str, Any] = {}
+        if self._due(count, recipe.selection.every):
+            try:
+                with stop.at_once():
+                    metrics = self._validate(selection, count)
+            except Stopped:
+                unfinished = rows.pop()
+        for row in rows:
+            measured = metrics if row["update"] == count else {}
+            log.write({**row, **measured, "seconds": time.perf_counter() - self.started})
+        stopping = self._anybody(bool(stop.requested))
+        if stopping or self._due(count, recipe.checkpoint_every):
+            self._save(log, count, {"unfinished": unfinished} if unfinished else {})
+        if stopping and (unfinished or count < recipe.updates):
+            who = stop.requested or "another process"
+            return f"{who} after update {count} of {recipe.updates}"
         return ""
 
     def _set_learning_rate(self, update: int) -> float:
@@ -320,7 +352,7 @@ class _Training:
             raise FloatingPointError(
                 f"the loss became {totals.loss} with a gradient of norm {totals.gradient_norm} at "
                 f"update {count}: lower optimiser.learning_rate or set optimiser.gradient_clip; "
-                f"{self.run} keeps its last checkpoint"
+                f"{self.run} keeps the checkpoint before that, if there is one"
             )
 
     def _validate(self, selection: Selection, count: int) -> dict[str, float]:
@@ -334,8 +366,8 @@ class _Training:
             self._save_policy("best", update=count, score=score)
         return metrics
 
-    def _save(self, log: RunLog, count: int) -> None:
-        """Make everything up to this update durable."""
+    def _save(self, log: RunLog, count: int, facts: dict[str, Any]) -> None:
+        """Make everything up to this update durable, and what else is to be known of it."""
         if self.fabric.is_global_zero:
             log.flush()
             # The state comes last: a run killed in between repeats these updates, and writes both
@@ -349,6 +381,7 @@ class _Training:
                 update=count,
                 best=self.best,
                 loss_scale=scaler.state_dict() if scaler else {},
+                **facts,
             )
         self.fabric.barrier()
 

@@ -91,7 +91,7 @@ class Selection:
             actor = Actor(policy, target_return, check=False, graph=self.compute.graph)
             yield from outcomes(actor, find(name), seeds, num_envs=len(seeds))
             return
-        path = self.run.path / ".selection.partial"  # a resumed run removes such a file
+        path = self.run.selection_file
         try:
             save_policy(path, policy, target_return)
             # The time tells policies apart that were written to the same file.

@@ -1,7 +1,7 @@
 """One update: the loss of a window over its segments, and the optimiser steps of a batch."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -95,6 +95,8 @@ class Learner:
     """What is trained and how."""
     seed: int
     """Seed of the run."""
+    before_part: Callable[[], None] = lambda: None
+    """Called before each part of an update; what it raises leaves the update undone."""
 
     def update(self, batch: Batch) -> Totals:
         """Learn from a batch, and read on the host what came of it."""
@@ -118,6 +120,7 @@ class Learner:
             for window in going:
                 starts = [start for start in step if start < len(window.segments)]
                 for start in starts:
+                    self.before_part()
                     last = window is going[-1] and start == starts[-1]
                     totals[:2] += self._backward(window, slice(start, start + size), last)
             totals[2] = self._step()
