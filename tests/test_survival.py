@@ -2,8 +2,8 @@
 happened."""
 
 import contextlib
-import multiprocessing
 import json
+import multiprocessing
 import os
 import random
 import resource
