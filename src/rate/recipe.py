@@ -14,7 +14,15 @@ from rate.models.backbone import ModelConfig
 from rate.objectives import OBJECTIVES, behaviour_cloning
 from rate.objectives.objective import ObjectiveConfig
 from rate.tasks.gym.options import addresses as of_task
-from rate.values import Checked, NotNegative, NotNegativeFloat, Positive, Range, Rate
+from rate.values import (
+    Checked,
+    NotNegative,
+    NotNegativeFloat,
+    Positive,
+    Range,
+    Rate,
+    checked,
+)
 
 _FIRST_OBJECTIVE_OPTIONS = {
     "discount": 0.99,
@@ -210,7 +218,7 @@ def _entry(recipe: Mapping[str, Any], part: str, key: str) -> Any:
 def from_json(data: dict[str, Any]) -> Recipe:
     """The recipe that `Recipe.to_json` wrote; unknown or missing fields, and values of other types,
     are a ValueError that names them."""
-    data = dict(data)
+    data = dict(checked("the recipe", data, dict))
     data["model"] = MODELS.from_json(data.get("model"))
     data["objective"] = OBJECTIVES.from_json(data.get("objective"))
     data["optimiser"] = build(OptimiserConfig, data.get("optimiser"))

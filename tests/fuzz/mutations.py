@@ -313,9 +313,10 @@ def as_pickle(path: Path, draw: random.Random) -> None:
     except Exception:
         return as_bytes(path, draw)
     rows = list(data.values()) if isinstance(data, dict) else data
-    if isinstance(rows, list) and rows and isinstance(rows[0], dict) and draw.random() < 0.7:
-        row = draw.choice(rows)
-        key = draw.choice(sorted(row))
+    filled = [row for row in rows if isinstance(row, dict) and row] if type(rows) is list else []
+    if filled and draw.random() < 0.7:
+        row = draw.choice(filled)
+        key = draw.choice(sorted(row, key=str))
         if draw.random() < 0.7:
             row[key] = array(draw, np.asarray(row[key]))
         else:

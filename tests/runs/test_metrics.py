@@ -1,4 +1,5 @@
 import json
+import sys
 import time
 from typing import Any
 
@@ -162,3 +163,20 @@ def test_provenance_says_where_a_run_comes_from(trained, recall):
     )
     assert {"commit", "date", "python", "machine", "packages"} <= facts.keys()
     assert facts["packages"]["torch"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 50_000, "wandb_api: 5", 'wandb_api: "a\\nb"', "wandb_api: ä", "\xff\xfe", "5", "", "{"],
+)
+def test_a_damaged_file_of_the_key_is_a_sentence(no_service, tmp_path, content):
+    (tmp_path / "wandb_config.yaml").write_text(content, encoding="latin-1")
+    with pytest.raises(ValueError, match="must hold one line `wandb_api: <key>`"):
+        wandb_key()
+
+
+def test_a_file_of_the_key_needs_a_package(no_service, tmp_path, monkeypatch):
+    (tmp_path / "wandb_config.yaml").write_text("wandb_api: 0123\n")
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(ModuleNotFoundError, match="cannot be read without PyYAML"):
+        wandb_key()
