@@ -191,6 +191,21 @@ def check_hdf5(file: Any) -> None:
             raise DatasetError(f"{printable} has its numbers in another file, which is not read")
 
 
+def check_stored(file: Any) -> None:
+    """Refuse an HDF5 file in which an array is not as large as it says.
+
+    Args:
+        file: The open file, all of whose arrays will be read.
+
+    Raises:
+        DatasetError: It is not, or all arrays together are far larger than the file.
+    """
+    arrays: list[Any] = []
+    kind = require("h5py").Dataset
+    file.visititems(lambda _, item: arrays.append(item) if isinstance(item, kind) else None)
+    _check_growth(Path(file.filename), sum(map(_stored, arrays)))
+
+
 def hdf5_arrays(group: Any, used: Used) -> dict[str, Any]:
     """Arrays in a group of an HDF5 file by path, read when sliced; None for what is not used.
 

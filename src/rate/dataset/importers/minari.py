@@ -10,7 +10,7 @@ import numpy as np
 
 from rate.dataset import DatasetError
 from rate.dataset.importers import ImportOptions, Recording, require
-from rate.dataset.importers._files import check_hdf5, readable
+from rate.dataset.importers._files import check_hdf5, check_stored, readable
 from rate.dataset.importers._numbers import Fitting, fitting, flags
 from rate.episode import Episode
 from rate.spaces import PLAIN, leaves, usable
@@ -46,6 +46,7 @@ def read(path: Path, options: ImportOptions) -> Recording:
         for file in data.glob("*.hdf5"):
             with require("h5py").File(file, "r") as opened:
                 check_hdf5(opened)
+                check_stored(opened)
         source = require("minari").MinariDataset(data)
         observed, left_out = usable(source.observation_space)
         fitted = fitting(
