@@ -69,11 +69,18 @@ def visible(text: str) -> str:
 
 
 def visible_json(data: Any) -> Any:
-    """JSON data with `visible` text, keys included."""
+    """JSON data with `visible` text, keys included; nested too deeply, it is a ValueError."""
+    try:
+        return _visible_json(data)
+    except RecursionError as error:
+        raise ValueError("its entries are nested too deeply") from error
+
+
+def _visible_json(data: Any) -> Any:
     if isinstance(data, str):
         return visible(data)
     if isinstance(data, list):
-        return [visible_json(entry) for entry in data]
+        return [_visible_json(entry) for entry in data]
     if isinstance(data, dict):
-        return {visible(name): visible_json(entry) for name, entry in data.items()}
+        return {visible(name): _visible_json(entry) for name, entry in data.items()}
     return data

@@ -121,7 +121,7 @@ class _Worker:
         self.work, self.limits = work, limits
         self.pipe, theirs = SERVER.Pipe()
         arguments = theirs, work, formats, limits
-        self.process = SERVER.Process(target=_serve, args=arguments, daemon=True)
+        self.process = SERVER.Process(target=_serve, args=arguments)
         self.process.start()
         theirs.close()
         self.pipe.recv()  # it is ready

@@ -224,7 +224,7 @@ def read_picture(path: Path) -> bytes:
 def read_object(path: Path) -> dict[str, Any]:
     """A JSON object from a file; a missing or damaged file is a ReportError."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = visible_json(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ReportError(
             f"{path} cannot be read ({error.strerror}): the folder is incomplete; make it again"
@@ -238,7 +238,7 @@ def read_object(path: Path) -> dict[str, Any]:
             f"{path} must hold a JSON object, but holds {str(data)[:60]!r}: restore the "
             "file, or make the folder again"
         )
-    return dict(visible_json(data))
+    return data
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
