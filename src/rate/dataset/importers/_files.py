@@ -18,7 +18,7 @@ import numpy as np
 from rate.dataset import DatasetError
 from rate.dataset.importers import require
 from rate.dataset.importers._roles import place
-from rate.messages import reason
+from rate.messages import printable, reason
 
 GREATEST_GROWTH = 100
 """How many times as large as its file the arrays of a recording may be, once inflated."""
@@ -69,9 +69,8 @@ def readable(path: Path, advice: str) -> Iterator[None]:
     try:
         yield
     except DatasetError as error:
-        if str(path) in str(error):
-            raise
-        raise DatasetError(f"{path}: {error}") from error
+        text = printable(str(error), 600)  # it may repeat names from the file
+        raise DatasetError(text if str(path) in text else f"{path}: {text}") from error
     except ModuleNotFoundError:
         raise
     except Exception as error:
