@@ -1,5 +1,6 @@
 """Where a command computes: accelerator, devices and threads, under the same names everywhere."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
@@ -52,8 +53,8 @@ class Compute(Checked):
         """Set the number of CPU threads of this process."""
         import torch
 
-        if self.threads:
-            torch.set_num_threads(self.threads)
+        if self.threads:  # far more than there are cores may be too many to start
+            torch.set_num_threads(min(self.threads, 4 * (os.cpu_count() or 1)))
 
 
 def with_changes(changes: Mapping[str, Any], *configs: Any) -> tuple[Any, ...]:
