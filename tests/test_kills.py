@@ -19,8 +19,9 @@ import pytest
 from test_survival import finish, start
 
 from rate.files import read_jsonl
+from rate.runs.checkpoint import read_tensors
 
-PASSING = {"card_hash", "date", "seconds", "selection_seconds", "commit", "mtime"}
+PASSING = {"card_hash", "hash", "date", "seconds", "selection_seconds", "commit", "mtime"}
 """What is another thing each time."""
 
 
@@ -113,6 +114,10 @@ def state(name: str, out: Path) -> dict[str, Any]:
         kept = path.relative_to(out).as_posix()
         if path.suffix == ".jsonl":
             made[kept] = lasting(read_jsonl(path))
+        elif path.suffix == ".safetensors":
+            tensors, header = read_tensors(path)
+            numbers = {key: tensor.numpy().tobytes() for key, tensor in tensors.items()}
+            made[kept] = {**numbers, "header": header}
         elif path.suffix == ".json":
             text = path.read_text(encoding="utf-8").replace(str(out), "")
             made[kept] = lasting(json.loads(text))

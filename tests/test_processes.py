@@ -143,7 +143,9 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path: Path):
     (tmp_path / "waiting.py").write_text(WAITING)
     (tmp_path / "waits.py").write_text(WAITS)
     command = [sys.executable, str(tmp_path / "waiting.py")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # The command line sets PYTHONSAFEPATH; this script imports its neighbour.
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=own) as process:
         assert process.stdout is not None
         workers = [psutil.Process(int(number)) for number in process.stdout.readline().split()]
         process.kill()

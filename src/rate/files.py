@@ -38,6 +38,8 @@ _REASONS = {
 
 _ABANDONED = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 """Names of files and folders that are being written, see `partial`."""
+_HIDDEN = re.compile(r"(^|/)\.([^/]+)\.[0-9a-f]{8}\.partial(?=/|$)")
+"""The same in a path; messages show what it shall become."""
 _held: set[int] = set()
 """Descriptors that hold locks."""
 
@@ -60,7 +62,8 @@ def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         if reason is None:
             raise
         # One argument, so that the message does not begin with the number.
-        reworded = type(error)(f"cannot write {os.fspath(path)}: {reason}")
+        shown = _HIDDEN.sub(r"\1\2", os.fspath(path))
+        reworded = type(error)(f"cannot write {shown}: {reason}")
         reworded.errno = error.errno
         raise reworded from error
 

@@ -25,6 +25,9 @@ _saving = 0
 """How many contexts of this process may take longer than `GRACE`."""
 _saved = 0.0
 """When the last of them ended."""
+_deferring = False
+_deferred = False
+"""Whether `Stopped` waits for the end of a context, and whether there is one."""
 _handling: set[int] = set()
 """Signals that this process handles itself."""
 
@@ -61,18 +64,18 @@ class Interruption:
         if not self.requested:
             self.requested, self._since = signal.Signals(number).name, time.monotonic()
         elif number == signal.SIGINT and time.monotonic() - self._since > _AGAIN:
-            raise Stopped
+            _stop()
         if self._forward:
             # The signal often comes to the first process alone; the others ignore Ctrl-C.
             for child in multiprocessing.active_children():
                 child.terminate()
         if self._at_once:
-            raise Stopped
+            _stop()
 
     def raise_if_requested(self) -> None:
         """Raise `Stopped` if an end was asked for."""
         if self.requested:
-            raise Stopped
+            _stop()
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
@@ -104,6 +107,27 @@ def interruption(forward: bool = False) -> Iterator[Interruption]:
 
 
 @contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Raise `Stopped` at the end of this context, not within: a half started process complains."""
+    global _deferring, _deferred
+    _deferring = True
+    try:
+        yield
+    finally:
+        _deferring = False
+    if _deferred:
+        _deferred = False
+        raise Stopped
+
+
+def _stop() -> None:
+    global _deferred
+    if not _deferring:
+        raise Stopped
+    _deferred = True
+
+
+@contextlib.contextmanager
 def saving() -> Iterator[None]:
     """Let this process take the time it needs after it was asked to end."""
     global _saving, _saved
@@ -115,38 +139,48 @@ def saving() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stoppable(message: str) -> Iterator["Request"]:
+def stoppable(request: "Request") -> Iterator[None]:
     """Within this context of the main thread, signals raise `Stopped`; a process that has not ended
     a moment later, or is sent a second Ctrl-C, is ended from outside the main thread.
 
     Args:
-        message: What is then said.
+        request: Learns of the signals.
     """
-    request = Request(message)
     if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
-        yield request
+        yield
         return
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     thread = threading.Thread(target=request.watch, args=(reader,), daemon=True)
-    with _handled(_SIGNALS, _stop):
-        before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        thread.start()
-        try:
-            yield request
-        finally:
-            signal.set_wakeup_fd(before)
-            os.write(writer, bytes(1))
-            thread.join()
-            os.close(writer)
-            os.close(reader)
+    thread.start()
+    before = -1
+    try:
+        with _handled(_SIGNALS, request.stop):
+            before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+            yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.write(writer, bytes(1))
+        thread.join()
+        os.close(writer)
+        os.close(reader)
 
 
 class Request:
     """The signal that asked a command to end, and the thread that waits for it."""
 
     def __init__(self, message: str) -> None:
+        """Wait for a signal.
+
+        Args:
+            message: What is said when the process has to be ended from outside the main thread.
+        """
         self.number, self._message = 0, message
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        self.number = self.number or number
+        _stop()
 
     @property
     def status(self) -> int:
@@ -185,10 +219,6 @@ def end_at_once(status: int) -> None:
         with contextlib.suppress(Exception):
             child.kill()
     os._exit(status)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped
 
 
 @contextlib.contextmanager

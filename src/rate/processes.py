@@ -23,7 +23,7 @@ from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from rate.interruption import saving
+from rate.interruption import deferred, saving
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -198,9 +198,10 @@ class _Worker:
         self.index = index
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, index, threads))
-        with _importable_main(), _without_interrupt():
-            self.process.start()
-        theirs.close()
+        with deferred():
+            with _importable_main(), _without_interrupt():
+                self.process.start()
+            theirs.close()
 
     def send(self, task: tuple[Callable[[Any], Any], Any]) -> None:
         """Give the worker something to do.

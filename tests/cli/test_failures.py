@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import rate
+import rate.cli
 from rate.cli import describe, main
 from rate.runs.checkpoint import load_policy
 
@@ -122,7 +123,7 @@ def test_a_fault_of_the_library_is_shown_whole(monkeypatch, capsys):
     def fail(*_: object, **__: object) -> None:
         raise KeyError("a fault")
 
-    monkeypatch.setattr("rate.reporting.report", fail)
+    monkeypatch.setattr(rate.cli, "_run", fail)
     assert main(["report", "somewhere"]) == 1
     shown = capsys.readouterr().err
     assert "Traceback" in shown

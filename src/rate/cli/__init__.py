@@ -75,14 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         return refuse("rate", verb, VERBS)
     interrupted = f"interrupted; the same command again {AGAIN.get(verb, 'starts anew')}"
-    with stoppable(f"rate {verb}: {interrupted}") as request, warnings.catch_warnings():
-        warnings.showwarning = _warn
-        try:
+    request = Request(f"rate {verb}: {interrupted}")
+    try:
+        with stoppable(request), warnings.catch_warnings():
+            warnings.showwarning = _warn
             status = _run(verb, rest)
             sys.stdout.flush()
-            return status
-        except BaseException as error:
-            status = _failed(verb, error, request, interrupted)
+    except BaseException as error:
+        status = _failed(verb, error, request, interrupted)
     if whole_process and request.number:
         # To take all modules down takes seconds on a busy machine.
         end_at_once(_silence(status))
