@@ -23,7 +23,7 @@ VERBS = {
 """Modules of the functions behind the verbs."""
 
 
-class ReachedError(Exception):
+class ReachedError(SystemExit):
     """A function was reached with arguments that it takes."""
 
 

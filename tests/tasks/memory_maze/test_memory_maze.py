@@ -26,7 +26,7 @@ needs_labmaze = pytest.mark.skipif(default_generator() == "own", reason="labmaze
 
 
 def recorded(seed):
-    return np.load(DATA / f"memory_maze_9x9_seed{seed}.npz", allow_pickle=False)
+    return np.load(DATA / "memory_maze" / f"9x9_seed{seed}.npz", allow_pickle=False)
 
 
 @needs_labmaze

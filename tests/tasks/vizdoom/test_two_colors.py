@@ -238,8 +238,8 @@ def test_options_are_part_of_the_name():
     environment.close()
     with pytest.raises(ValueError, match="pillar, pillar_tics, damage, acid"):
         find("vizdoom-two-colors/30,environment.colour=red")
-    with pytest.raises(ValueError, match="damage is 'none', allowed: released, paper"):
-        find("vizdoom-two-colors/30,environment.damage=none")
+    with pytest.raises(ValueError, match="damage is 'half', allowed: released, paper"):
+        find("vizdoom-two-colors/30,environment.damage=half")
 
 
 def test_gymnasium_makes_it_by_its_id():
