@@ -64,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 a fault of the library or an error
     in the data, 2 bad input, 130 interrupted (Ctrl-C), 143 ended (SIGTERM)."""
     whole_process = arguments is None
+    if whole_process:
+        # Workers import nothing from the current folder, which may be a stranger's.
+        os.environ.setdefault("PYTHONSAFEPATH", "1")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         out.print(USAGE)

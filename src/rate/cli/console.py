@@ -1,15 +1,11 @@
 """Where the command line prints to."""
 
-import os
 from collections.abc import Iterable, Mapping
 
 from rich.table import Table
 
 from rate.configs import unknown
 from rate.progress import Terminal
-
-# Workers import nothing from the current folder, which may be a stranger's.
-os.environ.setdefault("PYTHONSAFEPATH", "1")
 
 out, err = Terminal(soft_wrap=True), Terminal(stderr=True, soft_wrap=True)
 
