@@ -149,3 +149,11 @@ def test_what_is_refused_leaves_nothing_behind(options: dict[str, Any], tmp_path
     with pytest.raises(ValueError, match=f"^{next(iter(options))} must "):
         rate.train(recipe, tmp_path / "run", **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_values_nested_too_deeply_are_a_sentence() -> None:
+    value: dict[str, Any] = {}
+    for _ in range(100_000):
+        value = {"deeper": value}
+    with pytest.raises(ValueError, match="nested too deeply"):
+        checked("the recipe", value, dict)

@@ -144,9 +144,13 @@ def checked(name: str, value: Any, hint: Any) -> Any:
         return tuple(checked(name, *pair) for pair in zip(value, kinds, strict=True))
     if isinstance(kind, type) and is_dataclass(kind) and not isinstance(value, kind):
         raise ValueError(f"{name} must be a {kind.__name__}, but {brief(value)} was given")
-    if kind not in _SCALARS:
-        return plain(value) if origin is Mapping else value
-    return _scalar(name, plain(value), kind, next(iter(marks), None))
+    if kind not in _SCALARS and origin is not Mapping:
+        return value
+    try:
+        value = plain(value)
+    except RecursionError:
+        raise ValueError(f"{name} is nested too deeply: {brief(value)}") from None
+    return _scalar(name, value, kind, next(iter(marks), None)) if kind in _SCALARS else value
 
 
 _SCALARS = {

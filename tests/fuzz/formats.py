@@ -17,6 +17,7 @@ import torch
 from gymnasium import spaces
 
 import rate
+from rate.addresses import UntrustedError
 from rate.dataset import DatasetError, open_dataset, write_dataset
 from rate.dataset.card import CARD, read_card, seal
 from rate.dataset.export_minari import export_minari
@@ -42,7 +43,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 
 ANY = (
     *(ValueError, DatasetError, RunError, CheckpointError, ReportError),
-    *(ModuleNotFoundError, IsADirectoryError),
+    *(ModuleNotFoundError, IsADirectoryError, UntrustedError),
 )
 """What verbs raise that read and write several kinds of files."""
 
@@ -458,12 +459,15 @@ FORMATS = {
     "training-state": Format(
         _run,
         _resume,
-        (CheckpointError, RunError),
+        # The state of an optimiser may hold any finite number, and training on it may diverge.
+        (CheckpointError, RunError, FloatingPointError),
         _seal_run,
         _only("training.safetensors"),
         share=2,
     ),
-    "run-resumed": Format(_run, _resume, ANY, _seal_run, _only(*_RUN_FILES[:3]), share=2),
+    "run-resumed": Format(
+        _run, _resume, (*ANY, FloatingPointError), _seal_run, _only(*_RUN_FILES[:3]), share=2
+    ),
     "run-evaluated": Format(
         _run, _evaluate, ANY, _seal_run, _only(*_RUN_FILES[:2], "scores.jsonl"), share=2
     ),

@@ -117,6 +117,7 @@ def resume(
 
     Raises:
         RunError: there is no run, or its dataset has changed or is not found.
+        FloatingPointError: the loss is no longer a number.
         Interrupted: the run was asked to stop again, and has saved.
     """
     known = Run(run)

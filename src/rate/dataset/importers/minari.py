@@ -19,6 +19,9 @@ DESCRIPTION = (
     "Minari's dataset: its folder, or the id of one on this machine such as namespace/name-v0"
 )
 
+MOST_EPISODES = 10**8
+"""More in a file are taken for damage: Minari makes an array of that many numbers at once."""
+
 
 def recognises(path: Path) -> bool:
     """Whether it is, or names, a folder with Minari's metadata."""
@@ -89,6 +92,9 @@ def _metadata(path: Path, data: Path) -> dict[str, Any]:
                 f"{path}: its metadata state no {name}; write the dataset again with Minari 0.5 or "
                 "later, which states it"
             )
+    episodes = metadata.get("total_episodes", 0)
+    if isinstance(episodes, int) and episodes > MOST_EPISODES:
+        raise DatasetError(f"{path}: its metadata state {episodes} episodes; write it again")
     return {name: str(metadata.get(name, "")) for name in ("dataset_id", "data_format")}
 
 
