@@ -288,7 +288,7 @@ def _run_facts(run: Run, variant: str) -> RunFacts:
     rows = [row for row in read_rows(run.metrics_file) if "update" in row]
     try:
         return RunFacts(variant, seed, recipe, provenance, _curve(rows, variant, seed), spent(rows))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ReportError(
             f"{run.metrics_file} holds a metric that is not a number ({error}): restore the file "
             "or remove the row"
