@@ -61,7 +61,7 @@ class Config(ModelConfig):
     memory_dropout: Rate = 0.05
     """Dropout rate on what is written."""
     distance_limit: Positive = 256
-    """Distances between tokens and slots are told apart below this many tokens, D_max."""
+    """Distances between tokens and slots are distinguished below this many tokens, D_max."""
     observation_only: bool = False
     """Whether a step is its observation alone (the published settings), without return-to-go and
     action."""

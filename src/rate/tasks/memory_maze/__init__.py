@@ -11,11 +11,7 @@ from rate.tasks.memory_maze.environment import MemoryMazes
 from rate.tasks.memory_maze.expert import MemoryMazeDataExpert as MemoryMazeDataExpert
 from rate.tasks.memory_maze.expert import MemoryMazeExpert
 from rate.tasks.memory_maze.layout import default_generator
-from rate.tasks.task import Family, Task
-
-
-def _return(total_return: float, length: int) -> float:
-    return total_return
+from rate.tasks.task import Family, Task, total_return
 
 
 def _task(size: str, **arguments: Any) -> Task:
@@ -32,7 +28,7 @@ def _task(size: str, **arguments: Any) -> Task:
         environment=partial(MemoryMaze, side, **arguments),
         horizon=mazes.limit,
         target_return=18.1,
-        score=_return,
+        score=total_return,
         metric="return",
         description=f"Memory Maze of {side} x {side} cells, mazes of the generator {generator}",
         expert=partial(MemoryMazeExpert, side, generator),
