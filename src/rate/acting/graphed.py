@@ -1,7 +1,7 @@
 """Acting steps in two fixed shapes, which CUDA captures as graphs and replays.
 
 One step serves all rows within a segment. The other one also takes rows that begin an episode or a
-segment, distinguished by masks: every row writes memory and begins anew, and the rows that should not
+segment, which masks name: every row writes memory and begins anew, and the rows that should not
 keep what they had. Keys and values stay in place, all positions up to the capacity are attended to,
 and masks hide those that a row has not reached.
 """
