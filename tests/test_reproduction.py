@@ -116,3 +116,51 @@ def test_what_is_there_is_kept_and_rows_of_another_recipe_are_refused(own):
     assert {path.name: path.stat().st_mtime_ns for path in run.iterdir()} == before
     with pytest.raises(ValueError, match="made with another recipe"):
         rate.reproduce(**command, smoke=True)
+
+
+SIZED = (
+    OWN.replace("EXPERIMENT = Experiment(", "SMALL = Experiment(")
+    + """
+from dataclasses import replace
+EXPERIMENT = replace(
+    SMALL,
+    target_returns={"recall/6": (0.5, 0.25)},
+    fewer_episodes={"recall/6,target_return=0.25": 2},
+    paper=replace(
+        SMALL,
+        data={"recall": Collection("recall/6", 30)},
+        variants={name: replace(one, updates=3) for name, one in SMALL.variants.items()},
+        seeds=(5,),
+    ),
+)
+"""
+)
+
+
+def test_every_policy_is_asked_for_further_returns(own):
+    (own / "sized.py").write_text(SIZED)
+    folder = rate.reproduce("sized.py", "out", seeds=[0])
+    rows = read_jsonl(folder / "rows.jsonl")
+    asked = [(row["task"], row["target_return"], row["episodes"]) for row in rows]
+    # The task asks for 1.0 by itself.
+    assert asked == 2 * [
+        ("recall/6", 1.0, 4),
+        ("recall/6,target_return=0.5", 0.5, 4),
+        ("recall/6,target_return=0.25", 0.25, 2),
+    ]
+    assert "--size paper takes those of the paper" in (folder / "report.md").read_text()
+
+
+def test_the_paper_s_size_is_an_experiment_of_its_own(own):
+    (own / "sized.py").write_text(SIZED)
+    folder = rate.reproduce("sized.py", size="paper", variants=["mlp"])
+    assert folder.as_posix() == "runs/sized-paper"
+    (row,) = read_jsonl(folder / "rows.jsonl")
+    assert (row["experiment"], row["seed"], row["update"]) == ("sized-paper", 5, 3)
+    assert json.loads((folder / "data" / "recall" / "card.json").read_text())["episodes"] == 30
+    text = (folder / "report.md").read_text()
+    assert "# An experiment of one's own, at the paper's size" in text
+    assert "Size: data and models of the paper" in text
+    assert "    rate reproduce sized.py --size paper\n" in text
+    with pytest.raises(ValueError, match=r"has no recipes of the paper's size: leave --size"):
+        rate.reproduce("own_experiment.py", size="paper")

@@ -20,7 +20,7 @@ from rate.acting.evaluation import Protocol, evaluate
 from rate.addresses import trust
 from rate.compute import Compute, with_changes
 from rate.dataset.card import CARD
-from rate.experiments import Collection, Experiment, Page, Suite, experiment_name, find
+from rate.experiments import Collection, Experiment, Page, Size, Suite, experiment_name, find
 from rate.files import atomic_write
 from rate.folders import writing
 from rate.inspection import inspect
@@ -40,7 +40,7 @@ RESULTS = Path("results")
 
 @dataclass(frozen=True)
 class Subset(Checked):
-    """The part of an experiment that is run; what is empty leaves out nothing."""
+    """The part of an experiment that is run, and its size; what is empty leaves out nothing."""
 
     seeds: tuple[Seed, ...] = ()
     """Seeds of the training runs."""
@@ -48,6 +48,8 @@ class Subset(Checked):
     """Variants by name; the name of a model stands for all variants with that model."""
     tasks: tuple[str, ...] = ()
     """Evaluation tasks; policies that are trained for another task alone are left out, too."""
+    size: Size = "cpu"
+    """Size of data and recipes: for a CPU, or that of the paper, where an experiment has both."""
 
 
 @dataclass(frozen=True)
@@ -165,14 +167,15 @@ def reproduce(
         compute = replace(compute, threads=1)
     names = [name] if isinstance(name, str) else list(name)
     suite = _suite(names)
-    title = "-".join(map(experiment_name, names))
+    title = "-".join(experiment_name(one, subset.size) for one in names)
     output = Path(output or Path("runs") / (f"{title}-smoke" if smoke else title))
     of_suite = suite.members if suite else names
     members = [_member(one, output, subset, smoke, suite is not None) for one in of_suite]
     with writing(output):
         _plan(members, output, suite is not None, show_progress)
         if suite:
-            command = f"rate reproduce {' '.join(names)} --jobs {jobs}"
+            size = f" --size {subset.size}" if subset.size != "cpu" else ""
+            command = f"rate reproduce {' '.join(names)} --jobs {jobs}{size}"
             own = tuple(one.name for one in members)
             write_suite(output, SuiteFacts(title, suite.title, command, own))
         for member in members:
@@ -206,16 +209,13 @@ def _suite(names: Sequence[str]) -> Suite | None:
 
 
 def _member(name: str, output: Path, subset: Subset, smoke: bool, shared: bool) -> Member:
-    experiment, page = find(name), experiments.page(name)
-    if not isinstance(experiment, Experiment):
-        raise ValueError(f"{name} is a suite: a suite consists of experiments alone")
-    page = replace(page, command=page.command or f"rate reproduce {name}")
+    experiment, page = experiments.of_size(name, subset.size)
     experiment = experiment.narrowed(subset.variants, subset.tasks)
     if smoke:
         experiment = experiment.smoke()
         page = replace(page, title=f"Smoke test, no result: {page.title}")
     experiment = replace(experiment, seeds=tuple(subset.seeds or experiment.seeds))
-    own = experiment_name(name)
+    own = experiment_name(name, subset.size)
     return Member(own, experiment, page, output / own if shared else output)
 
 
@@ -274,10 +274,7 @@ def _scores(experiment: Experiment, variant: str, seed: int) -> dict[str, list[S
     if variant in experiment.single:
         name, task = experiment.single[variant]
         return {name: [Score(task, experiment.checkpoint, experiment.episodes)]}
-    tasks = {
-        task: experiment.fewer_episodes.get(task, experiment.episodes)
-        for task in experiment.evaluations
-    }
+    tasks = experiment.scored
     if seed == experiment.seeds[0]:
         tasks |= experiment.long_evaluations
     return {

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import rate
 import rate.acting.evaluation
 from rate.acting.actor import Actor
 from rate.acting.evaluation import Protocol
+from rate.acting.rollout import Outcome
 from rate.compute import Compute
 from rate.files import read_jsonl
 from rate.runs.checkpoint import load_policy
@@ -226,3 +228,11 @@ def test_the_return_asked_for_is_lowered_by_what_was_received(trained):
         actor.act(np.stack([space.sample()] * 2), np.array([0.25 * step, 0.0]))
     # The reward of a row's first step belongs to nothing and is left out.
     np.testing.assert_allclose(actor.returns_to_go, [1 - 0.25 * sum(range(1, 6)), 1.0])
+
+
+def test_rows_name_the_group_of_every_episode():
+    task = replace(find("recall/6"), group=lambda seed: "ab"[seed % 2])
+    played = [Outcome(seed, 1.0, 6) for seed in (4, 5, 7)]
+    row = rate.acting.evaluation._scored(task, played)
+    assert row["groups"] == ["a", "b", "b"]
+    assert "groups" not in rate.acting.evaluation._scored(find("recall/6"), played)

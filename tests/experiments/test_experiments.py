@@ -100,3 +100,15 @@ def test_tasks_of_an_experiment_have_the_names_of_its_rows():
     name = "gym:FrozenLake-v1,environment.is_slippery=False"
     with pytest.raises(ValueError, match=r"rows will name the task .*is_slippery=false': write"):
         Experiment({}, {}, (name,))
+
+
+def test_sizes_and_further_returns_must_fit_their_experiment():
+    demo = experiments.find("demo")
+    (first, *_), task = demo.variants, demo.evaluations[0]
+    with pytest.raises(ValueError, match=rf"but at the size of the paper {first}: give both"):
+        replace(demo, paper=replace(demo, variants={first: demo.variants[first]}))
+    with pytest.raises(ValueError, match=r"names \['tmaze/7'\], which are none of the evalu"):
+        replace(demo, target_returns={"tmaze/7": (0.5,)})
+    swept = replace(demo, target_returns={task: (0.5,)})
+    assert list(swept.scored)[:2] == [task, f"{task},target_return=0.5"]
+    assert swept.narrowed(tasks=[demo.evaluations[-1]]).target_returns == {}

@@ -29,6 +29,7 @@ from rate.runs.checkpoint import load_policy, save_policy
 IMAGE = spaces.Box(0, 255, (36, 36, 3), np.uint8)
 GRID = spaces.Box(0, 255, (7, 7, 3), np.uint8)
 SPACES: dict[str, gymnasium.Space] = {
+    "compact": IMAGE,
     "nature": IMAGE,
     "impala": IMAGE,
     "identity": spaces.Box(-1, 1, (2, 3), np.float32),
@@ -195,7 +196,7 @@ def test_the_axis_of_channels(shape: tuple[int, ...], axis: int) -> None:
     assert channel_axis(shape) == axis
 
 
-@pytest.mark.parametrize("kind", ["nature", "impala"])
+@pytest.mark.parametrize("kind", ["compact", "nature", "impala"])
 @pytest.mark.parametrize("shape", [(9, 16, 20), (20, 16, 9), (18, 18, 18)])
 @pytest.mark.parametrize("known", [None, "small", "picture"])
 def test_the_axis_of_channels_can_be_given(
@@ -235,7 +236,7 @@ def test_frames_and_their_numbers_are_encoded_as_the_images_they_stand_for() -> 
     torch.testing.assert_close(known, encode({"observation": frames[numbers]}))
 
 
-@pytest.mark.parametrize("kind", ["nature", "impala"])
+@pytest.mark.parametrize("kind", ["compact", "nature", "impala"])
 def test_images_that_differ_a_little_give_tokens_that_differ(kind: str) -> None:
     given = images(2, 2)
     given[1] = given[0]
@@ -246,7 +247,7 @@ def test_images_that_differ_a_little_give_tokens_that_differ(kind: str) -> None:
     assert float((first - second).std()) > 0.1
 
 
-@pytest.mark.parametrize("kind", ["nature", "impala"])
+@pytest.mark.parametrize("kind", ["compact", "nature", "impala"])
 def test_encodings_and_gradients_are_those_of_images_one_by_one(kind: str) -> None:
     encode = encoder(IMAGE, 8, kind=kind).double()
     given = images(30, 4)
@@ -302,7 +303,7 @@ def test_kinds_are_chosen_by_leaf(text: str, kinds: tuple[object, ...]) -> None:
     [
         (
             "resnet",
-            "unknown encoder 'resnet': kinds are auto, categories, identity, impala, nature",
+            "unknown encoder 'resnet': kinds are auto, categories, compact, identity, impala",
         ),
         ("impala", "observation 'state': the encoder 'impala' is for images"),
         ("camera=impala,door=identity", "'door=identity'.*the leaves are camera, grid, state"),

@@ -208,6 +208,8 @@ def _scored(task: Task, results: Sequence[Outcome]) -> dict[str, Any]:
         row["returns"] = [round(float(one), 6) for one in returns]
     if task.cue:
         row["cues"] = [int(task.cue(result.seed)) for result in results]
+    if task.group:
+        row["groups"] = [task.group(result.seed) for result in results]
     return {**row, "steps": int(sum(result.length for result in results))}
 
 

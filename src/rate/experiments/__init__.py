@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from rate.addresses import import_module
 from rate.configs import described, unknown
 from rate.reporting.load import Page as Page
-from rate.tasks.gym.options import respelled
+from rate.tasks.gym.options import Options, join, respelled
 
 if TYPE_CHECKING:
     from rate.acting.corruption import Corruption
     from rate.recipe import Recipe
 
 _WORDS = re.compile(r"^(Title|Claim|Source|Cost|Command): (.+(?:\n {4}.+)*)", re.MULTILINE)
+
+
+Size = Literal["cpu", "paper"]
+"""Size of data and recipes: small enough for a CPU, or that of the paper."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class Experiment:
     """Evaluation tasks with another number of episodes."""
     long_evaluations: Mapping[str, int] = field(default_factory=dict)
     """Further tasks with their number of episodes, for the first seed alone."""
+    target_returns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Further returns that every policy is asked for in an evaluation task. Each makes a task of
+    its own, `TASK,target_return=R`."""
     checkpoint: Literal["last", "best"] = "last"
     """Checkpoint that is scored."""
     corruptions: Mapping[str, "Corruption"] = field(default_factory=dict)
@@ -70,12 +77,35 @@ class Experiment:
     they are reported, and the task, which is the only one that they are scored on."""
     usual: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Variants and tasks of a large experiment that are run unless others are asked for."""
+    paper: "Experiment | None" = None
+    """The same variants with data and recipes of the paper's size."""
 
     def __post_init__(self) -> None:
         tasks = [*self.evaluations, *self.fewer_episodes, *self.long_evaluations]
+        if unscored := set(self.target_returns) - set(self.evaluations):
+            raise ValueError(
+                f"target_returns names {sorted(unscored)}, which are none of the evaluations: "
+                f"{', '.join(self.evaluations)}"
+            )
+        if self.paper and self.paper.variants.keys() != self.variants.keys():
+            raise ValueError(
+                f"the experiment has the variants {', '.join(self.variants)}, but at the size of "
+                f"the paper {', '.join(self.paper.variants)}: give both the same"
+            )
         for name in [*tasks, *(task for _, task in self.single.values())]:
             if (spelled := respelled(name)) != name:
                 raise ValueError(f"rows will name the task {name!r} {spelled!r}: write it so")
+
+    @property
+    def scored(self) -> dict[str, int]:
+        """Tasks that every variant is scored on, each with its number of episodes."""
+        scored = {}
+        for task in self.evaluations:
+            targets = self.target_returns.get(task, ())
+            for name in (task, *(join(task, Options(target_return=one)) for one in targets)):
+                scored[name] = self.fewer_episodes.get(task, self.episodes)
+                scored[name] = self.fewer_episodes.get(name, scored[name])
+        return scored
 
     @property
     def conditions(self) -> dict[str, tuple[str, "Corruption | None"]]:
@@ -136,6 +166,11 @@ class Experiment:
             data={name: collection for name, collection in self.data.items() if name in data},
             variants=kept,
             evaluations=evaluations,
+            target_returns={
+                task: targets
+                for task, targets in self.target_returns.items()
+                if task in evaluations
+            },
             long_evaluations={
                 task: episodes
                 for task, episodes in self.long_evaluations.items()
@@ -168,6 +203,11 @@ class Experiment:
                 for name, recipe in short.variants.items()
             },
             evaluations=short.evaluations[:2],
+            target_returns={
+                task: targets[:1]
+                for task, targets in short.target_returns.items()
+                if task in short.evaluations[:2]
+            },
             seeds=self.seeds[:1],
             episodes=4,
             fewer_episodes={},
@@ -216,9 +256,42 @@ def page(name: str) -> Page:
     )
 
 
-def experiment_name(name: str) -> str:
-    """The name of an experiment that is given by its name or by the path of its file."""
-    return Path(name).stem.replace("_", "-") if name.endswith(".py") else name
+def of_size(name: str, size: Size = "cpu") -> tuple[Experiment, Page]:
+    """An experiment at a size, and its page, which says which one it is.
+
+    Args:
+        name: See `find`.
+        size: That of the experiment itself, for a CPU, or that of the paper.
+
+    Raises:
+        ValueError: it is a suite, or has one size alone; the message says what is allowed.
+    """
+    experiment, own = find(name), page(name)
+    if not isinstance(experiment, Experiment):
+        raise ValueError(f"{name} is a suite: a suite consists of experiments alone")
+    command = own.command or f"rate reproduce {name}"
+    if size == "cpu":
+        text = "data and models for a CPU; --size paper takes those of the paper"
+        return experiment, replace(own, command=command, size=text if experiment.paper else "")
+    if experiment.paper is None:
+        found = {known: find(known) for known in names()}
+        allowed = [
+            known for known, one in found.items() if isinstance(one, Experiment) and one.paper
+        ]
+        raise ValueError(
+            f"{name} has no recipes of the paper's size: leave --size at cpu. Experiments that "
+            f"have them: {', '.join(allowed) or 'none'}"
+        )
+    title, command = f"{own.title}, at the paper's size", f"rate reproduce {name} --size paper"
+    text = "data and models of the paper"
+    return experiment.paper, replace(own, title=title, command=command, cost="", size=text)
+
+
+def experiment_name(name: str, size: Size = "cpu") -> str:
+    """The name under which an experiment is reported that is given by its name or by the path of
+    its file. Rows of one size are never averaged with those of another."""
+    own = Path(name).stem.replace("_", "-") if name.endswith(".py") else name
+    return f"{own}-paper" if size == "paper" else own
 
 
 def _module(name: str) -> ModuleType:

@@ -29,8 +29,9 @@ class ModelConfig(Checked):
     dropout: Rate = 0.1
     """Dropout rate on token embeddings and layer outputs."""
     encoder: str = "auto"
-    """Encoder of the observations: auto (the space of each leaf decides), nature, impala, identity,
-    categories, or an address such as my_module:Encoder; by leaf: camera=impala,grid=identity.
+    """Encoder of the observations: auto (the space of each leaf decides), compact, nature, impala,
+    identity, categories, or an address such as my_module:Encoder; by leaf:
+    camera=impala,grid=identity.
     nature-first and nature-last say where the channels lie, where the shape does not."""
 
     whole_windows: ClassVar[bool] = False

@@ -43,6 +43,8 @@ class Page:
     """Time and machine that it takes."""
     command: str = ""
     """Command that runs it with this cost; empty: `rate reproduce NAME`."""
+    size: str = ""
+    """Size of data and models, where there are several."""
     axis: str = ""
     """What the number in the name of an evaluation task means."""
     training_length: int | float | None = None

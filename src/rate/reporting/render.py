@@ -23,7 +23,8 @@ def markdown(facts: Facts, parts: Sequence[Part], prefix: str = "") -> str:
         return f"![{markdown_text(caption)}]({quote(prefix + file)})"
 
     blocks = [f"# {markdown_text(facts.title or facts.name)}"]
-    for name, text in (("Claim", facts.claim), ("Source", facts.source)):
+    lines = (("Claim", facts.claim), ("Source", facts.source), ("Size", facts.size))
+    for name, text in lines:
         blocks.append(f"{name}: {markdown_text(text)}" if text else "")
     for part in parts:
         blocks += [f"## {markdown_text(part.title)}", markdown_text(part.text)]
@@ -42,6 +43,7 @@ def html(evidence: Evidence, parts: Sequence[Part], pictures: Mapping[str, bytes
     body = [page.heading(title, 1)]
     body.append(page.paragraph(f"Claim: {facts.claim}" if facts.claim else "", "claim"))
     body.append(page.paragraph(f"Source: {facts.source}" if facts.source else "", "faint"))
+    body.append(page.paragraph(f"Size: {facts.size}" if facts.size else "", "faint"))
     for part in parts:
         content = page.paragraph(part.text, "faint")
         for warning in part.warnings:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from rate.messages import reason
 from rate.reporting import cue_figure, figures
+from rate.reporting.groups import Breakdown, breakdowns, group_figure
 from rate.reporting.load import Evidence, ReportError
 from rate.reporting.statistics import Conditional, Summary, conditionals, returned, summarise
-from rate.reporting.tables import means
+from rate.reporting.tables import labels, means
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Results:
     """Scores per cue."""
     returns: Sequence[Summary] = ()
     """Returns, where these are not the scores."""
+    groups: Sequence[Breakdown] = ()
+    """Scores by group of episodes, where rows name it."""
 
     def to_json(self) -> str:
         """Means by variant and position; null where a seed is missing."""
@@ -41,23 +44,31 @@ def measure(evidence: Evidence, origin: Path) -> Results:
     has_returns = any("returns" in row for row in chosen)
     try:
         returns = summarise(returned(chosen), facts.order) if has_returns else ()
-        return Results(summarise(chosen, *expected), summarise(rest), conditionals(chosen), returns)
+        points, groups = conditionals(chosen), breakdowns(chosen)
+        return Results(summarise(chosen, *expected), summarise(rest), points, returns, groups)
     except ValueError as error:
         raise ReportError(f"the results in {origin} cannot be reported: {reason(error)}") from error
+
+
+def _on_axis(summaries: Sequence[Summary]) -> bool:
+    """Whether scores can be drawn against a position, which no two tasks then share."""
+    tasks = {summary.task: summary.x for summary in summaries if summary.seeds}
+    positions = [x for x in tasks.values() if x]
+    return bool(positions) and len(set(positions)) == len(positions)
 
 
 def draw(evidence: Evidence, results: Results) -> dict[str, bytes]:
     """The figures that there is something to show for, as PNG by file name."""
     facts, summaries, points = evidence.facts, results.summaries, results.points
     pictures, axis, length = {}, facts.axis or "task size", facts.training_length
-    if any(summary.x and summary.seeds for summary in summaries):
+    if _on_axis(summaries):
         chance = 0.5 if all(summary.metric == "success" for summary in summaries) else None
         pictures["success.png"] = figures.success(
             summaries, axis=axis, training_length=length, chance=chance
         )
     elif len({summary.task for summary in summaries if summary.seeds}) > 1:
         pictures["tasks.png"] = figures.tasks(summaries)
-    if any(summary.x and summary.seeds for summary in results.returns):
+    if _on_axis(results.returns):
         pictures["return.png"] = figures.success(
             results.returns, axis=axis, training_length=length, chance=None
         )
@@ -70,6 +81,9 @@ def draw(evidence: Evidence, results: Results) -> dict[str, bytes]:
         pictures["conditional.png"] = cue_figure.conditional(
             points, order=order, axis=axis, training_length=length
         )
+    if results.groups:
+        metric = " / ".join(dict.fromkeys(summary.metric for summary in summaries))
+        pictures["groups.png"] = group_figure(results.groups, labels(summaries), metric)
     curves = [run.curve for run in evidence.runs if run.curve]
     if curves:
         pictures["training.png"] = figures.training(curves, facts.order)

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from rate.reporting.groups import TEXT, group_table
 from rate.reporting.load import (
     Evidence,
     Facts,
@@ -82,6 +83,11 @@ def sections(
     parts = [_result(facts, summaries, pictures)]
     if results.returns:
         parts.append(_returns(facts, results.returns, pictures))
+    if results.groups:
+        table = group_table(results.groups, labels(summaries), published)
+        figure = "groups.png" if "groups.png" in pictures else ""
+        caption = "Points: mean of each group ± standard error. Lines across: all episodes."
+        parts.append(Part("Scores by group", TEXT, (), figure, caption, table))
     if facts.sums and summaries:
         own = [row for row in evidence.rows if row["checkpoint"] == summaries[0].checkpoint]
         text, table = left_out(own, facts.sums), sum_table(sums(own, facts.sums), published)

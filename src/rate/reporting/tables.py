@@ -89,7 +89,7 @@ class Published:
         """Statements by variant; where there is none, the printed values."""
         printed = {
             variant: ", ".join(
-                f"{_mean_error(*pair)} at {position}" for position, pair in values.items()
+                f"{mean_and_error(*pair)} at {position}" for position, pair in values.items()
             )
             for variant, values in self.values.items()
         }
@@ -213,7 +213,7 @@ def detail_table(summaries: Sequence[Summary], published: Published | None = Non
         def pair(summary: Summary) -> tuple[float, float] | None:
             return printed.get(summary.variant, {}).get(names[summary.task])
 
-        columns["paper"] = lambda summary: _mean_error(*pair(summary) or (math.nan, math.nan))
+        columns["paper"] = lambda summary: mean_and_error(*pair(summary) or (math.nan, math.nan))
         columns["difference"] = lambda summary: _difference(summary, pair(summary))
     rows = [tuple(show(summary) for show in columns.values()) for summary in summaries]
     return Table(tuple(columns), rows)
@@ -263,10 +263,11 @@ def _measured(summary: Summary) -> str:
 
 
 def _score(summary: Summary) -> str:
-    return _mean_error(summary.mean, summary.standard_error)
+    return mean_and_error(summary.mean, summary.standard_error)
 
 
-def _mean_error(mean: float, error: float) -> str:
+def mean_and_error(mean: float, error: float) -> str:
+    """Mean ± standard error, which may be unknown (NaN), with the digits of the paper."""
     return _number(mean) if math.isnan(error) else f"{_number(mean)} ± {_number(error, mean)}"
 
 

@@ -117,6 +117,9 @@ class Task:
     """What the episode of a seed asks to remember, as a label. It appears in the first observation
     or in the prompt and nowhere in what an agent sees afterwards. For balance and for scores per
     cue, not for agents."""
+    group: Callable[[int], str] | None = None
+    """Kind of the episode of a seed, by name, such as the colour of a pillar; it may stay visible.
+    For scores per group, not for agents."""
     reference: Mapping[str, float] = field(default_factory=dict)
     """Known scores by name, such as `chance`."""
     num_envs: int = 250

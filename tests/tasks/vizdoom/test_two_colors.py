@@ -65,6 +65,8 @@ def test_the_published_seeds_have_their_colours():
     assert len(red) == len(green) == 100
     assert [is_red(seed) for seed in red] == [1] * 100
     assert [is_red(seed) for seed in green] == [0] * 100
+    group = find("vizdoom-two-colors/90").group
+    assert [group(seed) for seed in (2, 0)] == ["red", "green"]
 
 
 def test_who_turns_on_the_spot_lives_192_decisions(environment):

@@ -1,5 +1,7 @@
 """Three convolutions and a linear map for images (method, section 2.1; Mnih et al. 2015)."""
 
+from typing import ClassVar
+
 import gymnasium
 from torch import nn
 
@@ -9,6 +11,9 @@ from rate.models.encoders._images import ImageEncoder, Statistics, planes
 class Encoder(ImageEncoder):
     """See `ImageEncoder`.
 
+    Attributes:
+        widths: Channels of the three convolutions.
+
     Args:
         space: An image space.
         width: Width of the tokens.
@@ -16,6 +21,8 @@ class Encoder(ImageEncoder):
         padding: Padding of each convolution; by default as much as a small image needs.
         axis: Axis of the channels, if it is given.
     """
+
+    widths: ClassVar[tuple[int, int, int]] = (32, 64, 64)
 
     def __init__(
         self,
@@ -25,12 +32,17 @@ class Encoder(ImageEncoder):
         padding: int | None = None,
         axis: int | None = None,
     ) -> None:
-        channels, *sides = planes(space, "nature", axis)
+        channels, *sides = planes(space, self.__module__.rpartition(".")[2], axis)
         if padding is None:
             side = min(sides)
             # 36 is the smallest side that the convolutions cover unpadded, 4 padded by 2.
             padding = 0 if side >= 36 else 2 if side >= 4 else 4
         layers: list[nn.Module] = []
-        for before, after, size, stride in (channels, 32, 8, 4), (32, 64, 4, 2), (64, 64, 3, 1):
+        first, second, third = self.widths
+        for before, after, size, stride in (
+            (channels, first, 8, 4),
+            (first, second, 4, 2),
+            (second, third, 3, 1),
+        ):
             layers += [nn.Conv2d(before, after, size, stride, padding), nn.ReLU()]
         super().__init__(space, width, statistics, layers, axis)

@@ -7,6 +7,7 @@ import gymnasium
 
 from rate.tasks.task import Family, Task, read_length, total_return
 from rate.tasks.vizdoom.environment import TwoColors as TwoColors
+from rate.tasks.vizdoom.environment import colour
 from rate.tasks.vizdoom.environment import is_red as is_red
 from rate.tasks.vizdoom.expert import TwoColorsDataExpert as TwoColorsDataExpert
 from rate.tasks.vizdoom.expert import TwoColorsExpert
@@ -25,6 +26,7 @@ def _task(size: str, **arguments: Any) -> Task:
         metric="return",
         description=f"ViZDoom-Two-Colors: at most {limit} decisions",
         expert=partial(TwoColorsExpert, rules),
+        group=colour,
         reference={"standing": 3.84, "random": 4.74, "expert": 4.0},
         num_envs=8,
     )

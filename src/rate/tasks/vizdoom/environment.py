@@ -145,6 +145,11 @@ def is_red(seed: int) -> int:
     return int(_colours().begin(seed).red)
 
 
+def colour(seed: int) -> str:
+    """The colour of the pillar of the episode of a seed, "red" or "green"; see `is_red`."""
+    return "red" if is_red(seed) else "green"
+
+
 @cache
 def _colours() -> Engine:
     return Engine(Rules(), "160X120")
