@@ -20,7 +20,7 @@ from rate.acting.evaluation import Protocol, evaluate
 from rate.addresses import trust
 from rate.compute import Compute, with_changes
 from rate.dataset.card import CARD
-from rate.experiments import Collection, Experiment, Page, Size, Suite, experiment_name, find
+from rate.experiments import SIZES, Collection, Experiment, Page, Size, Suite, experiment_name, find
 from rate.files import atomic_write
 from rate.folders import writing
 from rate.inspection import inspect
@@ -174,8 +174,7 @@ def reproduce(
     with writing(output):
         _plan(members, output, suite is not None, show_progress)
         if suite:
-            size = f" --size {subset.size}" if subset.size != "cpu" else ""
-            command = f"rate reproduce {' '.join(names)} --jobs {jobs}{size}"
+            command = f"rate reproduce {' '.join(names)} --jobs {jobs}{SIZES[subset.size]}"
             own = tuple(one.name for one in members)
             write_suite(output, SuiteFacts(title, suite.title, command, own))
         for member in members:

@@ -195,7 +195,7 @@ def _scored(task: Task, results: Sequence[Outcome]) -> dict[str, Any]:
     scores = np.array([task.score(result.total_return, result.length) for result in results])
     returns = np.array([result.total_return for result in results])
     error = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else 0.0
-    row = {
+    row: dict[str, Any] = {
         "task": task.name,
         "metric": task.metric,
         "x": _size(task.name),

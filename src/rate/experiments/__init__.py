@@ -28,6 +28,9 @@ _WORDS = re.compile(r"^(Title|Claim|Source|Cost|Command): (.+(?:\n {4}.+)*)", re
 Size = Literal["cpu", "paper"]
 """Size of data and recipes: small enough for a CPU, or that of the paper."""
 
+SIZES: Mapping[Size, str] = {"cpu": "", "paper": " --size paper"}
+"""What a command says of the size."""
+
 
 @dataclass(frozen=True)
 class Collection:
@@ -282,7 +285,7 @@ def of_size(name: str, size: Size = "cpu") -> tuple[Experiment, Page]:
             f"{name} has no recipes of the paper's size: leave --size at cpu. Experiments that "
             f"have them: {', '.join(allowed) or 'none'}"
         )
-    title, command = f"{own.title}, at the paper's size", f"rate reproduce {name} --size paper"
+    title, command = f"{own.title}, at the paper's size", f"rate reproduce {name}{SIZES[size]}"
     text = "data and models of the paper"
     return experiment.paper, replace(own, title=title, command=command, cost="", size=text)
 

@@ -220,7 +220,7 @@ def test_resets_and_closes_leave_nothing_behind(tmp_path, monkeypatch):
 )
 def test_an_engine_that_dies_or_hangs_is_a_clear_error_and_others_go_on(number, message):
     before = leftovers()
-    engine, other = Engine(Rules(), patience=1.0), Engine(Rules())
+    engine, other = Engine(Rules(), patience=1), Engine(Rules())
     engine.begin(0)
     os.kill(engine.process_id, getattr(signal, number))
     with pytest.raises(EngineError, match=message):

@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 import threading
-import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -57,18 +56,20 @@ class Engine:
         EngineError: the engine did not start, died, or did not answer for `patience` seconds.
     """
 
-    def __init__(self, rules: Rules, size: str = "256X144", patience: float = 30.0) -> None:
+    def __init__(self, rules: Rules, size: str = "256X144", patience: int = 30) -> None:
         """Start the engine's process.
 
         Args:
             rules: The scenario.
             size: Width and height of the picture, among the engine's formats.
-            patience: Seconds after which an engine that does not answer is ended.
+            patience: Whole seconds after which an engine that does not answer is ended.
         """
         import psutil
 
         self._patience = patience
-        self._asked_at: float | None = None
+        self._asked = 0
+        self._waiting = False
+        self._late = (0, 0)
         self._folder = Path(tempfile.mkdtemp(prefix="rate-vizdoom-"))
         self._game = _configured(self._folder, rules, size)
         with _START:
@@ -122,26 +123,31 @@ class Engine:
 
     def _ask(self, function: Any, *arguments: Any) -> Any:
         """Call the engine; `_watch` ends its process if it does not answer."""
-        self._asked_at = time.monotonic()
+        self._asked += 1
+        self._waiting = True
         try:
             return function(*arguments)
         except Exception as error:
-            waited = time.monotonic() - self._asked_at
             reason = (
-                f"did not answer for {waited:.0f} s and was ended"
-                if waited >= self._patience
+                f"did not answer for {self._patience:.0f} s and was ended"
+                if self._late == (self._asked, self._patience)
                 else f"died: {error}"
             )
             self.close()
             raise EngineError(f"ViZDoom's engine {reason}") from error
         finally:
-            self._asked_at = None
+            self._waiting = False
 
     def end_if_late(self) -> None:
-        """End the process of an engine that has not answered for too long."""
-        asked_at = self._asked_at
-        late = asked_at is not None and time.monotonic() - asked_at >= self._patience
-        if late and self._process is not None:
+        """End the process of an engine that has not answered for too long; called once a second.
+
+        Calls are counted, not time: while this process is stopped, its engines are, too, and none
+        of them is late.
+        """
+        question, seconds = self._late
+        same = self._waiting and question == self._asked
+        self._late = self._asked, min(seconds + 1, self._patience) if same else 0
+        if self._late[1] >= self._patience and self._process is not None:
             self._process.kill()
 
 
