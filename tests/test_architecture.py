@@ -44,6 +44,7 @@ LAYERS = [
     {"acting", "reporting"},
     {"training", "inspection", "experiments"},
     {"reproduction"},
+    {"launch"},
     {"cli", "__main__", "__init__"},
 ]
 """Packages from the bottom up; a package imports from those below it, and from those beside it

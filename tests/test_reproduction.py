@@ -5,8 +5,8 @@ import pytest
 import rate
 from rate import reproduction
 from rate.compute import Compute
+from rate.experiments.outline import Subset
 from rate.files import read_jsonl
-from rate.reproduction import Subset
 
 OWN = '''
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
 """Where a command computes: accelerator, devices and threads, under the same names everywhere."""
 
+import multiprocessing
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -48,6 +49,25 @@ class Compute(Checked):
                 "another accelerator or fewer devices"
             )
         return kind if kind == "mps" else f"{kind}:{index % self.devices}"
+
+    def use_one_card(self, index: int) -> None:
+        """In a worker process, leave one of several CUDA devices to it, before CUDA begins there.
+
+        Processes that compute side by side on a machine so share its cards evenly; with one card
+        all of them share it. The process that started them is left alone.
+
+        Args:
+            index: Number of this process among them.
+        """
+        import torch
+
+        apart = multiprocessing.parent_process() is not None
+        if apart and self.accelerator in ("auto", "cuda") and self.devices == 1:
+            count = torch.cuda.device_count()  # which does not begin CUDA where NVML is there
+            given = os.environ.get("CUDA_VISIBLE_DEVICES")
+            cards = given.split(",") if given else list(map(str, range(count)))
+            if count > 1:
+                os.environ["CUDA_VISIBLE_DEVICES"] = cards[index % count]
 
     def use_threads(self) -> None:
         """Set the number of CPU threads of this process."""

@@ -176,6 +176,26 @@ def release(descriptor: int) -> None:
         os.close(descriptor)
 
 
+def is_held(path: Path) -> bool | None:
+    """Whether a process of this machine holds the lock of a file; None where that is not known.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if sys.platform == "win32":
+        return None
+    descriptor = _open(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return None
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _remove_abandoned(folder: Path) -> None:
     """Remove what killed processes were just writing in a folder."""
     if sys.platform == "win32":

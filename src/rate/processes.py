@@ -84,6 +84,7 @@ class Processes:
         items: Iterable[Item],
         *,
         ordered: bool = True,
+        replacements: int = 0,
     ) -> Iterator[Result]:
         """Apply a function to items in the workers and yield its results one by one.
 
@@ -94,6 +95,7 @@ class Processes:
             function: Called with one item; returns an iterable, such as a generator.
             items: What it is called with.
             ordered: Yield results in the order of the items; otherwise as they arrive.
+            replacements: Workers that died and are replaced at most; each new one gets the item.
 
         Raises:
             ValueError: A worker died.
@@ -105,7 +107,7 @@ class Processes:
             return
         numbered = enumerate(items)
         queues: dict[int, deque[_Message]] = {}  # by number of the item
-        busy: dict[Connection, tuple[_Worker, int]] = {}
+        busy: dict[Connection, tuple[_Worker, int, Item]] = {}
         try:
             while True:
                 yield from _ready(queues, ordered)
@@ -116,16 +118,25 @@ class Processes:
                     number, item = task
                     worker = self._started(index)
                     worker.send((function, item))
-                    queues[number], busy[worker.pipe] = deque(), (worker, number)
+                    queues[number], busy[worker.pipe] = deque(), (worker, number, item)
                 if not queues:
                     return
                 for pipe in wait(list(busy)):
-                    worker, number = busy[pipe]  # type: ignore[index]
-                    queues[number].append(message := worker.receive())
-                    if message[0] != "result":
+                    worker, number, item = busy[pipe]  # type: ignore[index]
+                    try:
+                        queues[number].append(message := worker.receive())
+                    except WorkerDiedError:
+                        if not replacements:
+                            raise
+                        replacements -= 1
                         del busy[worker.pipe]
+                        worker = self._replaced(worker, (function, item))
+                        busy[worker.pipe] = worker, number, item
+                    else:
+                        if message[0] != "result":
+                            del busy[worker.pipe]
         finally:
-            self._end([worker for worker, _ in busy.values()])
+            self._end([worker for worker, *_ in busy.values()])
 
     def _idle(self, busy: Mapping[Connection, object]) -> list[int]:
         return [
@@ -138,6 +149,13 @@ class Processes:
         if index not in self._workers:
             self._workers[index] = _Worker(index, self._threads)
         return self._workers[index]
+
+    def _replaced(self, dead: "_Worker", task: tuple[Callable[[Any], Any], Any]) -> "_Worker":
+        """A new worker in the place of one that died, with what that one did."""
+        del self._workers[dead.index]
+        worker = self._started(dead.index)
+        worker.send(task)
+        return worker
 
     def _end(self, workers: list["_Worker"]) -> None:
         """End workers, apart from those that have been ended already."""
