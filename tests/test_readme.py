@@ -16,6 +16,7 @@ VERBS = {
     "collect": "rate.acting.collection",
     "evaluate": "rate.acting.evaluation",
     "inspect": "rate.inspection",
+    "record": "rate.acting.recording",
     "report": "rate.reporting",
     "reproduce": "rate.reproduction",
     "train": "rate.training",

@@ -1,8 +1,8 @@
 """RATE: agents that must remember, by offline sequence modelling with recurrent memory.
 
 The verbs of the command line are functions here: collect, import_dataset, export_minari, train,
-resume, evaluate, inspect, reproduce, report. `load_agent` gives a trained agent back. Names are
-imported when first used, so that reporting needs no torch.
+resume, evaluate, record, inspect, reproduce, report. `load_agent` gives a trained agent back. Names
+are imported when first used, so that reporting needs no torch.
 """
 
 from importlib import import_module
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rate.acting.collection import collect as collect
     from rate.acting.corruption import Corruption as Corruption
     from rate.acting.evaluation import evaluate as evaluate
+    from rate.acting.recording import record as record
     from rate.dataset import Dataset as Dataset
     from rate.dataset import open_dataset as open_dataset
     from rate.dataset import write_dataset as write_dataset
@@ -61,6 +62,7 @@ _HOMES = {
     "load_released": ("rate.models.released", "load_released"),
     "list_models": ("rate.models", "names"),
     "open_dataset": ("rate.dataset", "open_dataset"),
+    "record": ("rate.acting.recording", "record"),
     "report": ("rate.reporting", "report"),
     "reproduce": ("rate.reproduction", "reproduce"),
     "resume": ("rate.training", "resume"),

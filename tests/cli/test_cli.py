@@ -90,6 +90,8 @@ def test_without_a_verb_the_usage_names_every_verb(arguments, capsys):
         ),
         ("report", ["FOLDER"]),
         ("inspect", ["RUN", "--task", "--checkpoint", "--episodes"]),
+        ("record", ["RUN", "--task", "--output", "--episodes", "--every", "--frames-per-second"]),
+        ("evaluate", ["--video"]),
     ],
 )
 def test_the_help_of_every_verb_mentions_every_field(verb, flags, capsys):

@@ -13,7 +13,9 @@ import numpy as np
 
 from rate.acting.corruption import Corruption
 from rate.acting.environments import Stepping
+from rate.acting.film import film
 from rate.acting.rollout import Outcome
+from rate.acting.video import require_videos
 from rate.acting.workers import Acting, play, ticks
 from rate.compute import Compute, with_changes
 from rate.files import append_jsonl, read_jsonl, require_appendable
@@ -51,6 +53,9 @@ class Protocol(Checked):
     """Further entries for the rows, such as experiment and variant."""
     output: str | Path | None = field(default=None, compare=False)
     """File to append the rows to, as JSON lines; by default scores.jsonl in the run folder."""
+    video: str | Path | None = field(default=None, compare=False)
+    """Folder for videos of the best, the typical and the worst episode of each task; a report shows
+    those that are in the folder films of its run."""
 
 
 @checks_arguments
@@ -97,17 +102,22 @@ def evaluate(
     facts = _facts(folder, protocol, compute, played, trust)
     output = Path(protocol.output or folder.scores_file)
     require_appendable(output)
+    if protocol.video is not None:
+        require_videos(Path(protocol.video))
     compute.use_threads()
     with Processes(stepping.workers, threads=compute.threads or 1) as processes:
         for task in played:
             started = time.perf_counter()
             given = protocol.target_return, task.target_return, facts["target_return"]
             asked = replace(protocol, target_return=next(one for one in given if one is not None))
-            results = _play(processes, folder, task, asked, compute, stepping, show_progress)
+            acting = _acting(folder, task, asked, compute, stepping)
+            results = _play(processes, folder, task, asked, acting, show_progress)
             seconds = round(time.perf_counter() - started, 3)
             scored = {**_scored(task, results), "target_return": asked.target_return}
             rows.append(_row(folder.name, facts, protocol, scored, seconds))
             _append(output, rows[-1])
+            if asked.video is not None:
+                film(acting, Path(asked.video), results, folder.name, show_progress)
     return rows
 
 
@@ -141,16 +151,10 @@ def _facts(
     }
 
 
-def _play(
-    processes: Processes,
-    run: Run,
-    task: Task,
-    protocol: Protocol,
-    compute: Compute,
-    stepping: Stepping,
-    show_progress: bool,
-) -> list[Outcome]:
-    acting = Acting(
+def _acting(
+    run: Run, task: Task, protocol: Protocol, compute: Compute, stepping: Stepping
+) -> Acting:
+    return Acting(
         run.checkpoint(protocol.checkpoint),
         task.name,
         protocol.target_return,
@@ -159,7 +163,17 @@ def _play(
         compute,
         stepping,
     )
-    num_envs = stepping.num_envs
+
+
+def _play(
+    processes: Processes,
+    run: Run,
+    task: Task,
+    protocol: Protocol,
+    acting: Acting,
+    show_progress: bool,
+) -> list[Outcome]:
+    num_envs = acting.stepping.num_envs
     seeds = range(protocol.first_seed, protocol.first_seed + protocol.episodes)
     total = ticks(processes, protocol.episodes, task, num_envs)
     title = f"evaluate {run.name} on {task.name}"

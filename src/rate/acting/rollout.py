@@ -29,6 +29,7 @@ __all__ = [
     "outcomes",
     "rollout",
     "shares",
+    "steps",
     "waves",
 ]
 
@@ -112,6 +113,16 @@ def outcomes(
                 yield Outcome(seed, float(total_return), int(length))
 
 
+def steps(
+    agent: Agent, task: Task, seed: int, *, stepping: Stepping = Stepping()
+) -> Iterator["Step"]:
+    """Let the agent play one episode, and yield each step when it has been taken, with arrays of
+    one row: for what looks on, such as a film."""
+    with open_environments(task, stepping) as environments:
+        check = Checker(environments.action_space, "actions") if stepping.check else None
+        yield from _play(agent, task, environments, [seed], None, check)
+
+
 def waves(seeds: Iterable[int], num_envs: int) -> Iterator[list[int]]:
     """Split seeds into waves of `num_envs`, the last of what is left."""
     if num_envs < 1:
@@ -146,7 +157,7 @@ def _expert(name: str) -> tuple[Agent, Task]:
     return task.expert(), task
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     """One step of a wave; rewards and ends are 0 in rows whose episode was over before it."""
 
     observations: Any
@@ -184,7 +195,7 @@ def _play(
     seeds: Sequence[int],
     progress: Progress | None,
     check: Checker | None,
-) -> Iterator[_Step]:
+) -> Iterator[Step]:
     """Play one wave until its last episode has ended."""
     agent = fit(agent, environments)
     agent.reset(len(seeds), seeds)
@@ -205,7 +216,7 @@ def _play(
         rewards = np.where(running, rewards, np.float32(0))
         terminations = running & terminations
         truncations = running & (truncations | (time == task.horizon)) & ~terminations
-        yield _Step(
+        yield Step(
             observations, actions, rewards, terminations, truncations, running, next_observations
         )
         if progress is not None:
@@ -245,7 +256,7 @@ def _check_space(
 
 
 def _record(
-    steps: Iterator[_Step], seeds: Sequence[int], environments: Environments, horizon: int
+    steps: Iterator[Step], seeds: Sequence[int], environments: Environments, horizon: int
 ) -> Iterator[Episode]:
     """Yield the episodes of a wave in the order of the seeds, each as soon as it can be."""
     space = environments.observation_space

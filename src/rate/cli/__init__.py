@@ -23,6 +23,7 @@ USAGE = """rate: agents that must remember.
   rate data        import, export, describe and check recorded data
   rate train       train a policy; rate train MODEL --help explains every field
   rate evaluate    score a trained policy by acting step by step
+  rate record      a video of a policy, or of a task's expert, at play
   rate inspect     look into a trained policy: its attention, its memory, and noise in its place
   rate reproduce   run an experiment of the paper, or of a file of yours, from data to report
   rate report      tables and figures of a run or experiment
@@ -42,6 +43,7 @@ VERBS = {
     "train": "rate.cli.train:train",
     "evaluate": "rate.cli.verbs:evaluate",
     "inspect": "rate.cli.verbs:inspect",
+    "record": "rate.cli.verbs:record",
     "reproduce": "rate.cli.verbs:reproduce",
     "report": "rate.cli.verbs:report",
 }

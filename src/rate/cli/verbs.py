@@ -79,6 +79,24 @@ def evaluate(arguments: list[str]) -> None:
     out.print(table)
 
 
+def record(arguments: list[str]) -> None:
+    """Record a video of a policy, or of a task's expert, at play."""
+    from rate.acting.recording import record as run
+
+    added = _task_options("horizon", "expert", "environment")
+    options = parse(run, arguments, "rate record", added=added)
+    task_options = options.pop("added")
+    if options["task"]:
+        options["task"] = join(options["task"], task_options)
+    elif task_options != Options():
+        raise ValueError("options of a task belong to one that is named: give --task")
+    for outcome in run(**options, show_progress=True):
+        out.print(
+            f"seed {outcome.seed}: return {outcome.total_return:.4g} in {outcome.length} steps"
+        )
+    out.print(f"written: {options['output']}")
+
+
 def inspect(arguments: list[str]) -> None:
     """Look into a trained policy and show the report."""
     from rate.inspection import inspect as run

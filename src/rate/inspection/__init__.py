@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 import torch
 
 from rate.acting.evaluation import check_spaces
-from rate.addresses import require_trusted
+from rate.acting.recording import own_task
 from rate.compute import Threads, with_changes
-from rate.dataset import open_dataset
 from rate.files import atomic_write
 from rate.folders import require_writable
 from rate.inspection.findings import Findings, Inspection
@@ -20,7 +19,6 @@ from rate.provenance import commit
 from rate.reporting import report
 from rate.runs.checkpoint import load_policy
 from rate.runs.folder import Run
-from rate.tasks.gym.options import addresses
 from rate.tasks.lookup import find
 from rate.values import Checked, FirstSeed, Range, checks_arguments
 
@@ -77,7 +75,7 @@ def inspect(
     """
     (config,) = with_changes(changes, config)
     inspected = Run(run)
-    chosen = find(task or _own_task(inspected, trust))
+    chosen = find(task or own_task(inspected, trust))
     policy, header = load_policy(inspected.checkpoint(config.checkpoint), trust=trust)
     check_spaces(chosen, policy)
     if chosen.target_return is None:
@@ -100,22 +98,6 @@ def inspect(
     if output is None:
         report(run)
     return folder
-
-
-def _own_task(run: Run, trust: bool) -> str:
-    """The task that the run's data is from, by the run or else by the dataset's card."""
-    task, dataset = run.provenance().get("task"), run.recipe(trust).dataset
-    origin = run.provenance_file
-    if not task and Path(dataset).is_dir():
-        data = open_dataset(dataset, verify=False)
-        task, origin = data.card["task"], data.path
-    if not task:
-        raise ValueError(
-            f"{run} does not say which task its data is from: name the task to act in, such "
-            "as tmaze/90"
-        )
-    require_trusted(addresses(str(task)), origin, trust)
-    return str(task)
 
 
 def _write(folder: Path, about: dict[str, Any], findings: Findings) -> None:

@@ -135,6 +135,11 @@ class Run:
         return self._file("inspection.json")
 
     @property
+    def films_folder(self) -> Path:
+        """Videos of episodes, with the list that `rate.runs.films` reads."""
+        return self._file("films")
+
+    @property
     def selection_file(self) -> Path:
         """A policy on its way to the processes that score it, while training validates."""
         return self._file("selection.safetensors")

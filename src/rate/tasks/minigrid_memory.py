@@ -27,6 +27,13 @@ TILE = 28
 RELEASED_LIMIT = 845
 """Steps over which the released code scales the reward, for every size of the grid: 5 * 13 ** 2."""
 
+DRAWN, CELL = 40, 12
+"""Columns in a picture for people, and pixels along both sides of a cell."""
+COLOURS = np.array(
+    [(0, 0, 0), (45, 48, 56), (120, 124, 132), (245, 205, 60), (80, 150, 245)], np.uint8
+)
+"""Colours of UNSEEN, EMPTY, WALL, KEY and BALL in it."""
+
 Observation = Literal["symbolic", "rgb"]
 
 
@@ -215,25 +222,39 @@ class MinigridMemory(BatchOfOne):
     """
 
     # Gymnasium reads the class attribute.
-    metadata = {"render_modes": ["ansi"], "render_fps": 8}  # noqa: RUF012
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 8}  # noqa: RUF012
 
     batch_type = MinigridMemories
     batch: MinigridMemories
 
-    def render(self) -> str | None:
+    def render(self) -> Any:
         """Draw the five rows around the hallway: # wall, K key, B ball, and the agent as > v < or
-        ^."""
+        ^; or an array uint8 [60, 12 columns, 3] of at most DRAWN columns around the agent, with
+        keys yellow, balls blue and the agent a red triangle."""
         if self.render_mode is None:
             return None
         middle, columns = self.batch.size // 2, np.arange(self.batch.size)[None]
-        rows = [
-            np.array(list("?.#KB"))[self.batch.cells(columns, columns * 0 + middle + off)][0]
-            for off in range(-2, 3)
-        ]
-        rows[int(self.batch.y[0]) - middle + 2][int(self.batch.x[0])] = ">v<^"[
-            int(self.batch.heading[0])
-        ]
-        return "\n".join("".join(row) for row in rows) + "\n"
+        x, y, heading = (int(part[0]) for part in (self.batch.x, self.batch.y, self.batch.heading))
+        rows = np.concatenate(
+            [self.batch.cells(columns, columns * 0 + middle + off) for off in range(-2, 3)]
+        )
+        if self.render_mode == "rgb_array":
+            first = max(0, min(x - DRAWN // 2, self.batch.size - DRAWN))
+            return _drawn(rows[:, first : first + DRAWN], x - first, y - middle + 2, heading)
+        letters = np.array(list("?.#KB"))[rows]
+        letters[y - middle + 2, x] = ">v<^"[heading]
+        return "\n".join("".join(row) for row in letters) + "\n"
+
+
+def _drawn(cells: np.ndarray, x: int, y: int, heading: int) -> np.ndarray:
+    """Cells [rows, columns] in colours, with the agent at column x of row y."""
+    pixels = COLOURS[cells].repeat(CELL, 0).repeat(CELL, 1)
+    pixels[CELL - 1 :: CELL] = pixels[:, CELL - 1 :: CELL] = 20
+    along, across = np.meshgrid(np.arange(CELL - 1), np.arange(CELL - 1))
+    triangle = np.abs(across - CELL // 2 + 1) * 2 <= CELL - 2 - along  # its tip is in the east
+    tile = pixels[y * CELL :, x * CELL :][: CELL - 1, : CELL - 1]
+    tile[np.rot90(triangle, -heading)] = 220, 60, 50
+    return pixels
 
 
 class MinigridMemoryExpert:

@@ -94,8 +94,9 @@ class Task:
 
     name: str
     """The name that `find` answers to."""
-    environment: Callable[[], gymnasium.Env[Any, Any]]
-    """Makes one Gymnasium environment."""
+    environment: Callable[..., gymnasium.Env[Any, Any]]
+    """Makes one Gymnasium environment. What can be rendered takes the argument `render_mode`, of
+    which "rgb_array" is asked for."""
     horizon: int
     """Steps after which an episode is cut off."""
     target_return: float | None

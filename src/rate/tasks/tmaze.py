@@ -14,6 +14,8 @@ from rate.tasks.task import Family, Task, read_length, read_segments
 RIGHT, UP, LEFT, DOWN = range(4)
 STEP_X = np.array([1, 0, -1, 0])
 STEP_Y = np.array([0, 1, 0, -1])
+DRAWN = 60
+"""Most cells of a corridor in a picture; of longer ones, one cell stands for several."""
 SPARE = 2  # the shortest path has length + 1 steps; the time limit allows one more
 
 Sampling = Literal["turns", "uniform"]
@@ -140,13 +142,15 @@ class TMaze(BatchOfOne):
 
     def render(self) -> Any:
         """Draw the maze: agent A, goal G; or an array uint8 [24, 8 (L + 1), 3] with the agent red,
-        the goal green."""
+        the goal green. At most DRAWN cells of the corridor are drawn."""
         if self.render_mode is None:
             return None
-        cells = np.full((3, int(self.batch.length[0]) + 1), "#")
+        length, x = int(self.batch.length[0]), int(self.batch.x[0])
+        drawn = min(length, DRAWN)
+        cells = np.full((3, drawn + 1), "#")
         cells[1, :] = cells[:, -1] = "."
         cells[1 - self.batch.goal[0], -1] = "G"
-        cells[1 - self.batch.y[0], self.batch.x[0]] = "A"
+        cells[1 - self.batch.y[0], x * drawn // length] = "A"
         if self.render_mode == "ansi":
             return "\n".join("".join(row) for row in cells) + "\n"
         colours = {"#": (40, 40, 40), ".": (220, 220, 220), "G": (40, 160, 60), "A": (200, 40, 40)}

@@ -246,10 +246,15 @@ def _import(module: str, address: str) -> Any:
         ) from error
 
 
-def _made(address: str, make: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+def _made(
+    address: str,
+    make: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    render_mode: str | None = None,
+) -> Any:
     """Call what makes an environment; any failure becomes an error that names the address."""
     try:
-        made = make(**arguments)
+        made = make(**({"render_mode": render_mode} if render_mode else {}), **arguments)
     except gymnasium.error.DependencyNotInstalled as error:
         raise ModuleNotFoundError(
             f"{address} needs something that is not installed: {error}"

@@ -1,6 +1,7 @@
 """Gymnasium's vector environments as batches of one episode per row, in every autoreset mode."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -22,14 +23,18 @@ class Vectorised:
     Args:
         name: What errors call the environment.
         maker: Makes one vector environment.
+        render_mode: Given to the maker, if there is one.
 
     Raises:
         ValueError: The environment does not say when it resets, or cannot seed its rows one by one.
     """
 
-    def __init__(self, name: str, maker: Callable[[], VectorEnv]) -> None:
-        self._name, self._maker = name, maker
-        self._environments = [maker()]
+    def __init__(
+        self, name: str, maker: Callable[..., VectorEnv], render_mode: str | None = None
+    ) -> None:
+        self._name = name
+        self._maker = partial(maker, render_mode=render_mode) if render_mode else maker
+        self._environments = [self._maker()]
         first = self._environments[0]
         self.observation_space, _ = usable(first.single_observation_space)
         self.action_space = first.single_action_space
@@ -66,6 +71,11 @@ class Vectorised:
             terminations,
             truncations,
         )
+
+    def render(self) -> np.ndarray | None:
+        """The picture of the first row, if there is one."""
+        pictures = self._environments[0].render()
+        return None if not pictures else np.asarray(pictures[0])
 
     def close(self) -> None:
         """Close every environment."""
@@ -124,11 +134,13 @@ class FirstRow(gymnasium.Env[Any, Any]):
     """A batch of environments as a single one: its first row.
 
     Args:
-        maker: Makes the batch.
+        maker: Makes the batch; takes a render mode, if one is asked for.
+        render_mode: Such as "rgb_array".
     """
 
-    def __init__(self, maker: Callable[[], Vectorised]) -> None:
-        self._batch = maker()
+    def __init__(self, maker: Callable[..., Vectorised], render_mode: str | None = None) -> None:
+        self._batch = maker(render_mode) if render_mode else maker()
+        self.render_mode = render_mode
         self.observation_space = self._batch.observation_space
         self.action_space = self._batch.action_space
 
@@ -144,6 +156,10 @@ class FirstRow(gymnasium.Env[Any, Any]):
         """Take one step."""
         values, rewards, terminations, truncations = self._batch.step(np.asarray(action)[None])
         return self._row(values), float(rewards[0]), bool(terminations[0]), bool(truncations[0]), {}
+
+    def render(self) -> Any:
+        """The picture of the first row."""
+        return self._batch.render()
 
     def close(self) -> None:
         """Close the batch."""
