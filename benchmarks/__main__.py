@@ -1,10 +1,11 @@
 """`python -m benchmarks [SUITE] [--quick]`: measure all suites or one, and render README.md.
 
 `python -m benchmarks popgym-experts` scores the experts of POPGym instead and appends to
-results/popgym-experts.jsonl.
+results/popgym-experts.jsonl. `--check` compares with the stored rows instead of adding to them.
 """
 
 import argparse
+import sys
 
 from benchmarks import (
     acting,
@@ -19,7 +20,7 @@ from benchmarks import (
     simulators,
     training,
 )
-from benchmarks.rows import record, render
+from benchmarks.rows import Measurement, latest, record, regression, render
 
 SUITES = {
     "acting": acting.measure,
@@ -35,8 +36,31 @@ SUITES = {
 }
 
 
-def main() -> None:
-    """Run the chosen suites, or all."""
+def main() -> int:
+    """Run the chosen suites, or all; the exit status says whether a ratio became worse."""
+    arguments = _arguments()
+    if arguments.suite == popgym_experts.NAME:
+        for row in popgym_experts.measure(arguments.quick):
+            print(
+                f"{row['task']:40} {row['variant']:8} {row['value']:7.3f} ± "
+                f"{row['standard_error']:.3f}"
+            )
+        return 0
+    stored, worse = latest(), []
+    for name in [arguments.suite] if arguments.suite else SUITES:
+        for measurement in SUITES[name](arguments.quick):
+            _show(measurement)
+            if arguments.check is None:
+                record(measurement)
+                render()
+            elif found := regression(measurement, stored, arguments.check):
+                worse.append(found)
+    for line in worse:
+        print(f"worse: {line}", file=sys.stderr)
+    return int(bool(worse))
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Speed and memory beside a textbook baseline."
     )
@@ -49,24 +73,26 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="small sizes only, about a minute in all"
     )
-    arguments = parser.parse_args()
-    if arguments.suite == popgym_experts.NAME:
-        for row in popgym_experts.measure(arguments.quick):
-            print(
-                f"{row['task']:40} {row['variant']:8} {row['value']:7.3f} ± "
-                f"{row['standard_error']:.3f}"
-            )
-        return
-    for name in [arguments.suite] if arguments.suite else SUITES:
-        for measurement in SUITES[name](arguments.quick):
-            row = record(measurement)
-            ratio = "" if row["ratio"] is None else f"  ratio {row['ratio']:.2f}"
-            print(
-                f"{row['benchmark']:9} {row['configuration']:26} {row['variant']:26} "
-                f"{row['value']:10.4g} {row['unit']}{ratio}"
-            )
-            render()
+    parser.add_argument(
+        "--check",
+        nargs="?",
+        type=float,
+        const=1.5,
+        metavar="TIMES",
+        help="store nothing; fail if a ratio is more than so many times worse than the stored one "
+        "(default 1.5)",
+    )
+    return parser.parse_args()
+
+
+def _show(measurement: Measurement) -> None:
+    ratio = "" if measurement.ratio is None else f"  ratio {measurement.ratio:.2f}"
+    print(
+        f"{measurement.benchmark:9} {measurement.configuration:26} {measurement.variant:26} "
+        f"{measurement.value:10.4g} {measurement.unit}{ratio}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

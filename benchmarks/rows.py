@@ -44,6 +44,8 @@ RATIOS = {
     "gpu-memory": "share of eager",
     "gpu-acting": "times as fast as eager",
 }
+LESS_IS_BETTER = {"acting", "memory", "encoders", "collection", "large", "loader", "gpu-memory"}
+"""Benchmarks whose ratio is a cost or a share."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,51 @@ def record(measurement: Measurement, path: Path = RESULTS) -> dict[str, Any]:
     return row
 
 
+Key = tuple[str, str, str, str]
+
+
+def latest(path: Path = RESULTS) -> dict[Key, dict[str, Any]]:
+    """The newest row of each measurement: benchmark, configuration, variant and unit."""
+    return {
+        (row["benchmark"], row["configuration"], row["variant"], row["unit"]): row
+        for row in read_jsonl(path)
+    }
+
+
+def regression(
+    measurement: Measurement, stored: dict[Key, dict[str, Any]], allowed: float
+) -> str | None:
+    """What became worse, or nothing.
+
+    Ratios are compared, since both sides of a ratio ran on the same machine; values without a ratio
+    depend on the machine.
+
+    Args:
+        measurement: What was measured now.
+        stored: Rows as from `latest`.
+        allowed: Largest factor by which a ratio may be worse than the stored one.
+    """
+    key = measurement.benchmark, measurement.configuration, measurement.variant, measurement.unit
+    before, now = stored.get(key, {}).get("ratio"), measurement.ratio
+    if before is None or now is None:
+        return None
+    if measurement.benchmark in LESS_IS_BETTER:
+        worse = now / before
+    else:
+        worse = before / now
+    if worse <= allowed:
+        return None
+    return (
+        f"{' / '.join(key)}: {RATIOS[measurement.benchmark]} was {before:.2f} and is {now:.2f}, "
+        f"{worse:.2f} times worse; {allowed:g} is allowed"
+    )
+
+
 def render(path: Path = RESULTS, page: Path = PAGE) -> None:
     """Write the latest row of every measurement into the page, between its markers."""
-    latest: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in read_jsonl(path):
-        latest[row["benchmark"], row["configuration"], row["variant"], row["unit"]] = row
+    newest = latest(path).values()
     tables = [
-        _table(benchmark, [row for row in latest.values() if row["benchmark"] == benchmark])
+        _table(benchmark, [row for row in newest if row["benchmark"] == benchmark])
         for benchmark in TITLES
     ]
     text = page.read_text()

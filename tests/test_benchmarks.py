@@ -153,6 +153,37 @@ def test_the_page_shows_the_latest_row_of_each_measurement(tmp_path: Path) -> No
     assert {"torch", "cpu", "commit", "date", "threads"} <= set(kept[0])
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "stored", "now", "fails"),
+    [
+        ("training", 6.0, 4.1, False),
+        ("training", 6.0, 3.9, True),
+        ("training", 6.0, 60.0, False),
+        ("acting", 1.0, 1.4, False),
+        ("acting", 1.0, 1.6, True),
+        ("acting", 1.0, 0.1, False),
+        ("models", None, None, False),
+    ],
+)
+def test_a_ratio_that_became_worse_is_a_regression(
+    tmp_path: Path, benchmark: str, stored: float | None, now: float | None, fails: bool
+) -> None:
+    path = tmp_path / "results.jsonl"
+    rows.record(rows.Measurement(benchmark, "ours", "demo", 1.0, "ms", ratio=stored), path)
+    found = rows.regression(
+        rows.Measurement(benchmark, "ours", "demo", 1.0, "ms", ratio=now), rows.latest(path), 1.5
+    )
+    assert (found is not None) == fails
+    fresh = rows.Measurement(benchmark, "ours", "another size", 1.0, "ms", ratio=now)
+    assert rows.regression(fresh, rows.latest(path), 1.5) is None
+
+
+def test_every_benchmark_with_a_ratio_says_which_way_is_better() -> None:
+    assert set(rows.RATIOS) >= rows.LESS_IS_BETTER
+    for name, words in rows.RATIOS.items():
+        assert (name in rows.LESS_IS_BETTER) == (not words.startswith("times as")), name
+
+
 def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
     path, page = tmp_path / "results.jsonl", tmp_path / "README.md"
     page.write_text("nothing here")
