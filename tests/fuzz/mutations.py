@@ -336,7 +336,7 @@ def as_safetensors(path: Path, draw: random.Random) -> None:
     try:
         header = json.loads(content[8 : 8 + length])
         facts = json.loads(header["__metadata__"]["rate"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return as_bytes(path, draw)
     tensors = content[8 + length :]
     match draw.randrange(6):

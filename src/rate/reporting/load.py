@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 import numpy as np
 
 from rate.files import read_jsonl
+from rate.messages import reason
 from rate.runs.folder import Run
 from rate.runs.metrics import Spent, spent
 from rate.untrusted import inside, visible, visible_json
@@ -219,7 +220,7 @@ def read_picture(path: Path) -> bytes:
                 raise ValueError(f"it has more than {MOST_PIXELS} pixels")
             image.load()
     except Exception as error:  # a decoder may fail in any way
-        raise ReportError(f"{path} is no picture for a page: {error}") from error
+        raise ReportError(f"{path} is no picture for a page: {reason(error)}") from error
     return data
 
 
@@ -233,7 +234,7 @@ def read_object(path: Path) -> dict[str, Any]:
         ) from error
     except (ValueError, RecursionError) as error:
         raise ReportError(
-            f"{path} is not JSON ({error}): restore the file, or make the folder again"
+            f"{path} is not JSON ({reason(error)}): restore the file, or make the folder again"
         ) from error
     if not isinstance(data, dict):
         raise ReportError(
@@ -248,7 +249,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     try:
         return [visible_json(row) for row in read_jsonl(path)] if path.exists() else []
     except (OSError, ValueError) as error:
-        raise ReportError(f"{path} cannot be read: {error}") from error
+        raise ReportError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def read_remarks(path: Path) -> str:
@@ -256,7 +257,7 @@ def read_remarks(path: Path) -> str:
     try:
         return visible(path.read_text(encoding="utf-8")) if path.exists() else ""
     except (OSError, ValueError) as error:
-        raise ReportError(f"{path} cannot be read: {error}") from error
+        raise ReportError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def _experiment(folder: Path) -> Evidence:
@@ -292,8 +293,8 @@ def _run_facts(run: Run, variant: str) -> RunFacts:
         return RunFacts(variant, seed, recipe, provenance, _curve(rows, variant, seed), spent(rows))
     except (TypeError, ValueError, OverflowError) as error:
         raise ReportError(
-            f"{run.metrics_file} holds a metric that is not a number ({error}): restore the file "
-            "or remove the row"
+            f"{run.metrics_file} holds a metric that is not a number ({reason(error)}): restore "
+            "the file or remove the row"
         ) from error
 
 

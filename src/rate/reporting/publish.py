@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rate.files import append_jsonl, atomic_write
+from rate.messages import reason
 from rate.reporting.load import (
     FACTS,
     ROWS,
@@ -55,7 +56,7 @@ def read_paper(path: str | Path) -> dict[str, Published]:
             f"{path} cannot be read ({error.strerror}): published values belong beside the rows"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ReportError(f"{path} is not TOML ({error}): restore the file") from error
+        raise ReportError(f"{path} is not TOML ({reason(error)}): restore the file") from error
     paper: dict[str, Published] = {}
     for name, table in tables.items():
         entry = _published(path, name, table)
@@ -214,7 +215,7 @@ def _evidence(path: Path) -> Evidence:
     try:
         counted = latest(rows)
     except ValueError as error:
-        raise ReportError(f"{path} cannot be reported: {error}") from error
+        raise ReportError(f"{path} cannot be reported: {reason(error)}") from error
     if not facts.seeds:
         facts = replace(facts, seeds=tuple(sorted({row["seed"] for row in counted})))
     if not facts.order:
@@ -239,9 +240,8 @@ def _published(path: Path, name: str, table: Any) -> Published:
             note = f"{note} The paper shows a figure without numbers.".strip()
         return Published(str(table["source"]), note, statements, values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
         raise ReportError(
-            f"{path}, table [{name}], is not understood ({reason}): it needs experiments, "
+            f"{path}, table [{name}], is not understood ({reason(error)}): it needs experiments, "
             "source, statements by variant, "
             "and values as variant.position = [mean, standard error] or a mean alone"
         ) from error

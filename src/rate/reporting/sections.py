@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from rate.messages import reason
 from rate.reporting.groups import TEXT, group_table
 from rate.reporting.load import (
     Evidence,
@@ -232,7 +233,7 @@ def _inspection(folder: Path) -> tuple[Part, dict[str, bytes]]:
             pictures[name] = read_picture(place(folder, name))
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise ReportError(
-            f"{path} cannot be shown ({error}): remove it, or run rate inspect again"
+            f"{path} cannot be shown ({reason(error)}): remove it, or run rate inspect again"
         ) from error
     table = Table(INSPECTED, rows)
     return Part("What the memory does", text, table=table, further=figures), pictures

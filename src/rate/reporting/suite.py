@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rate.files import atomic_write
+from rate.messages import reason
 from rate.reporting import html as page
 from rate.reporting.load import (
     FACTS,
@@ -88,4 +89,6 @@ def _seconds(origin: object, rows: Iterable[Mapping[str, Any]]) -> float:
     try:
         return sum(float(row["seconds"]) for row in rows)
     except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{origin} has a score without seconds ({error}): restore it") from error
+        raise ReportError(
+            f"{origin} has a score without seconds ({reason(error)}): restore it"
+        ) from error
