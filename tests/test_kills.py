@@ -10,7 +10,6 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -182,6 +181,15 @@ def handles(process: psutil.Popen, number: int) -> bool:
     return bool(int(mask, 16) >> (number - 1) & 1)
 
 
+def runs(process: psutil.Process) -> bool:
+    """Whether a process has not ended. One that has is a zombie until its parent asks for its
+    status, which the first process of a container may do seconds later."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def stopped(name: str, number: int, given: dict[str, Path], out: Path) -> float:
     """Stop a command in the midst of its work; returns the seconds until all its processes are
     gone."""
@@ -200,10 +208,12 @@ def stopped(name: str, number: int, given: dict[str, Path], out: Path) -> float:
         family = [process, *process.children(recursive=True)]
         sent = time.monotonic()
         process.send_signal(number)
-        _, alive = psutil.wait_procs(family, timeout=10)
+        while (alive := [one for one in family if runs(one)]) and time.monotonic() < sent + 10:
+            time.sleep(0.01)
         seconds = time.monotonic() - sent
         for one in alive:
             one.kill()
+        process.wait(10)
         output = process.stdout.read()
     assert not alive, f"{alive} are alive after 10 s: {output}"
     assert process.returncode == 128 + number, output
@@ -234,4 +244,4 @@ def test_every_command_ends_within_two_seconds(number, given, tmp_path):
     }
     for name, measured in seconds.items():
         sys.stderr.write(f"{name}: {', '.join(f'{one:.2f}' for one in measured)} s\n")
-    assert median(one for measured in seconds.values() for one in measured) < 2
+    assert max(one for measured in seconds.values() for one in measured) < 2

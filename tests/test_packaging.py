@@ -25,10 +25,10 @@ def test_the_lock_file_names_every_dependency() -> None:
     assert {extra.strip(" '\"") for _, _, extra in locked if extra} == set(extras)
     required = [*PROJECT["dependencies"], *(one for lists in extras.values() for one in lists)]
     assert len(own["metadata"]["requires-dist"]) == len(required), "run `uv lock`"
-    names = {name for name, _, _ in locked}
+    names = {name.lower() for name, _, _ in locked}
     for requirement in required:
         name, _, specifier = requirement.partition(";")[0].strip().partition(">=")
-        assert name.partition("[")[0] in names, f"{requirement}: run `uv lock`"
+        assert name.partition("[")[0].lower() in names, f"{requirement}: run `uv lock`"
         least = specifier.partition(",")[0]
         assert any(f">={least}" in given for _, given, _ in locked), f"{requirement}: run `uv lock`"
 

@@ -1,5 +1,6 @@
 """Where a run trains: options, devices and numerical precision."""
 
+import warnings
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -52,12 +53,15 @@ def fabric_for(recipe: Recipe, compute: Compute) -> lightning_fabric.Fabric:
     if compute.devices > 1:
         strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
     try:
-        return lightning_fabric.Fabric(
-            accelerator=compute.accelerator,
-            devices=compute.devices,
-            strategy=strategy,
-            precision="32-true" if recipe.precision == "tf32" else recipe.precision,
-        )
+        with warnings.catch_warnings():
+            # One process of a login node or an allocation may train: no advice is needed.
+            warnings.filterwarnings("ignore", message=".*`srun` command is available")
+            return lightning_fabric.Fabric(
+                accelerator=compute.accelerator,
+                devices=compute.devices,
+                strategy=strategy,
+                precision="32-true" if recipe.precision == "tf32" else recipe.precision,
+            )
     except (RuntimeError, ImportError, ValueError) as error:
         raise ValueError(
             f"this machine cannot train on {compute.devices} x {compute.accelerator!r}: {error}"
