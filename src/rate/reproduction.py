@@ -75,14 +75,9 @@ def reproduce(
             _collect(collection, folder, show_progress)
         if suite:
             names = " ".join([name] if isinstance(name, str) else name)
+            command = f"rate reproduce {names} --jobs {jobs}{SIZES[subset.size]}"
             own = tuple(one.name for one in members)
-            facts = SuiteFacts(
-                asked.title,
-                suite.title,
-                f"rate reproduce {names} --jobs {jobs}{SIZES[subset.size]}",
-                own,
-            )
-            write_suite(output, facts)
+            write_suite(output, SuiteFacts(asked.title, suite.title, command, own))
         for member in members:
             _begin(member, smoke)
         for item in asked.work.values():
