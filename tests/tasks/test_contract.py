@@ -125,6 +125,30 @@ def test_the_expert_reaches_its_score(task: Task) -> None:
     assert all(episode.terminations[-1] or episode.truncations[-1] for episode in episodes)
 
 
+def test_experts_by_name_act_by_the_seed_alone(task: Task) -> None:
+    """Those of a mixed quality draw it from the seed, so a collection is the same however it is
+    split among processes."""
+    for quality in task.experts:
+        named = find(f"{task.name},expert={quality}")
+        assert named.expert is not None
+        short = replace(named, horizon=min(task.horizon, 40))
+        together = list(rollout(named.expert(), short, range(4)))
+        [alone] = rollout(named.expert(), short, [2])
+        assert_equal(together[2], alone)
+    offered = ", ".join(map(repr, [*task.experts, "random"]))
+    with pytest.raises(ValueError, match=f"no expert 'nobody': give {offered}"):
+        find(f"{task.name},expert=nobody")
+
+
+def test_further_metrics_are_asked_for_by_name(task: Task) -> None:
+    for metric in (task.metric, "return", *task.metrics):
+        named = find(f"{task.name},metric={metric}")
+        assert named.metric == metric
+        assert np.isfinite(named.score(1.0, 1))
+    with pytest.raises(ValueError, match=f"must be one of {task.metric}"):
+        find(f"{task.name},metric=luck")
+
+
 def test_a_success_scores_1_and_a_failure_0(task: Task) -> None:
     if task.cue is None or task.metric != "success":
         pytest.skip("the task does not say what success depends on")

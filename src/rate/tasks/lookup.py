@@ -50,9 +50,15 @@ def find(name: str) -> Task:
     numbers = {"horizon": options.horizon, "target_return": options.target_return}
     changes: dict[str, Any] = {key: value for key, value in numbers.items() if value is not None}
     if options.metric:
-        changes |= {"metric": options.metric, "score": make.SCORES[options.metric]}
+        scores = {task.metric: task.score, **make.SCORES, **task.metrics}
+        if options.metric not in scores:
+            raise ValueError(
+                f"{name!r}: metric is {options.metric!r}, but it must be one of {', '.join(scores)}"
+            )
+        changes |= {"metric": options.metric, "score": scores[options.metric]}
     if options.expert:
-        changes["expert"] = make.expert(options.expert, partial(getattr, task, "action_space"))
+        space = partial(getattr, task, "action_space")
+        changes["expert"] = make.expert(options.expert, space, task.experts)
     return replace(task, name=name, **changes) if changes or options.environment else task
 
 

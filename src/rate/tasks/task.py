@@ -110,6 +110,12 @@ class Task:
     """What the score measures."""
     expert: Callable[[], Agent] | None = None
     """Makes an agent that solves the task, from observations or from privileged state."""
+    experts: Mapping[str, Callable[[], Agent]] = field(default_factory=dict)
+    """Makes further agents by name, such as `medium`: a name of the task asks for one by
+    `,expert=<name>`. One whose quality is mixed draws that of an episode from its seed."""
+    metrics: Mapping[str, Callable[[float, int], float]] = field(default_factory=dict)
+    """Further numbers of merit by name, besides `return` and `success`: a name of the task asks for
+    one by `,metric=<name>`."""
     batch: Callable[[], Environments] | None = None
     """Makes the NumPy batch form of the environment, row by row equal to `environment`."""
     prompt: Callable[[Sequence[int]], np.ndarray] | None = None

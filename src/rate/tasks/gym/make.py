@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -144,21 +145,30 @@ class OutsideAgent:
             ) from error
 
 
-def expert(address: str, action_space: Callable[[], gymnasium.Space[Any]]) -> Callable[[], Agent]:
+def expert(
+    address: str,
+    action_space: Callable[[], gymnasium.Space[Any]],
+    experts: Mapping[str, Callable[[], Agent]] = MappingProxyType({}),
+) -> Callable[[], Agent]:
     """Return what makes the agent of an address.
 
     Args:
-        address: "random", or "module:Class" of an `Agent` that is made without arguments.
+        address: "random", the name of one of the task's own agents, or "module:Class" of an `Agent`
+            that is made without arguments.
         action_space: Gives the space that "random" draws from.
+        experts: The task's own agents by name, see `Task.experts`.
 
     Raises:
         ValueError: The address names no class with the methods of an `Agent`.
         ModuleNotFoundError: Its module is not installed.
     """
+    if address in experts:
+        return experts[address]
     if ":" not in address:
         if address != RANDOM:
             raise ValueError(
-                f"there is no expert {address!r}: give {RANDOM!r}, or 'module:Class' of an agent"
+                f"there is no expert {address!r}: give {', '.join(map(repr, [*experts, RANDOM]))}, "
+                "or 'module:Class' of an agent"
             )
         return lambda: RandomAgent(action_space())
     agent = _named(address, "expert")

@@ -25,7 +25,6 @@ ENVIRONMENT = "environment."
 """What stands before the name of a keyword argument of the environment."""
 
 NAMES = ("horizon", "target_return", "expert", "metric")
-METRICS = ("return", "success")
 _ALLOWED = "horizon, target_return, expert, metric and environment.<argument>"
 _BOOLEANS = re.compile("true|false|yes|no|on|off|[yntf]|none|null|nil", re.IGNORECASE)
 """Words, in any case, that may be meant as a boolean or as None; as text they would count as
@@ -51,9 +50,11 @@ class Options:
     target_return: float | None = None
     """The return asked for; by default the task's own."""
     expert: str | None = None
-    """Who acts: random, or module:Class of an agent; by default the task's own expert."""
+    """Who acts: random, one of the task's own by name, or module:Class of an agent; by default the
+    task's own expert."""
     metric: str | None = None
-    """What scores an episode: return, or success, which is 1 where the return is positive."""
+    """What scores an episode: return; success, which is 1 where the return is positive; or one of
+    the task's own."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the environment, such as size=5 noise=0.1."""
 
@@ -160,14 +161,10 @@ def _checked(name: str, values: Mapping[str, Any], environment: Mapping[str, Any
     target = options.target_return
     if target is not None and not (type(target) in (int, float) and math.isfinite(target)):
         raise ValueError(f"{name!r}: target_return is {target!r}, but it must be a finite number")
-    if options.metric not in (None, *METRICS):
-        raise ValueError(
-            f"{name!r}: metric is {options.metric!r}, but it must be one of {', '.join(METRICS)}"
-        )
-    if options.expert is not None and not isinstance(options.expert, str):
-        raise ValueError(
-            f"{name!r}: expert is {options.expert!r}, but it must be 'random' or 'module:Class'"
-        )
+    for key in ("expert", "metric"):
+        value = getattr(options, key)
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{name!r}: {key} is {value!r}, but it must be a name")
     return options
 
 
