@@ -1,8 +1,8 @@
 """RATE: agents that must remember, by offline sequence modelling with recurrent memory.
 
 The verbs of the command line are functions here: collect, import_dataset, export_minari, train,
-resume, evaluate, record, inspect, reproduce, report. `load_agent` gives a trained agent back. Names
-are imported when first used, so that reporting needs no torch.
+resume, evaluate, record, inspect, export, reproduce, report. `load_agent` gives a trained agent
+back. Names are imported when first used, so that reporting needs no torch.
 """
 
 from importlib import import_module
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rate.dataset.export_minari import export_minari as export_minari
     from rate.dataset.importers import import_dataset as import_dataset
     from rate.episode import Episode as Episode
+    from rate.exporting import export as export
     from rate.inspection import inspect as inspect
     from rate.models import config_class as config_class
     from rate.models import names as list_models  # noqa: F401 (list_models)
@@ -53,6 +54,7 @@ _HOMES = {
     "collect": ("rate.acting.collection", "collect"),
     "config_class": ("rate.models", "config_class"),
     "evaluate": ("rate.acting.evaluation", "evaluate"),
+    "export": ("rate.exporting", "export"),
     "export_minari": ("rate.dataset.export_minari", "export_minari"),
     "find_task": ("rate.tasks", "find"),
     "import_dataset": ("rate.dataset.importers", "import_dataset"),

@@ -127,7 +127,7 @@ Tensors = tuple[Tensor, ...]
 
 def first_rows(after: Tensors, before: Tensors, complete: int) -> Tensors:
     """Row by row, the tensors `after` in the first `complete` rows and `before` in the others."""
-    if not complete or complete == len(after[0]):
+    if not complete or complete == after[0].shape[0]:
         return after if complete else before
     return tuple(
         torch.cat([new[:complete], old[complete:]]) for new, old in zip(after, before, strict=True)

@@ -23,6 +23,77 @@ EVERYWHERE = sys.maxsize
 """No row has written a position from this one on: positions are not bounded on the host."""
 
 
+class FixedSteps:
+    """Acting steps of fixed shape as functions of tensors alone.
+
+    Args:
+        policy: What acts.
+        tensors: What the backbone keeps of each row, [B, ...] each; written in place.
+        positions: Position of each row's next token, [B] int64; written in place.
+    """
+
+    def __init__(self, policy: Policy, tensors: dict[str, Tensor], positions: Tensor) -> None:
+        self.policy, self.tensors, self.positions = policy, tensors, positions
+
+    def outputs(self, observed: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
+        """Action outputs [B, outputs] of the newest observations.
+
+        Args:
+            observed: Leaves [B, ...].
+            given: "returns_to_go" [B], "actions" of the step before [B, ...], "timesteps" [B] if
+                the model embeds them; and if not all rows are within a segment, which rows go on
+                with an episode ("going", [B] bool), which of these have completed a segment
+                ("ends"), and which begin an episode and are not in their first state yet
+                ("begins", may be left out).
+        """
+        actions: Tensor | None = given["actions"]
+        timesteps = given.get("timesteps")
+        if "going" in given:
+            before = None if timesteps is None else (timesteps - 1).clamp(min=0)
+            stream = self._stream()
+            self.policy.record(stream, given["actions"], before)
+            self._keep(stream, given["going"])
+            memory = self.policy.backbone.write_memory(self._stream())
+            self._replace(given["ends"], begun(self.policy, memory))
+            if "begins" in given:
+                self._replace(given["begins"], begun(self.policy))
+            actions = None
+        stream = self._stream()
+        result = self.policy.observe(stream, observed, given["returns_to_go"], actions, timesteps)
+        self._keep(stream)
+        return result
+
+    def _stream(self) -> Stream:
+        return Stream(dict(self.tensors), self.positions, stop=EVERYWHERE, aligned=False)
+
+    def _keep(self, stream: Stream, rows: Tensor | None = None) -> None:
+        """Take over what is not written in place, for some rows or all. What other rows wrote in
+        place lies behind their positions, where nothing is seen before it is written again."""
+        new = {name: stream[name] for name in self.tensors}
+        for kept, value in [
+            *((self.tensors[name], new[name]) for name in new),
+            (self.positions, stream.positions),
+        ]:
+            if value is not kept:
+                kept.copy_(value if rows is None else _where(rows, value, kept))
+
+    def _replace(self, rows: Tensor, stream: Stream) -> None:
+        """Put the rows in a mask where `stream` stands."""
+        for name, kept in self.tensors.items():
+            new = stream[name]
+            if name.startswith(("keys", "values")):  # nothing is seen behind the stream's positions
+                kept, new = kept[:, :, : stream.stop], new[:, :, : stream.stop]
+            kept.copy_(_where(rows, new, kept))
+        self.positions.copy_(_where(rows, stream.positions, self.positions))
+
+
+def begun(policy: Policy, memory: Memory | None = None) -> Stream:
+    """A segment that begins with a memory, in its largest size; without one, the first of an
+    episode, of one row."""
+    memory = policy.initial_memory(1) if memory is None else memory
+    return policy.backbone.start(policy.backbone.full_size(memory))
+
+
 class GraphedSteps:
     """Episodes of a number of rows with a policy, step by step.
 
@@ -35,12 +106,12 @@ class GraphedSteps:
         self.policy = policy
         self.device = next(policy.parameters()).device
         self.capture = Capture(self.device, self._unchanged, "acting steps")
-        self.fresh = self._begin(policy.initial_memory(1))
-        self.tensors = {
+        fresh = begun(policy)
+        tensors = {
             name: tensor.expand(batch, *tensor.shape[1:]).clone()
-            for name, tensor in self.fresh.tensors.items()
+            for name, tensor in fresh.tensors.items()
         }
-        self.positions = self.fresh.positions.expand(batch).clone()
+        self.steps = FixedSteps(policy, tensors, fresh.positions.expand(batch).clone())
         self._inputs: dict[str, Tensor] = {}
 
     def step(
@@ -66,7 +137,7 @@ class GraphedSteps:
             values |= {"going": going, "begins": ~going, "ends": going & (within == 0)}
         observed = {path: self._put(f"/{path}", leaf) for path, leaf in observations.items()}
         inputs = {name: self._put(name, value) for name, value in values.items()}
-        body = partial(self._body, observed, inputs)
+        body = partial(self.steps.outputs, observed, inputs)
         return self.capture.run(going is None, body).clone()
 
     def _put(self, name: str, value: np.ndarray) -> Tensor:
@@ -77,56 +148,12 @@ class GraphedSteps:
         # What is not page-locked may change as soon as this returns.
         return self._inputs[name].copy_(host, non_blocking=True)
 
-    def _body(self, observed: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
-        actions: Tensor | None = given["actions"]
-        timesteps = given.get("timesteps")
-        if "going" in given:
-            going, stream = given["going"], self._stream()
-            before = None if timesteps is None else (timesteps - 1).clamp(min=0)
-            self.policy.record(stream, given["actions"], before)
-            self._keep(stream, going)
-            memory = self.policy.backbone.write_memory(self._stream())
-            self._replace(given["ends"], self._begin(memory))
-            self._replace(given["begins"], self.fresh)
-            actions = None
-        stream = self._stream()
-        outputs = self.policy.observe(stream, observed, given["returns_to_go"], actions, timesteps)
-        self._keep(stream)
-        return outputs
-
-    def _begin(self, memory: Memory) -> Stream:
-        backbone = self.policy.backbone
-        return backbone.start(backbone.full_size(memory))
-
-    def _stream(self) -> Stream:
-        return Stream(dict(self.tensors), self.positions, stop=EVERYWHERE, aligned=False)
-
-    def _keep(self, stream: Stream, rows: Tensor | None = None) -> None:
-        """Take over what is not written in place, for some rows or all. What other rows wrote in
-        place lies behind their positions, where nothing is seen before it is written again."""
-        new = {name: stream[name] for name in self.tensors}
-        for kept, value in [
-            *((self.tensors[name], new[name]) for name in new),
-            (self.positions, stream.positions),
-        ]:
-            if value is not kept:
-                kept.copy_(value if rows is None else _where(rows, value, kept))
-
-    def _replace(self, rows: Tensor, stream: Stream) -> None:
-        """Put the rows in a mask where `stream` stands."""
-        for name, kept in self.tensors.items():
-            new = stream[name]
-            if name.startswith(("keys", "values")):  # nothing is seen behind the stream's positions
-                kept, new = kept[:, :, : stream.stop], new[:, :, : stream.stop]
-            kept.copy_(_where(rows, new, kept))
-        self.positions.copy_(_where(rows, stream.positions, self.positions))
-
     def _unchanged(self) -> AbstractContextManager[None]:
         return values_kept(self._state)
 
     def _state(self) -> Iterator[Tensor]:
-        yield from self.tensors.values()
-        yield self.positions
+        yield from self.steps.tensors.values()
+        yield self.steps.positions
 
 
 def _where(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:

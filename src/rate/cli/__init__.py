@@ -25,6 +25,7 @@ USAGE = """rate: agents that must remember.
   rate evaluate    score a trained policy by acting step by step
   rate record      a video of a policy, or of a task's expert, at play
   rate inspect     look into a trained policy: its attention, its memory, and noise in its place
+  rate export      write a policy as a folder that acts without this library
   rate reproduce   run an experiment of the paper, or of a file of yours, from data to report
   rate report      tables and figures of a run or experiment
 
@@ -44,6 +45,7 @@ VERBS = {
     "evaluate": "rate.cli.verbs:evaluate",
     "inspect": "rate.cli.verbs:inspect",
     "record": "rate.cli.verbs:record",
+    "export": "rate.cli.verbs:export",
     "reproduce": "rate.cli.verbs:reproduce",
     "report": "rate.cli.verbs:report",
 }

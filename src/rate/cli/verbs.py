@@ -115,6 +115,14 @@ def inspect(arguments: list[str]) -> None:
         out.print(f"written: {folder}/inspection.json and inspect-*.png")
 
 
+def export(arguments: list[str]) -> None:
+    """Write a policy as a folder that acts by itself."""
+    from rate.exporting import export as run
+
+    folder = run(**parse(run, arguments, "rate export"))
+    out.print(f"{folder}: written; see {folder}/README.md, and try python {folder}/example.py")
+
+
 def reproduce(arguments: list[str]) -> None:
     """Run an experiment and show its report."""
     from rate.reproduction import reproduce as run

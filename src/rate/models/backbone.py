@@ -90,7 +90,7 @@ class Stream:
     @cached_property
     def row_numbers(self) -> Tensor:
         """Numbers of the rows, [B, 1]."""
-        batch = len(next(iter(self.tensors.values())))
+        batch = next(iter(self.tensors.values())).shape[0]
         return torch.arange(batch, device=self.positions.device)[:, None]
 
     def __getitem__(self, name: str) -> Tensor:
@@ -182,7 +182,7 @@ class Backbone(nn.Module, ABC):
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
         """Hidden states [B, n, d] of the next tokens [B, n, d]; what it costs does not depend on
         how many segments came before."""
-        hidden, memory = self(tokens, self.write_memory(stream), len(tokens))
+        hidden, memory = self(tokens, self.write_memory(stream), tokens.shape[0])
         stream.tensors = dict(zip(stream.tensors, memory, strict=True))
         return hidden
 

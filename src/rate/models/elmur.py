@@ -195,7 +195,7 @@ class ExternalMemoryTransformer(Backbone):
         distance = -self._reach(memory)[0].gather(1, slot[:, None]) - torch.arange(
             length, device=slots.device
         )
-        old = slots[torch.arange(len(slots), device=slots.device), :, slot]
+        old = slots[torch.arange(slots.shape[0], device=slots.device), :, slot]
         parts = zip(self._layers, old.unbind(1), states.unbind(1), strict=True)
         new = torch.stack([layer.propose(slot, kept, distance) for layer, slot, kept in parts], 1)
         blend = self.config.blend
@@ -226,7 +226,7 @@ class ExternalMemoryTransformer(Backbone):
     def start(self, memory: Memory) -> Stream:
         config, (slots, positions, seen) = self.config, memory
         distance, hidden_slots = self._reach(memory)
-        batch = len(seen)
+        batch = seen.shape[0]
         tensors = {"slots": slots.clone(), "slot_positions": positions.clone()}
         tensors |= {"seen": seen.clone(), "distance": distance, "hidden_slots": hidden_slots}
         tensors["states"] = slots.new_zeros(batch, self.capacity, config.layers, config.width)

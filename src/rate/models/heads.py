@@ -70,6 +70,13 @@ class CategoricalHead(nn.Module):
         actions = (np.array(chosen).T + self.first).reshape(-1, *self.shape)
         return actions.astype(self.dtype, copy=False)
 
+    def greedy(self, outputs: Tensor) -> Tensor:
+        """The most likely actions [n, *shape] of logits [n, sum of counts], as `choose` gives
+        them, in operations that can be exported."""
+        best = torch.stack([logits.argmax(-1) for logits in outputs.split(self.counts, -1)], -1)
+        actions = (best + self.start).reshape(-1, *self.shape)
+        return actions.to(torch_dtype(self.dtype))
+
     def correct(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Whether the most likely action is the given one, [...] float."""
         targets = actions.reshape(*outputs.shape[:-1], -1) - self.start
@@ -146,12 +153,28 @@ class ContinuousHead(nn.Module):
             )
         return nearest(self.space, outputs.reshape(len(outputs), *self.shape))
 
+    def greedy(self, outputs: Tensor) -> Tensor:
+        """The actions [n, *shape] of outputs [n, size], as `choose` gives them, in operations that
+        can be exported."""
+        kind = torch_dtype(self.space.dtype)
+        numbers = outputs.reshape(-1, *self.shape)
+        low, high = (torch.from_numpy(bound) for bound in (self.space.low, self.space.high))
+        if not self.whole:
+            return numbers.to(kind).clamp(low, high)
+        exact = numbers.double().round().clamp(-(2.0**53), 2.0**53)
+        return exact.clamp(low.double(), high.double()).to(kind)
+
     def correct(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Whether every component, if whole, is rounded to the action's, and else is within a tenth
         of its range, [...] float."""
         actions = actions.reshape(outputs.shape).float()
         near = (outputs - actions).abs() <= (0.5 if self.whole else 0.2 * self.radius)
         return near.all(-1).float()
+
+
+def torch_dtype(dtype: np.dtype) -> torch.dtype:
+    """PyTorch's name of a NumPy type of numbers."""
+    return torch.from_numpy(np.zeros(0, dtype)).dtype
 
 
 def head(space: gymnasium.Space, width: int) -> CategoricalHead | ContinuousHead:

@@ -259,7 +259,7 @@ class LongShortTransformer(Backbone):
         config = self.config
         retained, count = memory
         past = retained.shape[1]
-        batch, begin = len(count), config.retained - past
+        batch, begin = count.shape[0], config.retained - past
         tokens = retained.new_zeros(batch, self.capacity, config.width)
         tensors = {"tokens": tokens, "count": count.clone()}
         shape = (batch, config.heads, self.capacity, config.attending // config.heads)
@@ -282,7 +282,7 @@ class LongShortTransformer(Backbone):
         if not limit:
             return stream["tokens"][:, :0], count
         retained = stream["tokens"][:, stream.first : limit]
-        return self._retain(retained, stream["tokens"][:, limit:], count, len(count))
+        return self._retain(retained, stream["tokens"][:, limit:], count, count.shape[0])
 
     def _extend(self, stream: Stream, tokens: Tensor, outputs: bool = True) -> Tensor:
         """Run the next positions [B, n, d] through the blocks."""

@@ -300,7 +300,7 @@ class MemoryTransformer(Backbone):
     def start(self, memory: Memory) -> Stream:
         config = self.config
         incoming, retained, count = memory[:3]
-        batch, past = len(count), retained.shape[2]
+        batch, past = count.shape[0], retained.shape[2]
         tensors = {"memory_tokens": incoming.clone(), "count": count.clone()}
         tensors |= {f"valve{number}": state.clone() for number, state in enumerate(memory[3:])}
         shape = (batch, config.heads, self.capacity, config.head_width)
@@ -338,13 +338,13 @@ class MemoryTransformer(Backbone):
         tokens, count = stream["memory_tokens"], stream["count"]
         state = (tensor for name, tensor in stream.tensors.items() if name.startswith("valve"))
         written = self._extend(stream, tokens, memory=True) if config.memory_tokens else tokens
-        retained = states = tokens.new_zeros(len(tokens), self.levels, 0, config.width)
+        retained = states = tokens.new_zeros(tokens.shape[0], self.levels, 0, config.width)
         if self.read_start:
             start = self.read_start if config.cached_states else self.token_start
             kept = stream["states"].transpose(1, 2)
             retained = kept[:, :, stream.first : self.read_start]
             states = kept[:, :, start : self.capacity]
-        return self._write((tokens, retained, count, *state), written, states, len(tokens))
+        return self._write((tokens, retained, count, *state), written, states, tokens.shape[0])
 
     def _extend(
         self, stream: Stream, tokens: Tensor, memory: bool = False, outputs: bool = True
