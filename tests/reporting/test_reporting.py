@@ -576,3 +576,51 @@ def test_rows_of_another_experiment_are_refused(results, tmp_path):
     (results / "tmaze-oracle.jsonl").rename(results / "aar.jsonl")
     with pytest.raises(ReportError, match="holds a row of 'tmaze-oracle'"):
         render_results(results, tmp_path / "docs")
+
+
+@pytest.fixture
+def several(tmp_path):
+    """Two seeds of one recipe and one run of another, each with scores of its own."""
+    for name, variant, seed, rate in (
+        ("memory/seed-0", "rate", 0, 1.0),
+        ("memory/seed-1", "rate", 1, 0.8),
+        ("plain", "dt", 0, 0.5),
+    ):
+        write_run(tmp_path / name, variant, seed)
+        own = name.rpartition("/")[2]
+        rows = [
+            result(own, seed, 90, rate, recipe="r"),
+            result(f"{own}, zeros", seed, 90, 0.5, recipe="r", corruption={"kind": "zeros"}),
+        ]
+        write_lines(tmp_path / name / "scores.jsonl", rows)
+    return tmp_path
+
+
+def test_runs_side_by_side_are_variants_and_their_seeds_are_averaged(several):
+    html = report([several / "memory", several / "plain"])
+    assert html == several / "comparison" / "report.html"
+    means = json.loads((html.parent / "summary.json").read_text())
+    assert means["memory"] == {"90": pytest.approx(0.9)}
+    text = (html.parent / "report.md").read_text()
+    assert "Comparison of memory, plain" in text
+    assert "| model.name | rate | dt |" in text
+    assert "memory, zeros" in text
+    assert "seed-0" not in text
+
+
+def test_a_folder_of_runs_is_compared_in_place(several):
+    assert report(several) == several / "report.html"
+    means = json.loads((several / "summary.json").read_text())
+    assert set(means) == {"memory", "memory, zeros", "plain", "plain, zeros"}
+
+
+def test_runs_of_one_seed_keep_their_names(several):
+    write_run(several / "again", "rate", 0)
+    html = report([several / "memory" / "seed-0", several / "again"])
+    assert "Comparison of seed-0, again" in (html.parent / "report.md").read_text()
+
+
+def test_folders_without_runs_are_refused(several, tmp_path):
+    (several / "empty").mkdir()
+    with pytest.raises(ReportError, match=r"empty has no run in it: give run folders"):
+        report([several / "plain", several / "empty"])

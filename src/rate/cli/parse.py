@@ -24,7 +24,12 @@ ALIASES = {"variants": ["--models"]}
 NAMES = {"file_format": "format", "dataset_id": "id"}
 """Options that are not spelled as their parameter."""
 
-METAVARS = {str: "{}", Path: "{}", Sequence[str]: "{0} [{0} ...]"}
+METAVARS = {
+    str: "{}",
+    Path: "{}",
+    Sequence[str]: "{0} [{0} ...]",
+    Sequence[str | Path]: "{0} [{0} ...]",
+}
 """What stands for a positional argument in the help, by its type."""
 
 OPTIONAL = {kind | None: kind.__name__.upper() for kind in (str, int, float, Path)}
@@ -157,9 +162,10 @@ def _kind(hint: Any, types: Mapping[Any, type | Reader]) -> tuple[Any, list[Any]
             return (reader.words | None if optional else reader.words), [reader]
     if is_dataclass(replaced) and not hasattr(replaced, "restore"):
         return mirror(replaced, types=types), []
-    if Path in parts or any(get_origin(part) is os.PathLike for part in parts):
-        return (Path | None if optional else Path), []
     several = [part for part in parts if get_origin(part) is Sequence]
+    path = Path in parts or any(get_origin(part) is os.PathLike for part in parts)
+    if path and not several:
+        return (Path | None if optional else Path), []
     return (several[0] if several else replaced), []
 
 

@@ -1,19 +1,25 @@
 """The report of a run or experiment: report.html (one file), report.md, figures and
 summary.json."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+COMPARISON = "comparison"
+"""Folder of the report of several folders, beside the first of them."""
 
-def report(folder: str | Path, output: str | Path | None = None) -> Path:
-    """Write the report of a run folder or experiment folder.
+
+def report(folder: str | Path | Sequence[str | Path], output: str | Path | None = None) -> Path:
+    """Write the report of a run folder or experiment folder, or of several runs side by side.
 
     The report consists of report.html, which is complete in itself, report.md, summary.json (means
     by variant and position, null where a seed is missing), and as far as there is something to
     show success.png or tasks.png, return.png, heat-map.png, conditional.png and training.png.
 
     Args:
-        folder: A run folder or an experiment folder.
-        output: The folder to write to, by default `folder` itself.
+        folder: A run folder, an experiment folder, or a folder with runs in it; several are
+            compared, and runs that differ in the seed alone are one variant.
+        output: The folder to write to, by default `folder` itself; for several, the folder
+            comparison beside the first.
 
     Returns:
         The path of report.html.
@@ -24,16 +30,24 @@ def report(folder: str | Path, output: str | Path | None = None) -> Path:
     # Imported here: drawing takes a second to load, and the facts of a page need none of it.
     from rate.files import atomic_write
     from rate.reporting import render
-    from rate.reporting.load import place, read_evidence
+    from rate.reporting.comparison import compare
+    from rate.reporting.load import ReportError, is_reported, place, read_evidence
     from rate.reporting.results import draw, measure
     from rate.reporting.sections import inspected_runs, inspections, sections
 
-    evidence = read_evidence(folder)
-    results = measure(evidence, Path(folder))
-    inspected, pictures = inspections(inspected_runs(Path(folder), evidence.facts))
+    folders = [Path(folder)] if isinstance(folder, str | Path) else list(map(Path, folder))
+    if not folders:
+        raise ReportError("name a run folder or an experiment folder to report on")
+    alone = folders[0] if len(folders) == 1 and is_reported(folders[0]) else None
+    evidence = read_evidence(alone) if alone else compare(folders)
+    results = measure(evidence, folders[0])
+    inspected, pictures = [], {}
+    if alone:
+        inspected, pictures = inspections(inspected_runs(alone, evidence.facts))
     pictures = draw(evidence, results) | pictures
     parts = sections(evidence, results, pictures, inspected=inspected)
-    output = Path(output or folder)
+    beside = folders[0].resolve().parent / COMPARISON
+    output = Path(output or (folders[0] if len(folders) == 1 else beside))
     output.mkdir(parents=True, exist_ok=True)
     for name, png in pictures.items():
         atomic_write(place(output, name), png)

@@ -140,6 +140,8 @@ class Evidence:
     runs: Sequence[RunFacts]
     remarks: str = ""
     """What has been observed in the results, and why they differ from the paper where they do."""
+    differences: Sequence[tuple[str, ...]] = ()
+    """What the recipes of variants differ in: the heading, then a row for each option."""
 
 
 def read_evidence(folder: str | Path) -> Evidence:
@@ -163,6 +165,13 @@ def read_evidence(folder: str | Path) -> Evidence:
         f"{what}: give a run folder made by `rate train` or an experiment folder made by "
         "`rate reproduce`"
     )
+
+
+def is_reported(folder: Path) -> bool:
+    """Whether a folder is a run or an experiment, or holds nothing that could be compared."""
+    if place(folder, FACTS).is_file() or Run(folder).exists:
+        return True
+    return not (folder.is_dir() and any(folder.rglob(Run(folder).recipe_file.name)))
 
 
 def read_facts(path: Path) -> Facts:
@@ -263,7 +272,7 @@ def read_remarks(path: Path) -> str:
 def _experiment(folder: Path) -> Evidence:
     facts = read_facts(place(folder, FACTS))
     found = [(run.variant, Run(run_folder(folder, run))) for run in facts.runs]
-    runs = [_run_facts(run, variant) for variant, run in found if run.exists]
+    runs = [read_run(run, variant) for variant, run in found if run.exists]
     order = [*facts.order, *(run.variant for run in runs)]
     runs.sort(key=lambda run: (order.index(run.variant), run.seed))
     rows, remarks = read_rows(place(folder, ROWS)), read_remarks(place(folder, REMARKS))
@@ -273,7 +282,7 @@ def _experiment(folder: Path) -> Evidence:
 def _run(run: Run) -> Evidence:
     rows = read_rows(run.scores_file)
     names = [str(row["variant"]) for row in rows if "variant" in row and not row.get("corruption")]
-    recorded = _run_facts(run, names[-1] if names else run.name)
+    recorded = read_run(run, names[-1] if names else run.name)
     training_task = recorded.provenance.get("task")
     facts = Facts(
         name=run.name,
@@ -285,7 +294,8 @@ def _run(run: Run) -> Evidence:
     return Evidence(facts, rows, [recorded])
 
 
-def _run_facts(run: Run, variant: str) -> RunFacts:
+def read_run(run: Run, variant: str) -> RunFacts:
+    """What a run recorded, as one of a variant; a damaged file is a ReportError."""
     recipe, provenance = read_object(run.recipe_file), read_object(run.provenance_file)
     seed: int = _checked(run.provenance_file, "seed", provenance.get("seed"), int)
     rows = [row for row in read_rows(run.metrics_file) if "update" in row]

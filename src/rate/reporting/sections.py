@@ -103,6 +103,9 @@ def sections(
     parts += inspected
     if "training.png" in pictures:
         parts.append(_training(evidence))
+    if evidence.differences:
+        head, *rows = evidence.differences
+        parts.append(Part("What differs", table=Table(head, rows)))
     if summaries:
         numbers = detail_table([*summaries, *results.others], published)
         parts.append(Part("How the statistics were made", METHOD))
