@@ -15,6 +15,7 @@ COMMANDS = re.findall(r"^    (rate [^#\n]+)", README.read_text(encoding="utf-8")
 VERBS = {
     "collect": "rate.acting.collection",
     "evaluate": "rate.acting.evaluation",
+    "export": "rate.exporting",
     "inspect": "rate.inspection",
     "record": "rate.acting.recording",
     "report": "rate.reporting",

@@ -131,12 +131,12 @@ def _load_onnx(path: Path, config: dict[str, Any], threads: int) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    inputs = [port.name for port in session.get_inputs()]
-    outputs = [port.name for port in session.get_outputs()]
+    graph = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    inputs = [port.name for port in graph.get_inputs()]
+    outputs = [port.name for port in graph.get_outputs()]
 
     def run(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        results = session.run(outputs, {name: given[name] for name in inputs})
+        results = graph.run(outputs, {name: given[name] for name in inputs})
         return dict(zip(outputs, results, strict=True))
 
     return run
