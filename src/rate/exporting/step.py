@@ -186,5 +186,7 @@ def initial_state(policy: Policy) -> dict[str, np.ndarray]:
     state[POSITIONS] = stream.positions.numpy().copy()
     for path, leaf in leaves(policy.observation_space).items():
         if policy.stack_frames > 1 and is_image(leaf):
-            state[FRAMES + path] = np.zeros((1, policy.stack_frames - 1, *leaf.shape), np.uint8)
+            state[FRAMES + path] = np.zeros(
+                (1, policy.stack_frames - 1, *(leaf.shape or ())), np.uint8
+            )
     return state

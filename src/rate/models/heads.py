@@ -1,5 +1,7 @@
 """Action heads: from a Gymnasium action space to outputs, a loss per step, and actions."""
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 import torch
@@ -172,7 +174,7 @@ class ContinuousHead(nn.Module):
         return near.all(-1).float()
 
 
-def torch_dtype(dtype: np.dtype) -> torch.dtype:
+def torch_dtype(dtype: Any) -> torch.dtype:
     """PyTorch's name of a NumPy type of numbers."""
     return torch.from_numpy(np.zeros(0, dtype)).dtype
 

@@ -41,9 +41,8 @@ def report(folder: str | Path | Sequence[str | Path], output: str | Path | None 
     alone = folders[0] if len(folders) == 1 and is_reported(folders[0]) else None
     evidence = read_evidence(alone) if alone else compare(folders)
     results = measure(evidence, folders[0])
-    inspected, pictures = [], {}
-    if alone:
-        inspected, pictures = inspections(inspected_runs(alone, evidence.facts))
+    looked_into = inspected_runs(alone, evidence.facts) if alone else {}
+    inspected, pictures = inspections(looked_into)
     pictures = draw(evidence, results) | pictures
     parts = sections(evidence, results, pictures, inspected=inspected)
     beside = folders[0].resolve().parent / COMPARISON
