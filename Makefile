@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes with one thread each beat two processes that fight for the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow fuzz check lint types bench bench-check publish clean
+.PHONY: demo test slow fuzz check lint types bench bench-check publish freeze clean
 
 demo: .venv/demo
 	env -u OMP_NUM_THREADS $(BIN)/rate reproduce demo --jobs 2
@@ -56,6 +56,10 @@ INSTALL = { $(PIP) --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip; } \
 	@echo "Installing what tests and tools need into .venv; PyTorch may take minutes to download."
 	$(INSTALL) '.[development]'
 	touch $@ .venv/demo
+
+# make freeze EXPERIMENT=demo fixes its recipes, by hash, before reported seeds are trained
+freeze: .venv/development
+	$(BIN)/python -c "from rate.experiments.freezing import freeze; freeze('$(EXPERIMENT)')"
 
 clean:
 	rm -rf .venv runs

@@ -3,24 +3,44 @@
 import contextlib
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+ALWAYS = ("rate-rl", "torch", "numpy", "gymnasium")
+"""Packages that every result depends on."""
+SIMULATORS = {
+    "ale_py": "ale-py",
+    "labmaze": "labmaze",
+    "minigrid": "minigrid",
+    "mujoco": "mujoco",
+    "popgym": "popgym",
+    "vizdoom": "vizdoom",
+}
+"""Packages of simulators by the module that they are imported as."""
+
+
+def packages() -> dict[str, str]:
+    """Versions of the packages that results depend on, by name: those of simulators as far as they
+    have been imported."""
+    loaded = [name for module, name in SIMULATORS.items() if module in sys.modules]
+    versions = {}
+    for name in (*ALWAYS, *loaded):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
+
 
 def provenance() -> dict[str, Any]:
     """Where a result comes from: versions, machine, commit and date."""
-    packages = {}
-    for name in ("rate-rl", "torch", "numpy", "gymnasium"):
-        with contextlib.suppress(PackageNotFoundError):
-            packages[name] = version(name)
     return {
         "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "packages": packages,
+        "packages": packages(),
     }
 
 

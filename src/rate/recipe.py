@@ -193,8 +193,14 @@ def hash_of(recipe: Mapping[str, Any]) -> str:
             del data[name]
     if data["sampling"] == "auto":
         data["sampling"] = "first"
-    if data["model"].get("encoder") == "auto":
-        del data["model"]["encoder"]
+    model = data["model"]
+    if model.get("encoder") == "auto":
+        del model["encoder"]
+    has_valve = model.get("memory_tokens") and str(model.get("valve")).startswith("ca-")
+    if model.get("valve_start") == "small" or not has_valve:
+        model.pop("valve_start", None)
+    if model.get("start") == "small":
+        del model["start"]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -54,7 +54,7 @@ def reproduce(
     Args:
         name: Name of an experiment or suite, or path of a Python file that defines one; several
             are run as a suite.
-        output: The folder, by default runs/NAME, or runs/NAME-smoke.
+        output: The folder, by default runs/NAME, runs/NAME-trial or runs/NAME-smoke.
         subset: The part of each experiment to run.
         jobs: Runs side by side, each in its own process.
         compute: Where to compute; several jobs have one thread each unless `threads` says more.

@@ -103,9 +103,16 @@ class Segment:
         cut = replace(self, next_observation={}).map(lambda tensor: tensor[:, start:stop])
         return replace(cut, lengths=lengths)
 
-    def split(self, length: int) -> list["Segment"]:
-        """Consecutive segments of at most `length` steps; the last one may be shorter."""
-        return [self.window(start, start + length) for start in range(0, self.steps, length)]
+    def split(self, length: int, first: int = 0) -> list["Segment"]:
+        """Consecutive segments of `length` steps; the last one may be shorter.
+
+        Args:
+            length: Steps of a segment.
+            first: Steps of the first segment; 0: as many as the others have.
+        """
+        first = first or length
+        borders = [0, *range(first, self.steps, length)]
+        return [self.window(start, start + (length if start else first)) for start in borders]
 
     def to(self, device: torch.device | str) -> "Segment":
         """The segment on another device."""

@@ -1,47 +1,108 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rate import experiments
-from rate.experiments import Experiment, Suite
+from rate.experiments import Experiment, Suite, freezing
+from rate.experiments.terms import terms
 from rate.files import read_jsonl
-from rate.reporting.statistics import latest
+from rate.reporting.protocol import TRIAL_SEEDS, latest
 
 ROOT = Path(__file__).parents[2]
-HASHES = json.loads((ROOT / "tests" / "data" / "recipe_hashes.json").read_text())
-"""Hash of every published recipe, by experiment and variant."""
-
 SINGLE = sorted(
     name for name in experiments.names() if isinstance(experiments.find(name), Experiment)
 )
 
 
-def test_every_experiment_has_published_hashes():
-    assert sorted(HASHES) == SINGLE
+@pytest.mark.parametrize("name", SINGLE)
+def test_recipes_are_those_that_were_frozen(name):
+    """After a deliberate change: make freeze EXPERIMENT=NAME."""
+    experiment = experiments.find(name)
+    freezing.require_frozen(name, name, experiment)
+    if experiment.paper:
+        freezing.require_frozen(name, f"{name}-paper", experiment.paper)
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_published_recipes_keep_their_hashes(name):
+def test_trial_seeds_and_reported_seeds_are_disjoint(name):
     experiment = experiments.find(name)
-    hashes = {variant: recipe.hash for variant, recipe in experiment.variants.items()}
-    assert {variant: hashes[variant] for variant in HASHES[name]} == HASHES[name]
-    if not experiment.single:
-        assert hashes == HASHES[name]
+    assert experiment.seeds
+    assert set(experiment.trial_seeds) <= set(TRIAL_SEEDS)
+    assert not set(experiment.seeds) & set(TRIAL_SEEDS)
 
 
-@pytest.mark.parametrize("name", ["aar", "demo", "tmaze-generalization", "tmaze-valve"])
-def test_published_rows_are_of_these_recipes(name):
+@pytest.mark.parametrize("name", SINGLE)
+def test_rows_of_reported_seeds_are_of_frozen_recipes(name):
+    path = ROOT / "results" / f"{name}.jsonl"
+    rows = latest(read_jsonl(path)) if path.exists() else []
     experiment = experiments.find(name)
-    rows = latest(read_jsonl(ROOT / "results" / f"{name}.jsonl"))
-    made = {(row["variant"], row["recipe"]) for row in rows}
-    # The return asked for is filled in from the data; here the best one is always 1.
     recipes = {
-        variant: replace(recipe, target_return=1.0)
+        (experiment.reported(variant), experiment.single.get(variant, ("", ""))[1]): recipe
         for variant, recipe in experiment.variants.items()
     }
-    assert made == {(variant, recipe.hash) for variant, recipe in recipes.items()}
+    of = {condition: variant for condition, (variant, _) in experiment.conditions.items()}
+    for row in rows:
+        if row["seed"] not in TRIAL_SEEDS:
+            made = recipes[of.get(row["variant"], row["variant"]), row.get("trained_for", "")]
+            # The return asked for and the sampling are filled in from the data.
+            asked = (None, 1.0, row["target_return"])
+            assert row["recipe"] in {replace(made, target_return=one).hash for one in asked}
+
+
+def test_a_change_after_freezing_is_named(monkeypatch, tmp_path):
+    path = tmp_path / "frozen.json"
+    path.write_text("{}")
+    monkeypatch.setattr(freezing, "FROZEN", path)
+    demo = experiments.find("demo")
+    with pytest.raises(ValueError, match=r"it has never been frozen.*make freeze EXPERIMENT=demo"):
+        freezing.require_frozen("demo", "demo", demo)
+    freezing.freeze("demo")
+    freezing.require_frozen("demo", "demo", demo)
+    longer = {**demo.variants, "dt": replace(demo.variants["dt"], updates=7)}
+    with pytest.raises(ValueError, match="dt have changed since"):
+        freezing.require_frozen("demo", "demo", replace(demo, variants=longer))
+    data = {name: replace(one, episodes=9) for name, one in demo.data.items()}
+    with pytest.raises(ValueError, match="data have changed since"):
+        freezing.require_frozen("demo", "demo", replace(demo, data=data))
+
+
+def test_terms_are_those_of_recipes_and_data():
+    own = terms(experiments.find("tmaze-generalization"))
+    assert own["dt"]["an action sees"].startswith("the last 90 steps, in a window that slides by ")
+    assert own["rate"]["data"] == "4000 episodes of tmaze-uniform/90"
+    assert own["lsdt"]["seeds"] == "3"
+    assert {name for own in terms(experiments.find("popgym")).values() for name in own} >= {
+        "updates",
+        "dropout",
+        "inputs",
+    }
+
+
+def test_seeds_of_a_trial_and_of_a_report_are_kept_apart():
+    demo = experiments.find("demo")
+    assert demo.seeded((), trial=True).seeds == (0, 1)
+    assert demo.seeded((7,), trial=True).seeds == (7,)
+    assert demo.seeded((107,), trial=False).seeds == (107,)
+    with pytest.raises(ValueError, match=r"seeds are \[7\].*add --trial"):
+        demo.seeded((7, 107), trial=False)
+    with pytest.raises(ValueError, match="a trial takes seeds below 100"):
+        demo.seeded((107,), trial=True)
+    with pytest.raises(ValueError, match="trial seeds lie below 100"):
+        replace(demo, trial_seeds=(100,))
+    with pytest.raises(ValueError, match=r"fewer_seeds names \['abacus'\]"):
+        replace(demo, fewer_seeds={"abacus": 1})
+
+
+def test_variants_may_have_fewer_seeds():
+    maze = experiments.find("tmaze-generalization")
+    assert (len(maze.seeds_of("rate")), maze.seeds_of("lsdt")) == (10, (100, 101, 102))
+    assert maze.fewer_scores["lsdt"] == 3
+    noisy = experiments.find("tmaze-corruption")
+    noisy = replace(noisy, fewer_seeds={"rmt": 1})
+    assert noisy.fewer_scores == dict.fromkeys(
+        ("rmt", "rmt, noise", "rmt, half noise", "rmt, noise from step 60 on"), 1
+    )
 
 
 @pytest.mark.parametrize("name", SINGLE)

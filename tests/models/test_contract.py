@@ -65,6 +65,11 @@ OPTIONS = {
 }
 CONFIGS = {name: small(name) for name in names()}
 CONFIGS |= {f"rate-{option}": small("rate", **values) for option, values in OPTIONS.items()}
+CONFIGS |= {
+    f"{name}-stride-{stride}": small(name, stride=stride)
+    for name in ("dt", "lsdt")
+    for stride in (4, 5, 15)
+}
 
 every_model = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
@@ -109,12 +114,17 @@ def episode(
     )
 
 
+def reach(config: ModelConfig) -> int:
+    """Steps over three writings of memory and a partial segment."""
+    return max(3 * config.segment_length + 2, config.first_segment + 3 * config.stride + 1)
+
+
 @torch.no_grad()
 def teacher_forced(policy: Policy, steps: Segment) -> torch.Tensor:
     """Outputs of all steps, segment by segment as memory is written."""
     memory = policy.initial_memory(len(steps))
     outputs = []
-    for segment in steps.split(policy.config.segment_length):
+    for segment in steps.split(policy.config.stride, policy.config.first_segment):
         out, memory = policy(segment, memory)
         outputs.append(out)
     return torch.cat(outputs, 1)
@@ -142,7 +152,7 @@ def stepwise(policy: Policy, steps: Segment) -> torch.Tensor:
 @pytest.mark.parametrize("batch", [1, 3])
 def test_stepwise_equals_forward(config: ModelConfig, batch: int) -> None:
     policy = policy_of(config)
-    steps = episode(3 * config.segment_length + 2, batch)
+    steps = episode(reach(config), batch)
     torch.testing.assert_close(
         stepwise(policy, steps), teacher_forced(policy, steps), atol=1e-5, rtol=0
     )
@@ -153,7 +163,7 @@ def test_rows_reset_alone_act_as_if_alone(config: ModelConfig) -> None:
     """Rows that begin at different times give the outputs that each of them gives by itself."""
     config = replace(config, segment_length=STEPS)
     policy = policy_of(config)
-    length = 3 * STEPS + 2
+    length = reach(config)
     steps = episode(length, 3)
     alone = stepwise(policy, steps)
     begins = np.array([0, 2, STEPS + 1])
@@ -256,11 +266,11 @@ def test_padding_changes_no_loss_and_no_gradient(config: ModelConfig, data: st.D
 def test_padding_changes_no_memory(config: ModelConfig) -> None:
     """A row whose segment is not complete keeps the memory it came with."""
     policy = policy_of(config)
-    window = episode(config.segment_length, 2)
+    window = episode(config.first_segment, 2)
     with torch.no_grad():
         before = policy.initial_memory(2)
         _, full = policy(window, before)
-        _, after = policy(padded(window, np.array([config.segment_length, 3]), 1.0), before)
+        _, after = policy(padded(window, np.array([config.first_segment, 3]), 1.0), before)
     for kept, old in zip(after, before, strict=True):
         # States that are retained stand right-aligned behind empty positions.
         torch.testing.assert_close(right_aligned(kept[1], old[1]), old[1])
@@ -316,7 +326,8 @@ def test_memory_does_not_grow_beyond_its_bound(config: ModelConfig) -> None:
     policy = policy_of(config)
     sizes = []
     memory = policy.initial_memory(2)
-    for segment in episode(10 * config.segment_length, 2).split(config.segment_length):
+    steps = episode(10 * config.segment_length, 2)
+    for segment in steps.split(config.stride, config.first_segment):
         with torch.no_grad():
             _, memory = policy(segment, memory)
         sizes.append(tuple(tensor.shape for tensor in memory))

@@ -144,6 +144,20 @@ def change_left(backbone: StateSpaceModel, tokens: int) -> float:
     return marks[1] / marks[0]
 
 
+def test_the_gradient_of_a_last_token_reaches_the_first() -> None:
+    sizes = {}
+    for start in ("mamba", "small"):
+        torch.manual_seed(0)
+        backbone = Config(dropout=0.0, start=start).build().eval()
+        tokens = torch.randn(1, 270, 64, generator=torch.Generator().manual_seed(1))
+        tokens.requires_grad_()
+        hidden, _ = backbone(tokens, backbone.initial_memory(1), 0)
+        weights = torch.randn(64, generator=torch.Generator().manual_seed(2))
+        (gradient,) = torch.autograd.grad((hidden[0, -1] * weights).sum(), tokens)
+        sizes[start] = float(gradient[0, 0].norm())
+    assert sizes["mamba"] > 20 * sizes["small"]
+
+
 def test_a_first_token_lasts_and_is_lost_with_wiped_step_sizes() -> None:
     assert change_left(model(False), 300) > 0.01
     assert change_left(model(True), 300) < 1e-6

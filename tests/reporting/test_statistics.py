@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rate.reporting.protocol import latest
 from rate.reporting.statistics import (
     bootstrap_interval,
     conditionals,
     interquartile_mean,
-    latest,
     mean_standard_error,
     summarise,
 )

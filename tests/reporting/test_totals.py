@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rate.reporting.statistics import latest
+from rate.reporting.protocol import latest
 from rate.reporting.tables import Published
 from rate.reporting.totals import left_out, sum_table, sums
 

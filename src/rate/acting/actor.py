@@ -58,7 +58,6 @@ class Actor:
         asked = graph == "on" or (graph == "auto" and self.device.type == "cuda")
         # What looks at memory where a segment begins needs it to pass through the host.
         self.graph = asked and type(self)._start is Actor._start
-        self.segment_length = policy.config.segment_length
         self.steps = np.zeros(0, np.int64)
         self._observations = Checker(policy.observation_space, "observations")
         self._forced = Checker(policy.action_space, "forced actions")
@@ -190,8 +189,8 @@ class Actor:
         if going is None:
             self.inside -= 1
         else:
-            within = self.steps % self.segment_length
-            self.inside = self.segment_length - 1 - int(within.max())
+            within, left = self.policy.config.progress(self.steps)
+            self.inside = int(left.min()) - 1
         if self.graph:
             given = {"returns_to_go": asked, "actions": self.actions, "timesteps": self.steps}
             outputs = self.graphed.step(values, given, going, within)

@@ -21,7 +21,7 @@ from rate.compute import Compute, with_changes
 from rate.files import append_jsonl, read_jsonl, require_appendable
 from rate.processes import Processes
 from rate.progress import progress_bar
-from rate.provenance import commit
+from rate.provenance import commit, packages
 from rate.runs.checkpoint import load_policy
 from rate.runs.folder import Run
 from rate.tasks.gym.options import split
@@ -136,7 +136,7 @@ def _facts(
     run: Run, protocol: Protocol, compute: Compute, tasks: Sequence[Task], trust: bool
 ) -> dict[str, Any]:
     """What rows say of the policy, once it is known that it can be scored on the tasks."""
-    recipe, seed = run.recipe(trust), run.provenance()["seed"]
+    recipe, made = run.recipe(trust), run.provenance()
     policy, header = load_policy(run.checkpoint(protocol.checkpoint), trust=trust)
     for task in tasks:
         check_spaces(task, policy)
@@ -144,7 +144,9 @@ def _facts(
         protocol.corruption.entries(policy)
     return {
         "recipe": recipe.hash,
-        "seed": seed,
+        "seed": made["seed"],
+        "dataset": made.get("dataset", ""),
+        "training_commit": made.get("commit", ""),
         "update": header.get("update"),
         "device": compute.device(),
         "target_return": header["target_return"],
@@ -190,12 +192,15 @@ def _row(
         "variant": f"{name}, {corruption}" if corruption else name,
         "checkpoint": protocol.checkpoint,
         "recipe": facts["recipe"],
+        "dataset": facts["dataset"],
         "seed": facts["seed"],
         **scored,
         "actions": "sampled" if protocol.sample else "greedy",
         "first_seed": protocol.first_seed,
         "update": facts["update"],
+        "training_commit": facts["training_commit"],
         "commit": commit(),
+        "packages": packages(),
         "device": facts["device"],
         **({"corruption": asdict(corruption)} if corruption else {}),
         "seconds": seconds,

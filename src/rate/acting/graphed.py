@@ -90,7 +90,8 @@ class FixedSteps:
 def begun(policy: Policy, memory: Memory | None = None) -> Stream:
     """A segment that begins with a memory, in its largest size; without one, the first of an
     episode, of one row."""
-    memory = policy.initial_memory(1) if memory is None else memory
+    if memory is None:
+        return policy.backbone.start_fixed(1)
     return policy.backbone.start(policy.backbone.full_size(memory))
 
 

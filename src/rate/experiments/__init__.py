@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rate.addresses import import_module
 from rate.configs import described, unknown
 from rate.reporting.load import Page as Page
+from rate.reporting.protocol import TRIAL_SEEDS
 from rate.tasks.gym.options import Options, join, respelled
 
 if TYPE_CHECKING:
@@ -56,8 +57,15 @@ class Experiment:
     """Recipes by name; the `dataset` of a recipe is the name of its collection."""
     evaluations: tuple[str, ...]
     """Tasks that every variant is scored on."""
-    seeds: tuple[int, ...] = (0, 1, 2, 3)
-    """Seeds of the training runs."""
+    seeds: tuple[int, ...] = (100, 101, 102, 103)
+    """Seeds of the training runs that are reported: from 100 on, see `TRIAL_SEEDS`."""
+    fewer_seeds: Mapping[str, int] = field(default_factory=dict)
+    """Variants, by the names under which they are reported, that are trained with the first so many
+    seeds alone."""
+    trial_seeds: tuple[int, ...] = (0, 1)
+    """Seeds on which recipes are tried out, below 100; their scores are no result."""
+    trials: Mapping[str, int] = field(default_factory=dict)
+    """Recipes that were tried out before the reported one was chosen, by reported name."""
     episodes: int = 100
     """Episodes of an evaluation."""
     fewer_episodes: Mapping[str, int] = field(default_factory=dict)
@@ -98,6 +106,22 @@ class Experiment:
         for name in [*tasks, *(task for _, task in self.single.values())]:
             if (spelled := respelled(name)) != name:
                 raise ValueError(f"rows will name the task {name!r} {spelled!r}: write it so")
+        if reported := [seed for seed in self.trial_seeds if seed not in TRIAL_SEEDS]:
+            raise ValueError(f"trial_seeds are {reported}, but trial seeds lie below 100")
+        for field_name in ("fewer_seeds", "trials"):
+            if unknown := set(getattr(self, field_name)) - {*map(self.reported, self.variants)}:
+                raise ValueError(f"{field_name} names {sorted(unknown)}, which are no variants")
+
+    @property
+    def fewer_scores(self) -> dict[str, int]:
+        """Names under which scores are reported for the first so many seeds alone."""
+        counts = {name: self.fewer_seeds.get(of) for name, (of, _) in self.conditions.items()}
+        counts |= self.fewer_seeds
+        return {name: count for name, count in counts.items() if count is not None}
+
+    def seeds_of(self, variant: str) -> tuple[int, ...]:
+        """Seeds that a variant is trained with."""
+        return self.seeds[: self.fewer_seeds.get(self.reported(variant), len(self.seeds))]
 
     @property
     def scored(self) -> dict[str, int]:
@@ -164,8 +188,13 @@ class Experiment:
                 "these tasks"
             )
         data = {recipe.dataset for recipe in kept.values()}
+        reported = {*map(self.reported, kept)}
         return replace(
             self,
+            fewer_seeds={
+                name: count for name, count in self.fewer_seeds.items() if name in reported
+            },
+            trials={name: count for name, count in self.trials.items() if name in reported},
             data={name: collection for name, collection in self.data.items() if name in data},
             variants=kept,
             evaluations=evaluations,
@@ -181,6 +210,24 @@ class Experiment:
             },
             usual=((), ()),
         )
+
+    def seeded(self, seeds: Sequence[int], trial: bool) -> "Experiment":
+        """The same experiment with other seeds: those that are given, or with `trial` its trial
+        seeds.
+
+        Raises:
+            ValueError: seeds of a trial are none, or trial seeds are to be reported.
+        """
+        wrong = [seed for seed in seeds if (seed in TRIAL_SEEDS) != trial]
+        if wrong and trial:
+            raise ValueError(f"seeds are {wrong}, but a trial takes seeds below 100")
+        own = not any(seed in TRIAL_SEEDS for seed in self.seeds)
+        if wrong and own:
+            raise ValueError(
+                f"seeds are {wrong}, but seeds below 100 are trial seeds, on which recipes are "
+                "chosen: add --trial, or give seeds from 100 on"
+            )
+        return replace(self, seeds=tuple(seeds or (self.trial_seeds if trial else self.seeds)))
 
     def smoke(self) -> "Experiment":
         """The same experiment in seconds: few episodes, updates and evaluations.

@@ -31,6 +31,7 @@ EXPERIMENT = Experiment(
         ),
         "dt": Recipe(dataset="aar", model=dt.Config(), updates=300),
     },
+    seeds=(100, 101, 102, 103, 104),
     evaluations=("aar/30", "aar/60", "aar/90", "aar/120", "aar/180", "aar/360", "aar/900"),
 )
 

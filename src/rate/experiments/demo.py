@@ -28,7 +28,7 @@ EXPERIMENT = Experiment(
         "dt": Recipe(dataset="tmaze", model=dt.Config(), updates=300),
     },
     evaluations=tuple(f"tmaze/{length}" for length in LENGTHS),
-    seeds=(0,),
+    seeds=(100, 101, 102),
 )
 
 PAGE = Page(

@@ -51,7 +51,7 @@ EXPERIMENT = Experiment(
         ),
     },
     evaluations=tuple(f"minigrid-memory/{size}" for size in SIZES),
-    seeds=(0, 1),
+    seeds=(100, 101, 102),
 )
 
 PAGE = Page(axis="side of the grid (cells)", training_length=41)

@@ -33,7 +33,7 @@ EXPERIMENT = Experiment(
         )
     },
     evaluations=tuple(f"minigrid-memory-rgb/{size}" for size in SIZES),
-    seeds=(0,),
+    seeds=(100,),
 )
 
 PAGE = Page(axis="side of the grid (cells)", training_length=41)

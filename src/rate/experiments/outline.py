@@ -12,6 +12,8 @@ from rate import recipe as recipes
 from rate.acting.corruption import Corruption
 from rate.addresses import trust
 from rate.experiments import Collection, Experiment, Page, Size, Suite, experiment_name, find
+from rate.experiments.freezing import require_frozen
+from rate.experiments.terms import terms
 from rate.models import model_name
 from rate.recipe import Recipe
 from rate.reporting.load import Facts, RunPlace
@@ -31,6 +33,8 @@ class Subset(Checked):
     """Evaluation tasks; policies that are trained for another task alone are left out, too."""
     size: Size = "cpu"
     """Size of data and recipes: for a CPU, or that of the paper, where an experiment has both."""
+    trial: bool = False
+    """Train with trial seeds, below 100, to choose recipes; the scores are no result."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ class Member:
     experiment: Experiment
     page: Page
     folder: Path
+    trial: bool = False
+    """Whether it is trained with trial seeds."""
     work: dict[tuple[str, int], Work] = field(default_factory=dict)
     """Work by variant and seed; what experiments share is one object."""
 
@@ -109,6 +115,9 @@ class Member:
             checkpoint=experiment.checkpoint,
             order=tuple(experiment.order),
             seeds=experiment.seeds,
+            fewer_seeds=experiment.fewer_scores,
+            terms=terms(experiment),
+            trial=self.trial,
             first_seed_only=tuple(experiment.long_evaluations),
             inspected=tuple(name for name in experiment.inspected if name in experiment.variants),
             runs=runs,
@@ -141,7 +150,8 @@ def outline(
     names = [name] if isinstance(name, str) else list(name)
     suite = _suite(names)
     title = "-".join(experiment_name(one, subset.size) for one in names)
-    output = Path(output or Path("runs") / (f"{title}-smoke" if smoke else title))
+    ending = "-smoke" if smoke else "-trial" if subset.trial else ""
+    output = Path(output or Path("runs") / f"{title}{ending}")
     of_suite = suite.members if suite else names
     members = [_member(one, output, subset, smoke, suite is not None) for one in of_suite]
     asked = Outline(title, output, suite, members)
@@ -165,13 +175,17 @@ def _suite(names: Sequence[str]) -> Suite | None:
 
 def _member(name: str, output: Path, subset: Subset, smoke: bool, shared: bool) -> Member:
     experiment, page = experiments.of_size(name, subset.size)
+    own = experiment_name(name, subset.size)
+    if name in experiments.names() and not (smoke or subset.trial):
+        require_frozen(name, own, experiment)
     experiment = experiment.narrowed(subset.variants, subset.tasks)
     if smoke:
         experiment = experiment.smoke()
         page = replace(page, title=f"Smoke test, no result: {page.title}")
-    experiment = replace(experiment, seeds=tuple(subset.seeds or experiment.seeds))
-    own = experiment_name(name, subset.size)
-    return Member(own, experiment, page, output / own if shared else output)
+    elif subset.trial:
+        page = replace(page, title=f"Trial, no result: {page.title}")
+    experiment = experiment.seeded(subset.seeds, subset.trial)
+    return Member(own, experiment, page, output / own if shared else output, subset.trial)
 
 
 def _add_work(asked: Outline, member: Member) -> None:
@@ -185,6 +199,8 @@ def _add_work(asked: Outline, member: Member) -> None:
     asked.data |= {data[key]: collection for key, collection in experiment.data.items()}
     for seed in experiment.seeds:
         for variant, recipe in experiment.variants.items():
+            if seed not in experiment.seeds_of(variant):
+                continue
             recipe = replace(recipe, dataset=str(data[recipe.dataset]))
             name = _run_name(recipe) if shared else variant
             run = Run(asked.output / "runs" / f"{name}-{seed}")

@@ -79,7 +79,7 @@ EXPERIMENT = Experiment(
     single={variant: (name, f"popgym/{task}") for variant, (name, task) in VARIANTS.items()},
     usual=(MODELS, tuple(f"popgym/{task}" for task in (*PUZZLES, *REACTIVE))),
     evaluations=tuple(f"popgym/{task}" for task in STEPS),
-    seeds=(0, 1),
+    seeds=(100, 101, 102),
 )
 
 PAGE = Page(

@@ -29,7 +29,7 @@ EXPERIMENT = Experiment(
     data={"tmaze-9": Collection("tmaze-uniform/9", 2000)},
     variants={"rate": RATE, "dt": replace(RATE, model=WINDOW)},
     evaluations=("tmaze/9", "tmaze/30"),
-    seeds=(0,),
+    seeds=(100,),
     inspected=("rate", "dt"),
 )
 

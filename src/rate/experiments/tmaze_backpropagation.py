@@ -32,6 +32,7 @@ EXPERIMENT = Experiment(
         "one-segment": replace(WINDOW, bptt_segments=1),
         "released-rule": replace(WINDOW, bptt_segments=1, update_per_segment=True),
     },
+    seeds=(100, 101, 102, 103, 104),
     evaluations=("tmaze/30", "tmaze/60", "tmaze/90", "tmaze/300", "tmaze/900"),
 )
 

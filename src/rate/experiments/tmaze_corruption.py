@@ -24,7 +24,7 @@ EXPERIMENT = Experiment(
         for name, model in {"rate": rate.Config(), "rmt": rmt.Config()}.items()
     },
     evaluations=tuple(f"tmaze/{length}" for length in (30, 90, 150, 300, 900)),
-    seeds=(0, 1, 2),
+    seeds=(100, 101, 102),
     corruptions={
         "noise": Corruption(),
         "half noise": Corruption(strength=0.5),

@@ -27,7 +27,7 @@ EXPERIMENT = Experiment(
     data={"tmaze-90": Collection("tmaze-uniform/90", 4000)},
     variants=PLAIN | STAGED,
     evaluations=tuple(f"tmaze/{length}" for length in (9, 30, 90, 150, 300, 600, 900, 1200, 2400)),
-    seeds=(0,),
+    seeds=(100,),
 )
 
 PAGE = Page(axis="corridor length T (steps)", training_length=90)

@@ -60,7 +60,7 @@ EXPERIMENT = Experiment(
         for model, recipe in by_model.items()
     },
     evaluations=tuple(f"tmaze/{length}" for length in TEST_LENGTHS),
-    seeds=(0,),
+    seeds=(100,),
 )
 
 PAGE = Page(

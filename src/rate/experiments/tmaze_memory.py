@@ -29,7 +29,7 @@ EXPERIMENT = Experiment(
         for name, (tokens, heads) in PLACES.items()
     },
     evaluations=tuple(f"tmaze/{length}" for length in (90, 300, 900, 2400)),
-    seeds=(0,),
+    seeds=(100,),
 )
 
 PAGE = Page(

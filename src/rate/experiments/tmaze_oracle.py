@@ -25,7 +25,7 @@ EXPERIMENT = Experiment(
         "dt": Recipe(dataset="tmaze-90", model=dt.Config(), updates=600),
     },
     evaluations=("tmaze/90", "tmaze/480", "tmaze/900"),
-    seeds=(0, 1, 2),
+    seeds=(100, 101, 102),
 )
 
 PAGE = Page(axis="corridor length T (steps)", training_length=90)

@@ -27,7 +27,7 @@ EXPERIMENT = Experiment(
         for length, count in SPLITS
     },
     evaluations=tuple(f"tmaze/{length}" for length in LENGTHS),
-    seeds=(0,),
+    seeds=(100,),
 )
 
 PAGE = Page(

@@ -36,7 +36,7 @@ EXPERIMENT = Experiment(
     },
     evaluations=tuple(f"tmaze/{length}" for length in (150, 360, 600, 900, 2400, 9600)),
     fewer_episodes={"tmaze/9600": 20},
-    seeds=(0, 1, 2),
+    seeds=(100, 101, 102, 103, 104),
 )
 
 PAGE = Page(

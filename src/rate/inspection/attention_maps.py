@@ -36,9 +36,9 @@ def attention_maps(policy: Policy, segments: Sequence[Segment]) -> list[Attentio
     """
     if not isinstance(policy.backbone, MemoryTransformer):
         return []
-    memory, maps = policy.initial_memory(1), []
-    for segment in segments:
-        complete = segment.steps == policy.config.segment_length
+    memory, maps, config = policy.initial_memory(1), [], policy.config
+    for number, segment in enumerate(segments):
+        complete = segment.steps == (config.stride if number else config.first_segment)
         weights: list[Tensor] = []
         _, after = policy.backbone(policy.encode(segment), memory, int(complete), record=weights)
         layers = torch.stack([layer[0] for layer in weights])
@@ -60,7 +60,7 @@ def _positions(
     written = complete and before >= config.memory_tokens
     write = ("write",) * (config.memory_tokens if written else 0)
     past = before - len(write)
-    if config.context_segments:  # Plain context consists of ordinary tokens.
+    if config.context_steps:  # Plain context consists of ordinary tokens.
         first, past = first - past // len(names), 0
     roles = ("past",) * past + read + names * (last + 1 - first) + write
     steps = tuple(step for step in range(first, last + 1) for _ in names)

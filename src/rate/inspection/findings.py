@@ -73,17 +73,17 @@ class Inspection:
         self.results.table.append(_row(self.task.metric, self.untouched))
         self.results.numbers["untouched"] = asdict(self.untouched)
         self._map_attention()
-        length = self.policy.config.segment_length
+        config = self.policy.config
         running = int(np.sort(self.lengths)[-min(FEWEST_EPISODES, len(self.lengths))])
-        steps = _spaced(range(0, running, length))
+        steps = _spaced([0, *range(config.first_segment, running, config.stride)])
         if not self.parts:
             self.results.notes.append(
                 "This model carries nothing from segment to segment: there is no memory to inspect."
             )
         elif len(steps) < 2:
             self.results.notes.append(
-                f"Too few episodes are longer than one segment of {length} steps, so no memory is "
-                "carried: inspect a longer task."
+                f"Too few episodes are longer than one segment of {config.first_segment} steps, so "
+                "no memory is carried: inspect a longer task."
             )
         else:
             rollouts = 1 + len(self.parts) * (len(steps) + len(STRENGTHS))
@@ -108,7 +108,8 @@ class Inspection:
         seed = self.seeds[int(self.lengths.argmax())]
         agent = Actor(self.policy, self.target_return, check=False)
         [episode] = rollout(agent, self.task, [seed])
-        segments = as_segment(episode, self.target_return).split(self.policy.config.segment_length)
+        config, steps = self.policy.config, as_segment(episode, self.target_return)
+        segments = steps.split(config.stride, config.first_segment)
         maps = attention_maps(self.policy, segments)
         if not maps:
             self.results.notes.append("There are no attention maps of this kind of model.")

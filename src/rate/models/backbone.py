@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,6 +47,35 @@ class ModelConfig(Checked):
     def training_segment_length(self) -> int:
         """Steps that one training forward takes."""
         return self.window if self.whole_windows else self.segment_length
+
+    @property
+    def context(self) -> str:
+        """What an action may depend on, in words."""
+        return f"its segment of at most {self.segment_length} steps, and memory"
+
+    @property
+    def first_segment(self) -> int:
+        """Steps of an episode before memory is written for the first time while acting."""
+        return self.segment_length
+
+    @property
+    def stride(self) -> int:
+        """Steps from one writing of memory to the next while acting."""
+        return self.segment_length
+
+    def progress(self, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where steps of an episode lie in their segments while acting.
+
+        Args:
+            steps: Numbers of steps, [n], from 0.
+
+        Returns:
+            Steps of the same segment before each of them, and from each of them on, [n] each.
+        """
+        first, stride = self.first_segment, self.stride
+        begun = steps < first
+        within = np.where(begun, steps, (steps - first) % stride)
+        return within, np.where(begun, first, stride) - within
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -203,6 +233,10 @@ class Backbone(nn.Module, ABC):
     def full_size(self, memory: Memory) -> Memory:
         """The memory in its largest size, with empty positions where it has not grown yet."""
         return memory
+
+    def start_fixed(self, batch: int) -> Stream:
+        """Begin the first segment of `batch` episodes in tensors whose shapes never change."""
+        return self.start(self.full_size(self.initial_memory(batch)))
 
     @staticmethod
     def retain(

@@ -1,14 +1,14 @@
 """Decision Mamba: selective state spaces over return, observation and action tokens (baselines,
 section 9).
 
-Differences from the released code: the step-size bias keeps Mamba's own initialisation
-(`wiped_step_bias` gives the released one), and states are carried through the whole episode while
-acting, in place of recomputing a window. No positions are added.
+Differences from the released code: weights and step sizes start as Mamba's own do (`start` "small"
+with `wiped_step_bias` gives the released ones), and states are carried through the whole episode
+while acting, in place of recomputing a window. No positions are added.
 """
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,9 @@ class Config(ModelConfig):
     """Tokens that the causal convolution in front of the scan sees."""
     expansion: Positive = 2
     """Inner channels for each channel of the model."""
+    start: Literal["mamba", "small"] = "mamba"
+    """First weights of linear maps: Mamba's own, by which a first token reaches the last one, or
+    draws of deviation 0.02 as released, by which next to nothing of it does."""
     wiped_step_bias: bool = False
     """Whether step sizes begin at softplus(0) = 0.693 for all channels, so that states forget
     within a few tokens, as released."""
@@ -47,6 +50,10 @@ class Config(ModelConfig):
     def inner(self) -> int:
         """Channels inside a mixer."""
         return self.expansion * self.width
+
+    @property
+    def context(self) -> str:
+        return f"a state of {self.layers} x {self.inner} x {self.state_size}"
 
     def build(self) -> "StateSpaceModel":
         return StateSpaceModel(self)
@@ -110,6 +117,18 @@ class Block(nn.Module):
             Dropout(config.dropout),
         )
 
+    @torch.no_grad()
+    def initialise(self, residuals: int) -> None:
+        """Weights as in `mamba_ssm`: PyTorch's own, those of the step map within 1 / sqrt(rank).
+
+        Those that write into the residual stream are divided by the root of the number of
+        `residuals` in the model.
+        """
+        bound = self.mixer.step.in_features**-0.5
+        nn.init.uniform_(self.mixer.step.weight, -bound, bound)
+        for part in (self.mixer.output, self.feed_forward[3]):
+            part.weight /= math.sqrt(residuals)
+
     def forward(
         self, tokens: Tensor, history: Tensor, state: Tensor, carry: bool = True
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -135,13 +154,16 @@ class StateSpaceModel(Backbone):
         self.norm = nn.LayerNorm(config.width)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02)
+                if config.start == "small":
+                    nn.init.normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        if not config.wiped_step_bias:
-            for module in self.modules():
-                if isinstance(module, Mixer):
-                    _initialise_steps(module.step.bias)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            if config.start == "mamba":
+                block.initialise(2 * config.layers)
+            if not config.wiped_step_bias:
+                _initialise_steps(block.mixer.step.bias)
 
     def initial_memory(self, batch: int) -> Memory:
         config = self.config

@@ -70,6 +70,11 @@ class Config(ModelConfig):
     def tokens(self) -> tuple[str, ...]:
         return ("observation",) if self.observation_only else super().tokens
 
+    @property
+    def context(self) -> str:
+        slots = f"{self.memory_slots} memory slots in each layer"
+        return f"its segment of at most {self.segment_length} steps, {slots}"
+
     def build(self) -> "ExternalMemoryTransformer":
         return ExternalMemoryTransformer(self)
 

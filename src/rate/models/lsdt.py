@@ -1,10 +1,11 @@
 """Long-Short Decision Transformer: half of the channels attend, the other half are convolved
 (baselines, section 10).
 
-Like DT it sees the last N x K steps: (N - 1) x K of them stay as embedded tokens and are encoded
-anew with each segment. Differences from the released class: the convolution's kernel reaches back
-over all of its taps (half of them were masked), time steps are the true ones while acting (they
-were 0, then 1), and steps past the table share its last row (they failed).
+Like DT it sees the last N x K steps, in a window that slides by `stride` steps at a time while
+acting; the embedded tokens that stay are encoded anew. Differences from the released class: the
+convolution's kernel reaches back over all of its taps (half of them were masked), time steps are
+the true ones while acting (they were 0, then 1), and steps past the table share its last row (they
+failed).
 """
 
 from collections.abc import Callable
@@ -43,11 +44,18 @@ class Config(ModelConfig):
     """Dropout rate on predicted kernels, before their softmax."""
     timesteps: Positive = 1000
     """Rows of the learned table of time steps; later steps share the last one."""
+    stride: Positive = 1
+    """Steps by which the window slides while acting."""
 
     whole_windows: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.stride > self.window:
+            raise ValueError(
+                f"stride is {self.stride}, but the window has {self.window} steps: let it slide "
+                "by at most as many"
+            )
         if self.feed_forward < 1 and self.feed_forward != -1:
             raise ValueError(
                 "feed_forward must be at least 1, or -1 for four times the width, but "
@@ -78,9 +86,17 @@ class Config(ModelConfig):
         return self.width - self.convolved
 
     @property
+    def context(self) -> str:
+        return f"the last {self.window} steps, in a window that slides by {self.stride}"
+
+    @property
+    def first_segment(self) -> int:
+        return self.window
+
+    @property
     def retained(self) -> int:
         """Tokens kept from earlier segments."""
-        return (self.segments - 1) * self.segment_length * len(self.tokens)
+        return (self.window - self.stride) * len(self.tokens)
 
     def build(self) -> "LongShortTransformer":
         return LongShortTransformer(self)
@@ -187,7 +203,7 @@ class LongShortTransformer(Backbone):
         self.dropout = Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.capacity = config.retained + config.segment_length * len(config.tokens)
+        self.capacity = config.window * len(config.tokens)
 
     def initial_memory(self, batch: int) -> Memory:
         like = self.norm.weight
@@ -259,9 +275,11 @@ class LongShortTransformer(Backbone):
         config = self.config
         retained, count = memory
         past = retained.shape[1]
-        batch, begin = count.shape[0], config.retained - past
+        # An episode fills its first window before anything leaves it.
+        batch, begin = count.shape[0], config.retained - past if past else 0
         tokens = retained.new_zeros(batch, self.capacity, config.width)
-        tensors = {"tokens": tokens, "count": count.clone()}
+        full = torch.full_like(count, config.retained)
+        tensors = {"tokens": tokens, "count": count.clone() if past else full}
         shape = (batch, config.heads, self.capacity, config.attending // config.heads)
         tensors |= empty_keys_values(config.layers, shape, retained)
         # Position p of the convolution's inputs lies at p + k - 1, so that no window begins before
@@ -273,6 +291,9 @@ class LongShortTransformer(Backbone):
         if past:
             self._extend(stream, retained, outputs=False)
         return stream
+
+    def start_fixed(self, batch: int) -> Stream:
+        return self.start(self.initial_memory(batch))
 
     def append(self, stream: Stream, tokens: Tensor) -> Tensor:
         return self._extend(stream, tokens)

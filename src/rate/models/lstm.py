@@ -34,6 +34,10 @@ class Config(ModelConfig):
     def tokens(self) -> tuple[str, ...]:
         return ("observation",)
 
+    @property
+    def context(self) -> str:
+        return f"a recurrent state of {self.layers} x {self.hidden}"
+
     def build(self) -> "Recurrent":
         return Recurrent(self)
 

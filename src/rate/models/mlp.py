@@ -24,6 +24,10 @@ class Config(ModelConfig):
     def tokens(self) -> tuple[str, ...]:
         return ("observation",)
 
+    @property
+    def context(self) -> str:
+        return "the observation of its step alone"
+
     def build(self) -> "PerStep":
         return PerStep(self)
 

@@ -38,6 +38,10 @@ class Config(rate.PlainConfig):
                     f"memory: leave {field} at {value!r}"
                 )
 
+    @property
+    def context(self) -> str:
+        return f"its segment of at most {self.segment_length} steps, and the first observation"
+
     def build(self) -> "OracleTransformer":
         return OracleTransformer(self)
 

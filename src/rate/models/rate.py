@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rate.models.backbone import Backbone, Memory, ModelConfig, Stream, empty_keys_values
 from rate.models.nn.cpu import QUERY_BLOCK, Dropout
 from rate.models.nn.transformer import KeysValues, Layer, LayerKind, Positions, View, visible
-from rate.models.nn.valve import Activation, Valve, ValveKind, build_valve
+from rate.models.nn.valve import Activation, Valve, ValveKind, ValveStart, build_valve
 from rate.segment import first_rows
 from rate.values import NotNegative, Positive, Rate
 
@@ -47,6 +47,10 @@ class Config(ModelConfig):
     """Heads of a cross-attention valve, H."""
     valve_activation: Activation = "relu"
     """Activation on the written memory in front of a cross-attention valve."""
+    valve_start: ValveStart = "small"
+    """Weights that a cross-attention valve starts with: those by which memory keeps unit deviation
+    (unit), or those of any linear map, by which it shrinks to a fifth at every transition
+    (small)."""
     cached_states: NotNegative = 0
     """Cached hidden states that tokens may attend to, P, in tokens; 0 for sparse tasks."""
     memory_reads_cache: bool = False
@@ -57,7 +61,7 @@ class Config(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.context_segments and (self.cached_states or self.memory_tokens):
+        if self.context_steps and (self.cached_states or self.memory_tokens):
             raise ValueError(
                 "context_segments goes with neither memory_tokens nor cached_states: set these to 0"
             )
@@ -69,9 +73,23 @@ class Config(ModelConfig):
         return self.segment_length * (1 + self.context_segments)
 
     @property
+    def context(self) -> str:
+        parts = [f"its segment of at most {self.segment_length} steps"]
+        if self.memory_tokens:
+            parts.append(f"{self.memory_tokens} memory tokens")
+        if self.cached_states:
+            parts.append(f"{self.cached_states} cached states per layer")
+        return ", ".join(parts)
+
+    @property
+    def context_steps(self) -> int:
+        """Steps of earlier segments that are kept as plain tokens."""
+        return self.context_segments * self.segment_length
+
+    @property
     def retained(self) -> int:
         """Token positions kept from earlier segments, as hidden states or as plain tokens."""
-        return self.cached_states or self.context_segments * self.segment_length * len(self.tokens)
+        return self.cached_states or self.context_steps * len(self.tokens)
 
     def build(self) -> "MemoryTransformer":
         return MemoryTransformer(self)
@@ -118,13 +136,13 @@ class MemoryTransformer(Backbone):
             self.memory_tokens = nn.Parameter(torch.randn(memory_tokens, width))
         self.valve: Valve | None = None
         if memory_tokens:
-            rest = (config.valve_activation, config.attention_dropout)
+            rest = (config.valve_activation, config.attention_dropout, config.valve_start)
             self.valve = build_valve(config.valve, memory_tokens, width, config.valve_heads, *rest)
         # In training a segment may be as long as the window.
         longest = max(config.training_segment_length, config.window) * len(config.tokens)
         self.read_start = config.retained
         self.token_start = self.read_start + memory_tokens
-        self.token_stop = self.token_start + config.segment_length * len(config.tokens)
+        self.token_stop = self.token_start + config.stride * len(config.tokens)
         self.capacity = self.token_stop + memory_tokens
         self.positions = Positions(self.token_start + longest + memory_tokens, width)
 
@@ -186,7 +204,7 @@ class MemoryTransformer(Backbone):
         parts = [incoming, tokens, incoming] if complete else [incoming, tokens]
         hidden = self.dropout(torch.cat(parts, 1) if read else tokens)
         first = read
-        if config.context_segments and past:
+        if config.context_steps and past:
             hidden = torch.cat([self.dropout(retained[:, 0]), hidden], 1)
             first += past
         inputs: list[Tensor] = []
@@ -218,7 +236,7 @@ class MemoryTransformer(Backbone):
         is plain context that is encoded anew (method, section 5)."""
         config, read = self.config, self.config.memory_tokens
         start, stop = self.read_start - past, self.token_start + length + writing
-        begin = start if config.context_segments else self.read_start
+        begin = start if config.context_steps else self.read_start
         index = self.positions.index[begin:stop]
         # Tokens see up to themselves, memory tokens to the end of their block.
         last = index.clone()
@@ -309,8 +327,12 @@ class MemoryTransformer(Backbone):
             states = incoming.new_zeros(batch, self.capacity, self.levels, config.width)
             tensors["states"] = states
         begin = self.read_start - past
-        positions = count.new_full((1,), self.read_start)
-        stream = Stream(tensors, positions, begin, self.read_start)
+        if config.context_steps and not past:
+            # An episode fills its first window before anything leaves it.
+            begin = 0
+            tensors["count"] = torch.full_like(count, self.read_start)
+        position = begin if config.context_steps else self.read_start
+        stream = Stream(tensors, count.new_full((1,), position), begin, position)
         if past:
             here = slice(begin, self.read_start)
             tensors["states"][:, here] = retained.transpose(1, 2)
@@ -319,11 +341,14 @@ class MemoryTransformer(Backbone):
                 old = layer.attention.keys_values(layer.cache_input(retained[:, level]))
                 for name, kept in zip(("keys", "values"), old, strict=True):
                     tensors[f"{name}{level}"][:, :, here] = kept
-        if config.context_segments and past:
-            stream.positions, stream.stop = positions - past, begin
+        if config.context_steps and past:
             self._extend(stream, retained[:, 0], outputs=False)
         self._read(stream, incoming)
         return stream
+
+    def start_fixed(self, batch: int) -> Stream:
+        plain = self.config.context_steps
+        return self.start(self.initial_memory(batch)) if plain else super().start_fixed(batch)
 
     def _read(self, stream: Stream, incoming: Tensor) -> None:
         """Place the read memory [B, m, d] in front of a segment under way."""

@@ -80,6 +80,14 @@ class Facts(Page):
     """Variants, the one that the experiment is about first."""
     seeds: tuple[int, ...] = ()
     """Seeds that are planned."""
+    fewer_seeds: Mapping[str, int] = field(default_factory=dict)
+    """Variants that are planned for the first so many seeds alone."""
+    terms: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The terms on which each variant is trained and acts, by their names."""
+    shared: str = ""
+    """Which policies stand on other pages, too."""
+    trial: bool = False
+    """Whether seeds are trial seeds by intention, so that nothing of it is published."""
     first_seed_only: tuple[str, ...] = ()
     """Tasks that are planned for the first seed alone."""
     inspected: tuple[str, ...] = ()
@@ -138,6 +146,9 @@ class Evidence:
     facts: Facts
     rows: Sequence[Mapping[str, Any]]
     runs: Sequence[RunFacts]
+    history: Sequence[Mapping[str, Any]] = ()
+    """All rows in their order, with those of earlier protocols, which no number is made from; if
+    empty, `rows` are all there are."""
     remarks: str = ""
     """What has been observed in the results, and why they differ from the paper where they do."""
     differences: Sequence[tuple[str, ...]] = ()
@@ -276,7 +287,7 @@ def _experiment(folder: Path) -> Evidence:
     order = [*facts.order, *(run.variant for run in runs)]
     runs.sort(key=lambda run: (order.index(run.variant), run.seed))
     rows, remarks = read_rows(place(folder, ROWS)), read_remarks(place(folder, REMARKS))
-    return Evidence(facts, rows, runs, remarks)
+    return Evidence(facts, rows, runs, remarks=remarks)
 
 
 def _run(run: Run) -> Evidence:
@@ -334,7 +345,7 @@ def _checked(path: Path, key: str, value: Any, kind: Any) -> Any:
     if get_origin(kind) is Mapping:
         entries = _checked(path, key, value, dict)
         return {name: _checked(path, key, entry, inner[1]) for name, entry in entries.items()}
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         expected = getattr(kind, "__name__", str(kind))
         raise ReportError(
             f"{path}: {key} must be of type {expected}, but holds {value!r}; restore the "

@@ -24,12 +24,13 @@ from rate.reporting.load import (
     read_rows,
     read_suite,
 )
+from rate.reporting.protocol import latest
 from rate.reporting.render import markdown
 from rate.reporting.results import draw, measure
 from rate.reporting.sections import extent, inspected_runs, inspections, sections
-from rate.reporting.statistics import latest
 from rate.reporting.suite import pages
 from rate.reporting.tables import Published, score_table
+from rate.reporting.terms import shared_policies
 from rate.runs.folder import Run
 
 PAPER = "paper.toml"
@@ -86,9 +87,11 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
     paper = read_paper(results / PAPER)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for path in sorted(results.glob("*.jsonl")):
-        evidence, published = _evidence(path), paper.get(path.stem)
-        facts = evidence.facts
+    found = {path: _evidence(path) for path in sorted(results.glob("*.jsonl"))}
+    shared = shared_policies({path.stem: evidence.rows for path, evidence in found.items()})
+    for path, evidence in found.items():
+        published = paper.get(path.stem)
+        facts = replace(evidence.facts, shared=shared.get(path.stem, ""))
         measured = measure(evidence, path)
         copies = sorted((results / INSPECTED / path.stem).glob("*"))
         inspected, pictures = inspections({copy.name: copy for copy in copies})
@@ -142,6 +145,11 @@ def _add(folder: Path, results: Path) -> None:
     there."""
     source = place(folder, FACTS)
     facts = read_facts(source)
+    if facts.trial:
+        raise ReportError(
+            f"{folder} holds a trial, which chooses recipes and is no result: publish the folder "
+            "of a reproduction without --trial"
+        )
     target = place(results, f"{facts.name}.jsonl")
     known = {json.dumps(row, sort_keys=True) for row in read_rows(target)}
     for row in read_rows(place(folder, ROWS)):
@@ -221,7 +229,7 @@ def _evidence(path: Path) -> Evidence:
     if not facts.order:
         facts = replace(facts, order=tuple(dict.fromkeys(row["variant"] for row in counted)))
     # The provenance shown is that of the rows that count only, not of those they replaced.
-    return Evidence(facts, counted, [], read_remarks(path.with_suffix(".md")))
+    return Evidence(facts, counted, [], rows, read_remarks(path.with_suffix(".md")))
 
 
 def _published(path: Path, name: str, table: Any) -> Published:

@@ -23,7 +23,8 @@ def markdown(facts: Facts, parts: Sequence[Part], prefix: str = "") -> str:
         return f"![{markdown_text(caption)}]({quote(prefix + file)})"
 
     blocks = [f"# {markdown_text(facts.title or facts.name)}"]
-    lines = (("Claim", facts.claim), ("Source", facts.source), ("Size", facts.size))
+    lines = [("Policies", facts.shared), ("Claim", facts.claim), ("Source", facts.source)]
+    lines.append(("Size", facts.size))
     for name, text in lines:
         blocks.append(f"{name}: {markdown_text(text)}" if text else "")
     for part in parts:
@@ -41,6 +42,7 @@ def html(evidence: Evidence, parts: Sequence[Part], pictures: Mapping[str, bytes
     facts = evidence.facts
     title = facts.title or facts.name
     body = [page.heading(title, 1)]
+    body.append(page.paragraph(facts.shared, "faint"))
     body.append(page.paragraph(f"Claim: {facts.claim}" if facts.claim else "", "claim"))
     body.append(page.paragraph(f"Source: {facts.source}" if facts.source else "", "faint"))
     body.append(page.paragraph(f"Size: {facts.size}" if facts.size else "", "faint"))

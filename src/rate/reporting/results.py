@@ -40,7 +40,8 @@ def measure(evidence: Evidence, origin: Path) -> Results:
     named = [row for row in rows if row.get("checkpoint") == facts.checkpoint]
     chosen = named or rows
     rest = [row for row in rows if row.get("checkpoint") != facts.checkpoint] if named else []
-    expected = (facts.order, facts.seeds, facts.first_seed_only) if rows else ()
+    planned = (facts.order, facts.seeds, facts.first_seed_only, facts.fewer_seeds)
+    expected = planned if rows else ()
     has_returns = any("returns" in row for row in chosen)
     try:
         returns = summarise(returned(chosen), facts.order) if has_returns else ()

@@ -30,6 +30,7 @@ from rate.reporting.tables import (
     paper_table,
     score_table,
 )
+from rate.reporting.terms import earlier_table, notice, terms_table
 from rate.reporting.totals import left_out, sum_table, sums
 from rate.runs.folder import Run
 
@@ -37,6 +38,10 @@ FIGURES = "inspect-*.png"
 """Names of the figures of an inspection."""
 INSPECTED = ("measure", "value", "95 % interval", "episodes")
 """Columns of an inspection's table."""
+EARLIER = (
+    "Rows that were reported once and no number above is made from: they were replaced by rows of "
+    "another recipe, data or protocol."
+)
 BANDS = "Bands: 95 % bootstrap intervals of the mean."
 
 
@@ -81,7 +86,7 @@ def sections(
         inspected: Sections of inspections.
     """
     facts, summaries = evidence.facts, results.summaries
-    parts = [_result(facts, summaries, pictures)]
+    parts = [_result(evidence, summaries, pictures)]
     if results.returns:
         parts.append(_returns(facts, results.returns, pictures))
     if results.groups:
@@ -95,6 +100,9 @@ def sections(
         parts.append(Part("Sums over tasks", text, table=table))
     if evidence.remarks:
         parts.append(Part("What it shows", evidence.remarks))
+    if facts.terms:
+        text, table = terms_table(facts.terms)
+        parts.append(Part("Terms", text, table=table))
     parts += _beside_the_paper(facts, summaries, published or Published())
     if "heat-map.png" in pictures:
         parts.append(_heat_map(facts, summaries))
@@ -110,6 +118,8 @@ def sections(
         numbers = detail_table([*summaries, *results.others], published)
         parts.append(Part("How the statistics were made", METHOD))
         parts.append(Part("All numbers", table=numbers, folded=True))
+    if earlier := earlier_table(evidence.history or evidence.rows):
+        parts.append(Part("Earlier recipes and protocols", EARLIER, table=earlier))
     parts.append(Part("Provenance", table=_provenance(evidence)))
     if facts.command:
         cost = f"Cost: {facts.cost}." if facts.cost else ""
@@ -155,7 +165,8 @@ def _training(evidence: Evidence) -> Part:
     return Part("Training", figure="training.png", caption=caption)
 
 
-def _result(facts: Facts, summaries: Sequence[Summary], pictures: Collection[str]) -> Part:
+def _result(evidence: Evidence, summaries: Sequence[Summary], pictures: Collection[str]) -> Part:
+    facts = evidence.facts
     if not summaries:
         return Part(
             "Result",
@@ -167,6 +178,7 @@ def _result(facts: Facts, summaries: Sequence[Summary], pictures: Collection[str
     alone = [name for task, name in labels(summaries).items() if task in facts.first_seed_only]
     if alone:
         text += f" At {', '.join(alone)} one seed is scored, and the error is over its episodes."
+    text = " ".join(filter(None, (notice(facts, evidence.rows), text)))
     missing = gaps(summaries)
     table = score_table(summaries, facts.axis)
     if "tasks.png" in pictures:
@@ -270,14 +282,16 @@ def _provenance(evidence: Evidence) -> Table:
     hashes += [(row["variant"], row.get("recipe")) for row in scored]
     for variant in dict.fromkeys(variant for variant, _ in hashes):
         add(f"recipe of {variant}", (value for name, value in hashes if name == variant))
-    add("dataset hash", (facts.get("dataset") for facts in origins))
+    add("dataset hash", (facts.get("dataset") for facts in [*origins, *scored]))
     seeds = {*(run.seed for run in runs), *(row["seed"] for row in scored)}
     add("seeds", [", ".join(map(str, sorted(seeds)))])
-    add("commit of training", (facts.get("commit") for facts in origins))
+    trained = [facts.get("commit") for facts in origins]
+    add("commit of training", trained + [row.get("training_commit") for row in scored])
     add("commit of evaluation", (row.get("commit") for row in scored))
     for name in ("machine", "python", "accelerator", "devices", "threads", "thread_count"):
         add(name.replace("_", " "), (facts.get(name) for facts in origins))
-    packages = [facts["packages"] for facts in origins if isinstance(facts.get("packages"), dict)]
+    entries = [*origins, *scored]
+    packages = [facts["packages"] for facts in entries if isinstance(facts.get("packages"), dict)]
     for package in sorted({name for versions in packages for name in versions}):
         add(package, (versions.get(package) for versions in packages))
     add("device of evaluation", (row.get("device") for row in scored))

@@ -12,15 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import sem, trim_mean
 
-Row = Mapping[str, Any]
-"""One result: the scores of one seed of one variant on one task."""
+from rate.reporting.protocol import TRIAL_SEEDS, Row, finite, latest
 
 Statistic = Callable[..., Any]
 """Called as `statistic(values, axis=-1)`, as NumPy's reductions are."""
-
-REQUIRED = ("variant", "seed", "task", "checkpoint", "metric", "value", "scores")
-_TYPES: dict[str, Any] = dict.fromkeys(("variant", "task", "checkpoint", "metric"), str)
-_TYPES |= {"seed": int} | dict.fromkeys(("x", "seconds"), int | float | None)
 
 
 @dataclass(frozen=True)
@@ -53,6 +48,12 @@ class Summary:
     """Wall time of the evaluation, mean over seeds; NaN where it was not recorded."""
 
     @property
+    def early(self) -> bool:
+        """Whether only trial seeds have been scored, though reported ones are planned."""
+        kinds = ({seed in TRIAL_SEEDS for seed in own} for own in (self.seeds, self.missing))
+        return tuple(kinds) == ({True}, {False})
+
+    @property
     def complete(self) -> bool:
         """Whether every expected seed has been scored."""
         return bool(self.seeds) and not self.missing
@@ -83,9 +84,19 @@ class Conditional:
         return sum(self.means.values())
 
 
+HOLDS = 0.95
+"""Least success of a seed that holds."""
+
+
+def holds(row: Row) -> bool | None:
+    """Whether a seed's policy solves a task: success in at least 95 % of the episodes; None where
+    the score is no success."""
+    return float(row["value"]) >= HOLDS if row["metric"] == "success" else None
+
+
 def mean_standard_error(values: ArrayLike) -> tuple[float, float]:
     """Mean and standard error of the mean; the error of a single value is 0."""
-    array = _finite(values)
+    array = finite(values)
     return float(array.mean()), float(sem(array)) if array.size > 1 else 0.0
 
 
@@ -117,33 +128,12 @@ def bootstrap_interval(
     return _interval(statistic(bootstrap_means(scores_by_seed, resamples, seed), axis=-1))
 
 
-def latest(rows: Iterable[Row]) -> list[Row]:
-    """The rows that count: the last of repeated ones, and of each variant those of its last recipe.
-
-    Seeds of an older recipe are dropped, not averaged with the new ones; they then show as missing.
-    A row with `trained_for` is of a policy for that task alone, whose recipe is compared with those
-    of the same task.
-    """
-    checked = [_checked(row) for row in rows]
-    recipes = {_policy(row): row.get("recipe") for row in checked}
-    kept = {
-        (row["variant"], row["checkpoint"], row["task"], row["seed"]): row
-        for row in checked
-        if row.get("recipe") == recipes[_policy(row)]
-    }
-    return list(kept.values())
-
-
-def _policy(row: Row) -> tuple[str, ...]:
-    """What a recipe is the recipe of."""
-    return row["variant"], row["checkpoint"], row.get("trained_for", "")
-
-
 def summarise(
     rows: Iterable[Row],
     variants: Sequence[str] = (),
     seeds: Sequence[int] = (),
     first_seed_only: Collection[str] = (),
+    fewer_seeds: Mapping[str, int] | None = None,
 ) -> list[Summary]:
     """One summary per variant, task and checkpoint.
 
@@ -154,6 +144,7 @@ def summarise(
         variants: Variants that are expected, in this order.
         seeds: Seeds that are expected of each.
         first_seed_only: Tasks for which the first of these seeds alone is expected.
+        fewer_seeds: Variants of which the first so many of these seeds are expected.
 
     Returns:
         Summaries in the order of checkpoints, variants and positions of tasks.
@@ -161,7 +152,7 @@ def summarise(
     Raises:
         ValueError: scores are not finite, or do not agree with their row's value.
     """
-    rows = latest(rows)
+    rows, fewer = latest(rows), fewer_seeds or {}
     names = list(dict.fromkeys([*variants, *(row["variant"] for row in rows)]))
     summaries = []
     for checkpoint in dict.fromkeys(row["checkpoint"] for row in rows):
@@ -172,7 +163,8 @@ def summarise(
             for task in tasks:
                 group = [row for row in here if row["variant"] == name and row["task"] == task]
                 if group or name in variants:
-                    expected = seeds[:1] if task in first_seed_only else seeds
+                    count = 1 if task in first_seed_only else fewer.get(name, len(seeds))
+                    expected = seeds[:count]
                     summaries.append(_summary(name, examples[task], group, expected))
     return summaries
 
@@ -192,11 +184,6 @@ def conditionals(rows: Iterable[Row]) -> list[Conditional]:
     points = []
     for row in sorted((row for row in latest(rows) if row.get("cues")), key=_place):
         cues, scores = np.array([str(cue) for cue in row["cues"]]), np.asarray(row["scores"], float)
-        if len(cues) != len(scores):
-            raise ValueError(
-                f"{_name(row)} has {len(cues)} cues for {len(scores)} scores: restore the "
-                "row or remove it"
-            )
         by_cue = {str(cue): mean_standard_error(scores[cues == cue]) for cue in np.unique(cues)}
         error = math.hypot(*(error for _, error in by_cue.values()))
         means = {cue: mean for cue, (mean, _) in by_cue.items()}
@@ -239,7 +226,7 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
 
 def bootstrap_means(scores_by_seed: Sequence[ArrayLike], resamples: int, seed: int) -> np.ndarray:
     """Means of resampled episodes of resampled seeds, [resamples, seeds]."""
-    scores = [_finite(values) for values in scores_by_seed]
+    scores = [finite(values) for values in scores_by_seed]
     if not scores:
         raise ValueError("a bootstrap needs the scores of at least one seed, but none were given")
     random = np.random.default_rng(seed)
@@ -255,50 +242,6 @@ def bootstrap_means(scores_by_seed: Sequence[ArrayLike], resamples: int, seed: i
 def _interval(values: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(values, [(1 - 0.95) / 2, (1 + 0.95) / 2])
     return float(low), float(high)
-
-
-def _finite(values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values, float)
-    if array.ndim != 1 or not array.size:
-        raise ValueError(
-            "scores must be a list of at least one number, but an array of shape "
-            f"{array.shape} was given"
-        )
-    if not np.isfinite(array).all():
-        raise ValueError(
-            f"scores must be finite, but {array[~np.isfinite(array)][0]} is among them: find "
-            "out why before averaging"
-        )
-    return array
-
-
-def _checked(row: Row) -> Row:
-    absent = [key for key in REQUIRED if key not in row]
-    if absent:
-        raise ValueError(
-            f"a result row lacks {', '.join(absent)}; rows are written by `rate evaluate`: "
-            f"{str(dict(row))[:120]}"
-        )
-    for key, kind in _TYPES.items():
-        if not isinstance(row.get(key), kind):
-            raise ValueError(
-                f"a result row has {key} = {row.get(key)!r}, which is not of type "
-                f"{getattr(kind, '__name__', kind)}"
-            )
-    try:
-        scores, value = _finite(row["scores"]), float(row["value"])
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{_name(row)}: {error}") from error
-    if not abs(scores.mean() - value) <= 1e-5 * max(1.0, abs(value)):
-        raise ValueError(
-            f"{_name(row)} says value {value}, but its scores average {scores.mean():.6g}: "
-            "restore the row or remove it"
-        )
-    return row
-
-
-def _name(row: Row) -> str:
-    return f"the row of {row['variant']}, seed {row['seed']}, {row['task']}"
 
 
 def _place(row: Row) -> tuple[bool, float, str]:

@@ -12,7 +12,7 @@ from rate.reporting.style import position_label
 
 MISSING = "missing"
 _NUMBER = re.compile(
-    r"—|missing|[-−+]?\d[\d.]*( (±|to) [-−]?[\d.]+)?( \(without .*\))?|\d+, missing .*"
+    r"—|missing|[-−+]?\d[\d.]*( (±|to) [-−]?[\d.]+)?( \((without|trial) .*\))?|\d+, missing .*"
 )
 _BEGINS = re.compile(r"^(\d*)([#+-]+(?= |$)|[.)](?= )|[-=~]{3,})")
 """What makes a line of Markdown a heading, an item of a list, a rule or a fence."""
@@ -242,10 +242,17 @@ def gaps(summaries: Sequence[Summary]) -> list[str]:
     """What was planned and has no result, in words: one line per variant."""
     absent: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     names = labels(summaries)
+    early: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
     for summary in summaries:
-        if not summary.complete:
+        if summary.early:
+            early[summary.variant] = summary.seeds, summary.missing
+        elif not summary.complete:
             absent.setdefault((summary.variant, summary.missing), []).append(names[summary.task])
     return [
+        f"{variant} has an earlier result, of trial {_plural('seed', have)}, and none for "
+        f"{_plural('seed', planned)}"
+        for variant, (have, planned) in early.items()
+    ] + [
         f"{variant} has no result for {_plural('seed', missing)} at {', '.join(where)}"
         if missing
         else f"{variant} has no result at {', '.join(where)}"
@@ -272,6 +279,8 @@ def mean_and_error(mean: float, error: float) -> str:
 
 
 def _without(summary: Summary) -> str:
+    if summary.early:
+        return f" (trial {_plural('seed', summary.seeds)})"
     return f" (without {_plural('seed', summary.missing)})" if summary.missing else ""
 
 
@@ -302,11 +311,25 @@ def _interval(interval: tuple[float, float]) -> str:
 
 def _seeds(summary: Summary) -> str:
     have = str(len(summary.seeds))
-    return have + (f", missing {', '.join(map(str, summary.missing))}" if summary.missing else "")
+    return have + (f", missing {seed_list(summary.missing)}" if summary.missing else "")
 
 
 def _plural(noun: str, numbers: Sequence[int]) -> str:
-    return f"{noun}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    return f"{noun}{'s' if len(numbers) > 1 else ''} {seed_list(numbers)}"
+
+
+def seed_list(numbers: Sequence[int]) -> str:
+    """Numbers in a row, with three or more consecutive ones as a range."""
+    groups: list[list[int]] = []
+    for number in sorted(numbers):
+        if groups and number == groups[-1][-1] + 1:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    texts = [
+        [f"{group[0]}–{group[-1]}"] if len(group) > 2 else list(map(str, group)) for group in groups
+    ]
+    return ", ".join(text for own in texts for text in own)
 
 
 _NUMBERS: Mapping[str, Callable[[Summary], str]] = {

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rate.reporting.statistics import Row, bootstrap_means, latest, mean_standard_error
+from rate.reporting.protocol import Row, latest
+from rate.reporting.statistics import bootstrap_means, mean_standard_error
 from rate.reporting.tables import Published, Table
 
 

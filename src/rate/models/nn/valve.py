@@ -12,6 +12,11 @@ from rate.models.nn.transformer import CrossAttention
 Activation = Literal["relu", "leaky-relu", "tanh", "none"]
 ACTIVATIONS = {"relu": torch.relu, "leaky-relu": F.leaky_relu, "tanh": torch.tanh}
 
+ValveStart = Literal["unit", "small"]
+UNIT_GAIN = 5.0
+"""What the output map of a cross-attention valve is multiplied by so that memory of unit deviation
+keeps it: as linear maps start, memory shrinks to a fifth at every transition."""
+
 ValveKind = Literal["ca-2", "ca-1", "gate", "gru", "lstm", "none"]
 
 
@@ -39,12 +44,24 @@ class CrossAttentionValve(CrossAttention, Valve):
     """
 
     def __init__(
-        self, width: int, heads: int, activation: Activation, dropout: float, swapped: bool = False
+        self,
+        width: int,
+        heads: int,
+        activation: Activation,
+        dropout: float,
+        *,
+        swapped: bool = False,
+        start: ValveStart = "small",
     ) -> None:
         if width % heads:
             raise ValueError(f"the valve's {heads} heads must divide the width, but it is {width}")
         super().__init__(width, heads, width // heads, dropout, bias=True)
         self.activation, self.swapped = ACTIVATIONS.get(activation, nn.Identity()), swapped
+        if start == "unit":
+            with torch.no_grad():
+                self.output.weight *= UNIT_GAIN
+            nn.init.zeros_(self.value.bias)
+            nn.init.zeros_(self.output.bias)
 
     def forward(self, incoming: Tensor, written: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         written = self.activation(written)
@@ -103,13 +120,22 @@ class RecurrentValve(Valve):
 
 
 def build_valve(
-    kind: ValveKind, tokens: int, width: int, heads: int, activation: Activation, dropout: float
+    kind: ValveKind,
+    tokens: int,
+    width: int,
+    heads: int,
+    activation: Activation,
+    dropout: float,
+    start: ValveStart,
 ) -> Valve | None:
     """The valve of a kind for `tokens` memory tokens of a width; None hands on the written memory
     as it is."""
     match kind:
         case "ca-2" | "ca-1":
-            return CrossAttentionValve(width, heads, activation, dropout, swapped=kind == "ca-1")
+            swapped = kind == "ca-1"
+            return CrossAttentionValve(
+                width, heads, activation, dropout, swapped=swapped, start=start
+            )
         case "gate":
             return GateValve(width)
         case "gru":
