@@ -212,8 +212,8 @@ class Experiment:
         )
 
     def seeded(self, seeds: Sequence[int], trial: bool) -> "Experiment":
-        """The same experiment with other seeds: those that are given, or with `trial` its trial
-        seeds.
+        """The same experiment with the seeds that are given, by default its own, or with `trial`
+        its trial seeds.
 
         Raises:
             ValueError: seeds of a trial are none, or trial seeds are to be reported.

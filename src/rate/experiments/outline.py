@@ -182,9 +182,11 @@ def _member(name: str, output: Path, subset: Subset, smoke: bool, shared: bool) 
     if smoke:
         experiment = experiment.smoke()
         page = replace(page, title=f"Smoke test, no result: {page.title}")
-    elif subset.trial:
+        experiment = replace(experiment, seeds=tuple(subset.seeds or experiment.seeds))
+    else:
+        experiment = experiment.seeded(subset.seeds, subset.trial)
+    if subset.trial:
         page = replace(page, title=f"Trial, no result: {page.title}")
-    experiment = experiment.seeded(subset.seeds, subset.trial)
     return Member(own, experiment, page, output / own if shared else output, subset.trial)
 
 
