@@ -11,9 +11,17 @@ from rate import experiments
 from rate import recipe as recipes
 from rate.acting.corruption import Corruption
 from rate.addresses import trust
-from rate.experiments import Collection, Experiment, Page, Size, Suite, experiment_name, find
-from rate.experiments.freezing import require_frozen
-from rate.experiments.terms import terms
+from rate.experiments import (
+    Collection,
+    Experiment,
+    Page,
+    Size,
+    Suite,
+    experiment_name,
+    find,
+    freezing,
+    terms,
+)
 from rate.models import model_name
 from rate.recipe import Recipe
 from rate.reporting.load import Facts, RunPlace
@@ -116,7 +124,7 @@ class Member:
             order=tuple(experiment.order),
             seeds=experiment.seeds,
             fewer_seeds=experiment.fewer_scores,
-            terms=terms(experiment),
+            terms=terms.terms(experiment),
             trial=self.trial,
             first_seed_only=tuple(experiment.long_evaluations),
             inspected=tuple(name for name in experiment.inspected if name in experiment.variants),
@@ -177,7 +185,7 @@ def _member(name: str, output: Path, subset: Subset, smoke: bool, shared: bool) 
     experiment, page = experiments.of_size(name, subset.size)
     own = experiment_name(name, subset.size)
     if name in experiments.names() and not (smoke or subset.trial):
-        require_frozen(name, own, experiment)
+        freezing.require_frozen(name, own, experiment)
     experiment = experiment.narrowed(subset.variants, subset.tasks)
     if smoke:
         experiment = experiment.smoke()

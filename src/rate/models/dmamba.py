@@ -127,6 +127,7 @@ class Block(nn.Module):
         bound = self.mixer.step.in_features**-0.5
         nn.init.uniform_(self.mixer.step.weight, -bound, bound)
         for part in (self.mixer.output, self.feed_forward[3]):
+            assert isinstance(part, nn.Linear)
             part.weight /= math.sqrt(residuals)
 
     def forward(

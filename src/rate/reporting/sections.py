@@ -101,8 +101,8 @@ def sections(
     if evidence.remarks:
         parts.append(Part("What it shows", evidence.remarks))
     if facts.terms:
-        text, table = terms_table(facts.terms)
-        parts.append(Part("Terms", text, table=table))
+        text, differing = terms_table(facts.terms)
+        parts.append(Part("Terms", text, table=differing))
     parts += _beside_the_paper(facts, summaries, published or Published())
     if "heat-map.png" in pictures:
         parts.append(_heat_map(facts, summaries))
