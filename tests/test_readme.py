@@ -21,6 +21,7 @@ VERBS = {
     "report": "rate.reporting",
     "reproduce": "rate.reproduction",
     "train": "rate.training",
+    "work": "rate.launch.work",
 }
 """Modules of the functions behind the verbs."""
 

@@ -1,8 +1,8 @@
 """RATE: agents that must remember, by offline sequence modelling with recurrent memory.
 
 The verbs of the command line are functions here: collect, import_dataset, export_minari, train,
-resume, evaluate, record, inspect, export, reproduce, report. `load_agent` gives a trained agent
-back. Names are imported when first used, so that reporting needs no torch.
+resume, evaluate, record, inspect, export, reproduce, work, report. `load_agent` gives a trained
+agent back. Names are imported when first used, so that reporting needs no torch.
 """
 
 from importlib import import_module
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rate.episode import Episode as Episode
     from rate.exporting import export as export
     from rate.inspection import inspect as inspect
+    from rate.launch.work import work as work
     from rate.models import config_class as config_class
     from rate.models import names as list_models  # noqa: F401 (list_models)
     from rate.models.policy import Policy as Policy
@@ -70,6 +71,7 @@ _HOMES = {
     "resume": ("rate.training", "resume"),
     "list_tasks": ("rate.tasks", "families"),
     "train": ("rate.training", "train"),
+    "work": ("rate.launch.work", "work"),
     "write_dataset": ("rate.dataset", "write_dataset"),
 }
 """Public names, and the module and name behind each."""

@@ -27,6 +27,7 @@ USAGE = """rate: agents that must remember.
   rate inspect     look into a trained policy: its attention, its memory, and noise in its place
   rate export      write a policy as a folder that acts without this library
   rate reproduce   run an experiment of the paper, or of a file of yours, from data to report
+  rate work        do the jobs of a plan, beside any number of other processes and machines
   rate report      tables and figures of a run or experiment
 
 rate VERB --help explains a verb, rate --version prints the version. A first look:
@@ -46,7 +47,8 @@ VERBS = {
     "inspect": "rate.cli.verbs:inspect",
     "record": "rate.cli.verbs:record",
     "export": "rate.cli.verbs:export",
-    "reproduce": "rate.cli.verbs:reproduce",
+    "reproduce": "rate.cli.launching:reproduce",
+    "work": "rate.cli.launching:work",
     "report": "rate.cli.verbs:report",
 }
 """What runs each verb. It takes the words behind the verb and returns the exit status."""
@@ -55,6 +57,7 @@ AGAIN = {
     "evaluate": "keeps the rows of tasks that are done, and plays all of them again",
     "reproduce": "goes on where it stopped",
     "train": "begins anew, or says how to continue",
+    "work": "goes on where it stopped",
 }
 """What an interrupted command does when it is run again."""
 

@@ -110,7 +110,7 @@ def inspect(arguments: list[str]) -> None:
         raise ValueError("--horizon and --environment belong to a task: name it with --task")
     folder = run(**options, show_progress=True)
     if options["output"] is None:
-        _show_report(folder)
+        show_report(folder)
     else:
         out.print(f"written: {folder}/inspection.json and inspect-*.png")
 
@@ -123,21 +123,11 @@ def export(arguments: list[str]) -> None:
     out.print(f"{folder}: written; see {folder}/README.md, and try python {folder}/example.py")
 
 
-def reproduce(arguments: list[str]) -> None:
-    """Run an experiment and show its report."""
-    from rate.reproduction import reproduce as run
-
-    options = parse(run, arguments, "rate reproduce")
-    if len(options["name"]) == 1:
-        [options["name"]] = options["name"]
-    _show_report(run(**options, show_progress=True))
-
-
 def report(arguments: list[str]) -> None:
     """Write a report and show it."""
     from rate.reporting import report as run
 
-    _show_report(run(**parse(run, arguments, "rate report")).parent)
+    show_report(run(**parse(run, arguments, "rate report")).parent)
 
 
 def _task_options(*names: str) -> type:
@@ -145,7 +135,8 @@ def _task_options(*names: str) -> type:
     return mirror(Options, {name: name for name in names}, types=ARGUMENTS)
 
 
-def _show_report(folder: Path) -> None:
+def show_report(folder: Path) -> None:
+    """Print the report in a folder, up to its part about training."""
     text = (folder / "report.md").read_text(encoding="utf-8")
     lines = text.partition("\n## Training")[0].splitlines()
     text = "\n".join(line for line in lines if not line.startswith("!["))

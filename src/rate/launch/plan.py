@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from rate.addresses import require_trusted
 from rate.files import atomic_write, read_jsonl
 from rate.messages import brief
 from rate.recipe import Recipe
@@ -63,7 +64,7 @@ class Plan:
 
     path: Path
     """The file."""
-    jobs: tuple[Job, ...] = field(repr=False)
+    jobs: tuple[Job, ...] = field(default=(), repr=False)
     """The jobs; each comes behind those that it needs."""
     command: str = ""
     """The command that the plan stands for."""
@@ -83,31 +84,46 @@ class Plan:
         """Folder of what launchers write: submissions and output of their jobs."""
         return self.path.with_name(f"{self.path.stem}.logs")
 
+    def require_trusted(self, trusted: bool) -> None:
+        """Refuse code that the plan names, unless it is trusted or the user has named it, too.
+
+        Raises:
+            UntrustedError: It names code that is not trusted.
+        """
+        found = [address for job in self.jobs for address in job.addresses()]
+        require_trusted(found, self.path, trusted)
+
     def inner(self, name: str) -> Path:
         """The path of what a job writes; a PlanError unless it lies in the folder of the plan."""
-        return inside(self.folder, *str(name).split("/"), error=PlanError)
+        parts = [] if name == "." else str(name).split("/")
+        return inside(self.folder, *parts, error=PlanError)
 
     def outer(self, name: str) -> str:
         """The path of what a job reads, which may lie anywhere."""
         return os.path.normpath(self.folder / name)
 
     def named(self, path: str | os.PathLike[str]) -> str:
-        """A path as the plan writes it: an absolute one as it is, others from its folder."""
-        if os.path.isabs(path):
-            return os.fspath(path)
-        return Path(os.path.relpath(path, self.folder)).as_posix()
+        """The path of what a job reads, as the plan writes it: an absolute one as it is."""
+        return os.fspath(path) if os.path.isabs(path) else self._relative(path)
 
+    def output(self, path: str | os.PathLike[str]) -> str:
+        """The path of what a job writes, as the plan writes it.
 
-def collect_job(plan: Plan, name: str, output: Path, **options: Any) -> Job:
-    """A job that records episodes of a task's expert.
+        Raises:
+            PlanError: It does not lie in the folder of the plan.
+        """
+        relative = self._relative(path)
+        if relative.startswith(".."):
+            raise PlanError(
+                f"{os.fspath(path)} does not lie in {self.folder}, the folder of the plan "
+                f"{self.path}: choose a plan in a folder above what is written, such as "
+                f"{Path(path).parent / self.path.name}"
+            )
+        return relative
 
-    Args:
-        plan: Where the job belongs.
-        name: Name of the job.
-        output: Folder of the dataset.
-        options: Further arguments of `rate.collect`: task, episodes, seed, lengths.
-    """
-    return Job(name, "collect", {"output": plan.named(output), **options})
+    def _relative(self, path: str | os.PathLike[str]) -> str:
+        there = os.path.relpath(os.path.abspath(path), os.path.abspath(self.folder))
+        return Path(there).as_posix()
 
 
 def training_jobs(
@@ -140,7 +156,7 @@ def training_jobs(
         Job(
             f"train-{Path(run).name}",
             "train",
-            {"run": plan.named(run), "seed": seed, **shared},
+            {"run": plan.output(run), "seed": seed, **shared},
             tuple(needs),
         )
         for seed, run in runs.items()
@@ -156,7 +172,7 @@ def write_plan(path: str | os.PathLike[str], jobs: Iterable[Job], command: str =
         command: The command that the plan stands for.
 
     Raises:
-        PlanError: There is a plan with other jobs, or these jobs are none of a plan.
+        PlanError: There is a plan with other jobs, or these jobs cannot stand in a plan.
     """
     path = Path(path)
     plan = Plan(path, tuple(jobs), command)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from rate.acting.collection import collect
-from rate.addresses import require_trusted, trust
+from rate.acting.corruption import Corruption
 from rate.compute import Compute, with_changes
 from rate.configs import build
 from rate.dataset.card import CARD
-from rate.experiments.outline import Subset, require_recipe
+from rate.experiments.outline import Score, Subset, require_recipe
 from rate.folders import LockedError
 from rate.interruption import Interrupted
 from rate.launch.claims import MOST_CRASHES, Claims, State
@@ -28,6 +28,8 @@ from rate.values import Positive, Range, checks_arguments
 
 WAIT = 1.0
 """Seconds between two looks at a plan whose jobs are all taken."""
+EXPIRE = 120.0
+"""Seconds after which a process on another machine that does not answer is taken for dead."""
 
 Seconds = Annotated[float, Range(1)]
 
@@ -38,7 +40,7 @@ def work(
     *,
     jobs: Positive = 1,
     compute: Compute = Compute(),
-    expire: Seconds = 120.0,
+    expire: Seconds = EXPIRE,
     retry: bool = False,
     trust: bool = False,
     show_progress: bool = False,
@@ -72,8 +74,7 @@ def work(
     if jobs > 1 and not compute.threads:
         compute = replace(compute, threads=1)
     opened = read_plan(plan)
-    addresses = [address for job in opened.jobs for address in job.addresses()]
-    require_trusted(addresses, opened.path, trust)
+    opened.require_trusted(trust)
     claims = Claims(opened.claims, expire)
     state = claims.state()
     for job in opened.jobs if retry else ():
@@ -113,6 +114,22 @@ def status(plan: Plan, claims: Claims) -> dict[str, str]:
     return found
 
 
+def wait_for(plan: Plan, show_progress: bool = False) -> dict[str, str]:
+    """Wait until processes elsewhere have done a plan; returns what has become of each job.
+
+    Raises:
+        PlanError: Jobs have failed, and no other one can be done.
+    """
+    claims, done = Claims(plan.claims, EXPIRE), 0
+    with progress_bar(plan.path.name, len(plan.jobs), 0, show_progress) as bar:
+        while _left(plan, claims, state := claims.state()):
+            if len(state.done) > done:
+                bar(len(state.done) - done)
+                done = len(state.done)
+            time.sleep(WAIT)
+    return require_done(plan, claims)
+
+
 def require_done(plan: Plan, claims: Claims) -> dict[str, str]:
     """What has become of each job, if all are done; else a PlanError says which have failed."""
     found = status(plan, claims)
@@ -133,8 +150,7 @@ def _take_jobs(
     """Do one free job after another until nothing is left; yields how many jobs of the plan are
     done, whoever did them."""
     plan = read_plan(path)
-    # `work` has let the plan pass, in the process that started this one.
-    trust(address for job in plan.jobs for address in job.addresses())
+    plan.require_trusted(True)  # `work` has checked it, perhaps in another process
     compute.use_one_card(worker_index())
     claims = Claims(plan.claims, expire)
     while True:
@@ -219,7 +235,12 @@ def _train(plan: Plan, options: Options, compute: Compute, show_progress: bool) 
 
 
 def _evaluate(plan: Plan, options: Options, compute: Compute, show_progress: bool) -> None:
-    evaluate_missing(plan.inner(options["run"]), options["scores"], compute, show_progress)
+    scores = [
+        build(Score, {**one, "corruption": build(Corruption, given) if given else None})
+        for one in options["scores"]
+        for given in [one.get("corruption")]
+    ]
+    evaluate_missing(plan.inner(options["run"]), scores, compute, show_progress)
 
 
 def _report(plan: Plan, options: Options, compute: Compute, show_progress: bool) -> None:

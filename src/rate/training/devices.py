@@ -1,11 +1,11 @@
 """Where a run trains: options, devices and numerical precision."""
 
-import warnings
 from dataclasses import dataclass, fields
 from typing import Any
 
 import lightning_fabric
 import torch
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from rate.compute import Compute
@@ -53,15 +53,13 @@ def fabric_for(recipe: Recipe, compute: Compute) -> lightning_fabric.Fabric:
     if compute.devices > 1:
         strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
     try:
-        with warnings.catch_warnings():
-            # One process of a login node or an allocation may train: no advice is needed.
-            warnings.filterwarnings("ignore", message=".*`srun` command is available")
-            return lightning_fabric.Fabric(
-                accelerator=compute.accelerator,
-                devices=compute.devices,
-                strategy=strategy,
-                precision="32-true" if recipe.precision == "tf32" else recipe.precision,
-            )
+        return lightning_fabric.Fabric(
+            accelerator=compute.accelerator,
+            devices=compute.devices,
+            strategy=strategy,
+            plugins=LightningEnvironment(),  # inside a job of SLURM, too, of which it is one task
+            precision="32-true" if recipe.precision == "tf32" else recipe.precision,
+        )
     except (RuntimeError, ImportError, ValueError) as error:
         raise ValueError(
             f"this machine cannot train on {compute.devices} x {compute.accelerator!r}: {error}"

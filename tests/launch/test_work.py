@@ -1,0 +1,191 @@
+"""Any number of processes do a plan, and are killed while they do: nothing is lost, nothing is done
+twice, and the rows are those of one process that nobody disturbs."""
+
+import json
+import multiprocessing
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import rate
+from rate.cli import main
+from rate.experiments.outline import Subset
+from rate.files import read_jsonl
+from rate.launch.claims import Claims
+from rate.launch.experiment import plan_experiment
+from rate.launch.plan import Job, Plan, PlanError, training_jobs, write_plan
+from rate.launch.work import status
+from rate.runs.checkpoint import read_tensors
+
+EXPERIMENT = """
+from rate.experiments import Collection, Experiment, Page
+from rate.models import gru, mlp
+from rate.recipe import OptimiserConfig, Recipe
+
+def recipe(model):
+    return Recipe(
+        dataset="recall", model=model, updates={updates}, batch_size=4, checkpoint_every=2,
+        optimiser=OptimiserConfig(warmup=1),
+    )
+
+EXPERIMENT = Experiment(
+    data={{"recall": Collection("recall/6", 24)}},
+    variants={{"gru": recipe(gru.Config(4, 2, 16)), "mlp": recipe(mlp.Config(4, 2, 16))}},
+    evaluations=("recall/6",),
+    seeds=tuple(range({seeds})),
+    episodes=4,
+)
+PAGE = Page(title="Small runs", axis="delay")
+"""
+# Processes are forked from a server that has imported everything.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["rate.launch.work", "rate.cli.launching", "rate.models.rate"])
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """Makes an experiment in the current folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(seeds, updates=2):
+        # Of several files of one name, this process would remember the first.
+        name = f"{tmp_path.name.replace('-', '_')}.py"
+        Path(name).write_text(EXPERIMENT.format(seeds=seeds, updates=updates))
+        return name
+
+    return make
+
+
+def node(name: str, words: list[str]) -> None:
+    """Body of a process: a worker on a simulated node."""
+    os.environ["SLURMD_NODENAME"] = name
+    torch.set_num_threads(1)
+    os._exit(main(words))
+
+
+def started(name, plan, *words):
+    arguments = ["work", str(plan.path), "--expire", "2", "--trust", *words]
+    process = SERVER.Process(target=node, args=(name, arguments))
+    process.start()
+    return process
+
+
+def lasting(rows):
+    passing = ("seconds", "date", "commit")
+    kept = [{key: one for key, one in row.items() if key not in passing} for row in rows]
+    return sorted(kept, key=json.dumps)
+
+
+def disturbed(plan, kills, seed, between):
+    """Two nodes do a plan, and are killed and started again at random; returns how often."""
+    moments, killed = random.Random(seed), 0
+    nodes = {name: started(name, plan) for name in ("n1", "n2")}
+    until = time.monotonic() + 900
+    while any(process.exitcode != 0 for process in nodes.values()):
+        assert time.monotonic() < until
+        time.sleep(moments.uniform(*between) if killed < kills else 0.1)
+        for name, process in nodes.items():
+            assert process.exitcode in (None, 0, -9), f"{name} ended with {process.exitcode}"
+        name = moments.choice(sorted(nodes))
+        if killed < kills and nodes[name].exitcode is None:
+            nodes[name].kill()
+            nodes[name].join()
+            nodes[name] = started(name, plan)
+            killed += 1
+    return killed
+
+
+def require_equal(folder, serial):
+    assert lasting(read_jsonl(folder / "rows.jsonl")) == lasting(read_jsonl(serial / "rows.jsonl"))
+    for run in (serial / "runs").iterdir():
+        other = folder / "runs" / run.name
+        assert lasting(read_jsonl(other / "scores.jsonl")) == lasting(
+            read_jsonl(run / "scores.jsonl")
+        )
+        updates = [row["update"] for row in read_jsonl(other / "metrics.jsonl")]
+        assert updates == [row["update"] for row in read_jsonl(run / "metrics.jsonl")]
+        mine, _ = read_tensors(other / "last.safetensors")
+        theirs, _ = read_tensors(run / "last.safetensors")
+        assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def require_once(plan):
+    """Every job is done, by one attempt, and no attempt came after it."""
+    claims = Claims(plan.claims, 2)
+    state = claims.state()
+    assert state.done == {job.name for job in plan.jobs}
+    for name in state.done:
+        assert claims.facts(f"{name}.done")["attempt"] == state.attempts[name] - 1
+
+
+def test_two_nodes_that_are_killed_come_to_the_rows_of_a_serial_run(experiment):
+    name, seed = experiment(seeds=2), random.SystemRandom().randrange(2**32)
+    plan = plan_experiment(name, output="out")
+    assert disturbed(plan, 2, seed, (0.3, 1.0)) == 2, seed
+    require_once(plan)
+    require_equal(Path("out"), rate.reproduce(name, "serial", threads=1))
+
+
+@pytest.mark.slow
+def test_a_plan_of_24_runs_survives_random_kills(experiment):
+    name, seed = experiment(seeds=12, updates=40), random.SystemRandom().randrange(2**32)
+    plan = plan_experiment(name, output="out")
+    assert sum(job.verb == "train" for job in plan.jobs) == 24
+    assert disturbed(plan, 30, seed, (0.2, 2.0)) >= 10, seed
+    require_once(plan)
+    require_equal(Path("out"), rate.reproduce(name, "serial", threads=1))
+
+
+def test_a_failed_job_holds_up_only_those_that_need_it(tiny, tmp_path, capsys):
+    plan = Plan(tmp_path / "plan.jsonl")
+    runs = {seed: tmp_path / f"run-{seed}" for seed in (0, 1)}
+    good, bad = training_jobs(plan, tiny(updates=2), runs)
+    bad.options["recipe"] = {**bad.options["recipe"], "dataset": "missing"}
+    score = {"task": "recall/12", "checkpoint": "last", "episodes": 2, "corruption": None}
+    needs = Job("score", "evaluate", {"run": "run-1", "scores": [score]}, (bad.name,))
+    last = Job("last", "evaluate", {"run": "run-1", "scores": [score]}, (needs.name,))
+    write_plan(plan.path, [good, bad, needs, last])
+    with pytest.raises(PlanError, match=r"1 of 4 jobs .* train-run-1 failed: .*missing") as error:
+        rate.work(plan.path, threads=1)
+    assert "--retry" in str(error.value)
+    read = write_plan(plan.path, [good, bad, needs, last])
+    found = status(read, Claims(read.claims, 1))
+    assert [text.partition(":")[0] for text in found.values()] == [
+        "done",
+        "failed",
+        "waiting",
+        "waiting",
+    ]
+    assert main(["work", str(plan.path), "--status"]) == 2
+    shown = capsys.readouterr()
+    assert "waiting" in shown.out
+    rate.collect("recall/12", tmp_path / "missing", episodes=8)
+    assert set(rate.work(plan.path, threads=1, retry=True).values()) == {"done"}
+
+
+def test_the_command_line_writes_a_plan_and_does_it(experiment, capsys):
+    name = experiment(seeds=1)
+    assert main(["reproduce", name, "--output", "out", "--plan", "plan.jsonl"]) == 0
+    assert "plan.jsonl: 6 jobs (1 collect, 2 train, 2 evaluate, 1 report)" in (
+        capsys.readouterr().out.replace("\n", " ")
+    )
+    assert not Path("out").exists()
+    words = ["--plan", "plan.jsonl", "--output", "out", "--launcher", "local", "--threads", "1"]
+    assert main(["reproduce", name, *words]) == 0
+    assert "Small runs" in capsys.readouterr().out
+    assert len(read_jsonl("out/rows.jsonl")) == 2
+    assert main(["reproduce", name, "--launcher", "moon"]) == 2
+    assert "unknown launcher 'moon'" in capsys.readouterr().err
+
+
+def test_a_subset_goes_into_the_plan(experiment):
+    plan = plan_experiment(experiment(seeds=3), output="out", subset=Subset(variants=("mlp",)))
+    assert [job.name for job in plan.jobs if job.verb == "train"] == [
+        "train-mlp-0",
+        "train-mlp-1",
+        "train-mlp-2",
+    ]
