@@ -52,6 +52,7 @@ def test_the_commands_of_the_readme_can_be_typed(command, monkeypatch):
         raise ReachedError
 
     monkeypatch.setattr(module, verb, called)
+    monkeypatch.setattr("rate.launch.experiment.plan_experiment", called)
     with pytest.raises(ReachedError):
         main([verb, *rest])
 

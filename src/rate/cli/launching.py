@@ -50,16 +50,17 @@ def work(arguments: list[str]) -> None:
 
     added = launcher_options(arguments, status=(bool, False, _STATUS))
     options = parse(run, arguments, "rate work", added=added)
-    asked, plan = options.pop("added"), read_plan(options["plan"])
+    asked = options.pop("added")
+    if not (asked.status or asked.launcher):
+        return _show_status(run(**options, show_progress=True))
+    plan = read_plan(options["plan"])
     if asked.status:
         claims = Claims(plan.claims, EXPIRE)
         _show_status(status(plan, claims))
         require_done(plan, claims)
-    elif asked.launcher:
+    else:
         plan.require_trusted(options["trust"])
         start(plan, asked, jobs=options["jobs"], compute=options["compute"])
-    else:
-        _show_status(run(**options, show_progress=True))
 
 
 def launcher_options(arguments: Sequence[str], **others: tuple[Any, Any, str]) -> type:
@@ -76,7 +77,7 @@ def launcher_options(arguments: Sequence[str], **others: tuple[Any, Any, str]) -
     parser.add_argument("--launcher", default="")
     name = str(parser.parse_known_args(arguments)[0].launcher)
     allowed = ", ".join(LAUNCHERS.names())
-    about = f"Start processes that work on the plan: {allowed}; --help explains the options of it."
+    about = f"Start what works on the plan: {allowed}. Its options are shown where it is named."
     fields: list[tuple[str, Any, Any]] = [
         (option, Annotated[kind, tyro.conf.arg(help=text)], default)
         for option, (kind, default, text) in others.items()

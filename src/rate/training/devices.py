@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning_fabric
 import torch
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from rate.compute import Compute
