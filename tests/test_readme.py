@@ -17,6 +17,8 @@ VERBS = {
     "evaluate": "rate.acting.evaluation",
     "export": "rate.exporting",
     "inspect": "rate.inspection",
+    "pull": "rate.sharing",
+    "push": "rate.sharing",
     "record": "rate.acting.recording",
     "report": "rate.reporting",
     "reproduce": "rate.reproduction",

@@ -26,6 +26,8 @@ USAGE = """rate: agents that must remember.
   rate record      a video of a policy, or of a task's expert, at play
   rate inspect     look into a trained policy: its attention, its memory, and noise in its place
   rate export      write a policy as a folder that acts without this library
+  rate push        share a run, a dataset or an exported policy
+  rate pull        fetch what somebody has shared
   rate reproduce   run an experiment of the paper, or of a file of yours, from data to report
   rate work        do the jobs of a plan, beside any number of other processes and machines
   rate report      tables and figures of a run or experiment
@@ -47,6 +49,8 @@ VERBS = {
     "inspect": "rate.cli.verbs:inspect",
     "record": "rate.cli.verbs:record",
     "export": "rate.cli.verbs:export",
+    "push": "rate.cli.verbs:push",
+    "pull": "rate.cli.verbs:pull",
     "reproduce": "rate.cli.launching:reproduce",
     "work": "rate.cli.launching:work",
     "report": "rate.cli.verbs:report",

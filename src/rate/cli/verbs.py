@@ -123,6 +123,22 @@ def export(arguments: list[str]) -> None:
     out.print(f"{folder}: written; see {folder}/README.md, and try python {folder}/example.py")
 
 
+def push(arguments: list[str]) -> None:
+    """Share a run, a dataset or an exported policy."""
+    from rate.sharing import push as run
+
+    out.print(f"shared: {run(**parse(run, arguments, 'rate push'))}")
+
+
+def pull(arguments: list[str]) -> None:
+    """Fetch what somebody has shared."""
+    from rate.sharing import kind_of
+    from rate.sharing import pull as run
+
+    folder = run(**parse(run, arguments, "rate pull"))
+    out.print(f"{folder}: a {kind_of(folder)}; it comes from others, see SECURITY.md")
+
+
 def report(arguments: list[str]) -> None:
     """Write a report and show it."""
     from rate.reporting import report as run
