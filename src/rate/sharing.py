@@ -46,7 +46,7 @@ def push(
 
     Args:
         folder: What is shared.
-        to: Repository on the Hub, such as `name/tmaze-rate`, or a folder that a team shares, such as
+        to: Repository on the Hub, such as `name/tmaze-rate`, or a folder that a team shares, as in
             `/team/tmaze-rate` or `./team/tmaze-rate`. The Hub takes its token from
             `hf auth login` or HF_TOKEN, and its address from HF_ENDPOINT.
         private: Whether a new repository is private.

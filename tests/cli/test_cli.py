@@ -341,8 +341,8 @@ def test_an_experiment_can_be_narrowed_and_run_side_by_side(tmp_path, capsys):
         "--output",
         tmp_path,
         "--seeds",
-        1,
-        2,
+        101,
+        102,
         "--variants",
         "dt",
         "--jobs",
@@ -351,7 +351,7 @@ def test_an_experiment_can_be_narrowed_and_run_side_by_side(tmp_path, capsys):
     code, text = answer(capsys, *command)
     assert code == 0, text
     rows = read_jsonl(tmp_path / "rows.jsonl")
-    assert {(row["variant"], row["seed"]) for row in rows} == {("dt", 1), ("dt", 2)}
+    assert {(row["variant"], row["seed"]) for row in rows} == {("dt", 101), ("dt", 102)}
     code, text = answer(capsys, *(word for word in command if word != "--smoke"))
     assert code == 2, text  # the scores of another recipe would pass for those of this one
     assert "made with another recipe" in text
