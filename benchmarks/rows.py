@@ -28,7 +28,7 @@ TITLES = {
     "gpu": "Training on an accelerator",
     "gpu-memory": "Peak memory of training on an accelerator",
     "gpu-acting": "Acting on an accelerator",
-    "simulators": "Environments seen in first person",
+    "simulators": "Environments that render pictures",
 }
 RATIOS = {
     "acting": "cost against first segments",

@@ -1,4 +1,4 @@
-"""Steps a second of one core in environments seen in first person, by processor time, the engine's
+"""Steps a second of one core in environments that render pictures, by processor time, the engine's
 process included."""
 
 from collections.abc import Iterator
@@ -11,14 +11,15 @@ from rate.acting.rollout import Serial
 from rate.tasks.lookup import find
 from rate.tasks.task import Environments, Task
 
+ATARI = ("atari/Pong", "atari/Breakout")
 ENVS = (1, 8)
 """Environments that are stepped together."""
 
 
 def measure(quick: bool) -> Iterator[Measurement]:
-    """Random actions in Memory Maze of two sizes and in ViZDoom-Two-Colors."""
+    """Random actions in Memory Maze of two sizes, ViZDoom-Two-Colors, and two games of Atari."""
     steps = 100 if quick else 1000
-    for name in ("memory-maze/9x9", "memory-maze/15x15", "vizdoom-two-colors/2100"):
+    for name in ("memory-maze/9x9", "memory-maze/15x15", "vizdoom-two-colors/2100", *ATARI):
         try:
             task = find(name)
         except ModuleNotFoundError as error:
@@ -32,17 +33,27 @@ def measure(quick: bool) -> Iterator[Measurement]:
             "simulators", "the package memory-maze", "memory-maze/9x9", packaged(steps), "steps/s"
         )
 
+    if find_spec("ale_py"):
+        for name in ATARI:
+            for label, other in (
+                ("Gymnasium's AtariPreprocessing", wrapped),
+                ("ale-py's AtariVectorEnv", vectorised),
+            ):
+                value = other(name.partition("/")[2], steps)
+                yield Measurement("simulators", label, name, value, "steps/s")
+
 
 def speed(task: Task, count: int, steps: int) -> float:
     """Steps a second of one core, all environments together."""
     environments: Environments = task.batch() if task.batch else Serial(task.environment)
     environments.reset(range(count))
+    actions = int(environments.action_space.n)  # type: ignore[attr-defined]
     generator, done, spent = np.random.default_rng(0), 0, 0.0
     for first in range(count, count + steps, count):
         started = _processor_time()
         ended = np.zeros(count, bool)
         for _ in range(100):
-            _, _, *ends = environments.step(generator.integers(5, size=count))
+            _, _, *ends = environments.step(generator.integers(actions, size=count))
             done += int((~ended).sum())
             ended |= ends[0] | ends[1]
         spent += _processor_time() - started
@@ -63,6 +74,44 @@ def packaged(steps: int) -> float:
     generator, started = np.random.default_rng(0), _processor_time()
     for _ in range(steps):
         environment.step(int(generator.integers(6)))
+    return steps / (_processor_time() - started)
+
+
+def wrapped(game: str, steps: int) -> float:
+    """Steps a second of a game in Gymnasium's wrapper, with stacks of four frames."""
+    import ale_py
+    import gymnasium
+    from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+
+    gymnasium.register_envs(ale_py)
+    options = {"frameskip": 1, "repeat_action_probability": 0.0}
+    plain = gymnasium.make(f"ALE/{game}-v5", disable_env_checker=True, **options)
+    environment = FrameStackObservation(AtariPreprocessing(plain), 4)
+    environment.reset(seed=0)
+    drawn = np.random.default_rng(0).integers(environment.action_space.n, size=steps)
+    started = _processor_time()
+    for action in drawn:
+        *_, terminated, truncated, _ = environment.step(action)
+        if terminated or truncated:
+            environment.reset()
+    return steps / (_processor_time() - started)
+
+
+def vectorised(game: str, steps: int) -> float:
+    """Steps a second of a game in ale-py's vector environment of one row, without clipped rewards
+    and without FIRE."""
+    from ale_py.vector_env import AtariVectorEnv
+
+    from rate.tasks.atari.emulator import rom_of
+
+    options = {"reward_clipping": False, "use_fire_reset": False}
+    environment = AtariVectorEnv(rom_of(game), 1, num_threads=1, **options)
+    environment.reset(seed=1)
+    count = environment.single_action_space.n
+    drawn = np.random.default_rng(0).integers(count, size=(steps, 1))
+    started = _processor_time()
+    for actions in drawn:
+        environment.step(actions)
     return steps / (_processor_time() - started)
 
 

@@ -127,6 +127,8 @@ def test_data_of_ones_own_from_files_to_a_policy(folder, capsys):
     run("6", YOUR_DATA)
     assert rate.open_dataset(folder / "data" / "minigrid").observation_space.dtype == "uint8"
     assert rate.open_dataset(folder / "data" / "tmaze").returns.tolist() == [1, 1]
+    run("7", YOUR_DATA)
+    assert rate.open_dataset(folder / "data" / "pong").lengths.tolist() == [60] * 10
 
 
 def test_an_environment_of_a_package_from_nothing_to_a_report(folder):

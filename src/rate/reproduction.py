@@ -193,6 +193,6 @@ def _gather(member: Member) -> None:
                 newest = [row for row in scored if score.matches(row)][-1]
                 names = {"experiment": member.name, "variant": condition}
                 if variant in member.experiment.single:
-                    names["trained_for"] = score.task
+                    names["trained_for"] = member.experiment.single[variant][1]
                 rows.append({**newest, **names})
     atomic_write(member.folder / ROWS, "".join(json.dumps(row) + "\n" for row in rows))

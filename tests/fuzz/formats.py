@@ -1,5 +1,6 @@
 """Every format that the library reads: a sound sample, and what reads it."""
 
+import gzip
 import hashlib
 import json
 import pickle
@@ -195,6 +196,21 @@ def _robomimic(folder: Path) -> None:
             demo["dones"] = steps["terminals"].astype(int)
             for group in ("obs", "next_obs"):
                 demo[f"{group}/object"] = steps["observations"]
+
+
+def _dopamine(folder: Path) -> None:
+    steps = _steps()
+    fields = {
+        "$store$_observation": np.full((12, 9, 8), 3, np.uint8),
+        "$store$_action": steps["actions"].astype(np.int32),
+        "$store$_reward": steps["rewards"],
+        "$store$_terminal": steps["terminals"].astype(np.uint8),
+        "add_count": np.array(12),
+    }
+    (folder / "data").mkdir()
+    for name, array in fields.items():
+        with gzip.open(folder / "data" / f"{name}_ckpt.0.gz", "wb", 1) as file:
+            np.save(file, array)
 
 
 def _minari(data_format: str) -> Callable[[Path], None]:
@@ -448,6 +464,7 @@ FORMATS = {
     "d3rlpy-1": _recording(_d3rlpy_1, "data.h5"),
     "d3rlpy-2": _recording(_d3rlpy_2, "data.h5"),
     "robomimic": _recording(_robomimic, "data.hdf5"),
+    "dopamine": _recording(_dopamine, "data"),
     "minari-hdf5": _recording(_minari("hdf5"), "data"),
     "minari-arrow": _recording(_minari("arrow"), "data"),
     "released": Format(

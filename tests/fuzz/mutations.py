@@ -1,5 +1,6 @@
 """Damage to the files of a folder, drawn from a random generator and shaped by the kind of file."""
 
+import gzip
 import json
 import pickle
 import random
@@ -361,11 +362,25 @@ def as_safetensors(path: Path, draw: random.Random) -> None:
     return None
 
 
+def as_gzip(path: Path, draw: random.Random) -> None:
+    """Damage the array in a gzipped `.npy`."""
+    unpacked = path.with_suffix(".npy")
+    try:
+        unpacked.write_bytes(gzip.decompress(path.read_bytes()))
+    except Exception:
+        return as_bytes(path, draw)
+    as_array(unpacked, draw)
+    path.write_bytes(gzip.compress(unpacked.read_bytes(), 1))
+    unpacked.unlink()
+    return None
+
+
 KINDS: dict[str, Callable[[Path, random.Random], None]] = {
     ".json": as_json,
     ".jsonl": as_lines,
     ".npy": as_array,
     ".npz": as_archive,
+    ".gz": as_gzip,
     ".hdf5": as_hdf5,
     ".h5": as_hdf5,
     ".pkl": as_pickle,

@@ -9,6 +9,7 @@ in the docstring of the file: lines that begin with "Title:", "Claim:", "Source:
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -88,6 +89,8 @@ class Experiment:
     they are reported, and the task, which is the only one that they are scored on."""
     usual: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Variants and tasks of a large experiment that are run unless others are asked for."""
+    smoke_steps: int = 0
+    """Most steps of an episode in `smoke`, for long episodes of slow simulators; 0: all."""
     paper: "Experiment | None" = None
     """The same variants with data and recipes of the paper's size."""
 
@@ -126,13 +129,17 @@ class Experiment:
     @property
     def scored(self) -> dict[str, int]:
         """Tasks that every variant is scored on, each with its number of episodes."""
-        scored = {}
-        for task in self.evaluations:
-            targets = self.target_returns.get(task, ())
-            for name in (task, *(join(task, Options(target_return=one)) for one in targets)):
-                scored[name] = self.fewer_episodes.get(task, self.episodes)
-                scored[name] = self.fewer_episodes.get(name, scored[name])
-        return scored
+        asked = map(self.asked, self.evaluations)
+        return {name: episodes for one in asked for name, episodes in one.items()}
+
+    def asked(self, task: str) -> dict[str, int]:
+        """An evaluation task and its further target returns, each with its number of episodes."""
+        asked = {}
+        targets = self.target_returns.get(task, ())
+        for name in (task, *(join(task, Options(target_return=one)) for one in targets)):
+            asked[name] = self.fewer_episodes.get(task, self.episodes)
+            asked[name] = self.fewer_episodes.get(name, asked[name])
+        return asked
 
     @property
     def conditions(self) -> dict[str, tuple[str, "Corruption | None"]]:
@@ -209,6 +216,7 @@ class Experiment:
                 if not tasks or task in tasks
             },
             usual=((), ()),
+            paper=None,
         )
 
     def seeded(self, seeds: Sequence[int], trial: bool) -> "Experiment":
@@ -229,6 +237,17 @@ class Experiment:
             )
         return replace(self, seeds=tuple(seeds or (self.trial_seeds if trial else self.seeds)))
 
+    def _cut(self, steps: int) -> "Experiment":
+        """The same experiment with episodes that are cut off after so many steps."""
+        cut = partial(join, options=Options(horizon=steps))
+        return replace(
+            self,
+            data={name: replace(one, task=cut(one.task)) for name, one in self.data.items()},
+            evaluations=tuple(map(cut, self.evaluations)),
+            target_returns={cut(task): asked for task, asked in self.target_returns.items()},
+            single={variant: (name, cut(task)) for variant, (name, task) in self.single.items()},
+        )
+
     def smoke(self) -> "Experiment":
         """The same experiment in seconds: few episodes, updates and evaluations.
 
@@ -237,10 +256,13 @@ class Experiment:
         short = self
         if self.single:
             short = self.narrowed(self.usual[0], (self.usual[1] or self.evaluations)[:2])
+        if self.smoke_steps:
+            short = short._cut(self.smoke_steps)
         return replace(
             short,
             data={
-                name: replace(collection, episodes=48) for name, collection in short.data.items()
+                name: replace(collection, episodes=min(48, collection.episodes))
+                for name, collection in short.data.items()
             },
             variants={
                 name: replace(

@@ -242,7 +242,8 @@ def scores_of(experiment: Experiment, variant: str, seed: int) -> dict[str, list
     """What a variant is scored on, by the name under which its scores are reported."""
     if variant in experiment.single:
         name, task = experiment.single[variant]
-        return {name: [Score(task, experiment.checkpoint, experiment.episodes)]}
+        asked = experiment.asked(task).items()
+        return {name: [Score(one, experiment.checkpoint, episodes) for one, episodes in asked]}
     tasks = experiment.scored
     if seed == experiment.seeds[0]:
         tasks |= experiment.long_evaluations

@@ -21,11 +21,11 @@ from rate.episode import Episode
 from rate.extras import how_to_install
 from rate.progress import progress_bar
 from rate.provenance import provenance
-from rate.values import NotNegative, checks_arguments
+from rate.values import Checked, NotNegative, Seed, checks_arguments
 
 
 @dataclass(frozen=True)
-class ImportOptions:
+class ImportOptions(Checked):
     """What is known better than the file says."""
 
     observation_space: gymnasium.Space[Any] | None = None
@@ -40,6 +40,11 @@ class ImportOptions:
     previous_actions: bool = False
     """In a folder of episodes, each action and reward stands beside the observation that it led
     to."""
+    transitions: NotNegative = 0
+    """Of Dopamine's replay buffers, sample trajectories from all of them until there are so many
+    transitions; 0 takes all."""
+    sampling_seed: Seed = 0
+    """Which trajectories are sampled."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +114,8 @@ def import_dataset(
     Args:
         path: File or folder, or the id of a Minari dataset on this machine.
         output: Folder of the new dataset.
-        file_format: arrays (NumPy), d4rl, d3rlpy or robomimic (HDF5), episodes (folder of .npz),
-            minari or trajectories (pickles); by default recognised.
+        file_format: arrays (NumPy), d4rl, d3rlpy or robomimic (HDF5), dopamine (replay buffers),
+            episodes (folder of .npz), minari or trajectories (pickles); by default recognised.
         options: What is known better than the file says.
         task: Name of the task that was recorded, for evaluation.
         episodes: At most so many episodes; 0 for all.

@@ -98,7 +98,7 @@ def npz_arrays(path: Path, used: Used) -> dict[str, Any]:
             arrays: dict[str, Any] = dict.fromkeys(entries)
             for name, entry in chosen.items():
                 with archive.open(entry) as file:
-                    shape, dtype, begin = _header(file, name)
+                    shape, dtype, begin, _ = array_header(file, name)
                 if begin + math.prod(shape) * dtype.itemsize != entry.file_size:
                     raise DatasetError(f"{path}: {name} is not as large as its header says")
                 load = functools.partial(_member, path, entry)
@@ -123,7 +123,7 @@ def npy_arrays(path: Path, used: Used) -> dict[str, Any]:
         if used(name):
             with readable(file, "give arrays of plain numbers"):
                 with file.open("rb") as header:
-                    _header(header, name)
+                    array_header(header, name)
                 arrays[name] = np.load(file, mmap_mode="r", allow_pickle=False)
     return arrays
 
@@ -264,20 +264,22 @@ def _check_growth(path: Path, size: int) -> None:
         )
 
 
-def _header(file: BinaryIO | Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Shape, dtype and length of the header of a `.npy`."""
+def array_header(
+    file: BinaryIO | Any, name: str
+) -> tuple[tuple[int, ...], np.dtype[Any], int, bool]:
+    """Shape and dtype of a `.npy`, the length of its header, and whether columns come first."""
     version = np.lib.format.read_magic(file)
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }
-    shape, _, dtype = readers[version](file)
+    shape, by_columns, dtype = readers[version](file)
     if dtype.hasobject:
         raise DatasetError(
             f"{name}: Object arrays cannot be loaded, as they may run code; save plain numbers, "
             "or a pickled list of steps or of episodes"
         )
-    return shape, dtype, file.tell()
+    return shape, dtype, file.tell(), by_columns
 
 
 def _member(path: Path, entry: zipfile.ZipInfo) -> np.ndarray:
