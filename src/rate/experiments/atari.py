@@ -17,6 +17,7 @@ the paper draws them. Other games: `--tasks atari/Breakout`.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from rate.experiments import Collection, Experiment, Page
 from rate.models import dt, mlp, rate
@@ -81,8 +82,8 @@ def models(plain: Recipe, feed_forward: int) -> dict[str, Recipe]:
     """
     model = plain.model
     assert isinstance(model, rate.Config)
-    window = {"segment_length": model.segment_length, "segments": model.segments}
-    alike = {**window, "width": model.width, "dropout": model.dropout, "encoder": model.encoder}
+    names = ("segment_length", "segments", "width", "dropout", "encoder")
+    alike: dict[str, Any] = {name: getattr(model, name) for name in names}
     transformer = dt.Config(
         **alike,
         layers=model.layers,
