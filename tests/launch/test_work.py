@@ -1,7 +1,6 @@
 """Any number of processes do a plan, and are killed while they do: nothing is lost, nothing is done
 twice, and the rows are those of one process that nobody disturbs."""
 
-import json
 import multiprocessing
 import os
 import random
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_runs import require_equal, require_once, write_experiment
 
 import rate
 from rate.cli import main
@@ -19,28 +19,7 @@ from rate.launch.claims import Claims
 from rate.launch.experiment import plan_experiment
 from rate.launch.plan import Job, Plan, PlanError, training_jobs, write_plan
 from rate.launch.work import status
-from rate.runs.checkpoint import read_tensors
 
-EXPERIMENT = """
-from rate.experiments import Collection, Experiment, Page
-from rate.models import gru, mlp
-from rate.recipe import OptimiserConfig, Recipe
-
-def recipe(model):
-    return Recipe(
-        dataset="recall", model=model, updates={updates}, batch_size=4, checkpoint_every=2,
-        optimiser=OptimiserConfig(warmup=1),
-    )
-
-EXPERIMENT = Experiment(
-    data={{"recall": Collection("recall/6", 24)}},
-    variants={{"gru": recipe(gru.Config(4, 2, 16)), "mlp": recipe(mlp.Config(4, 2, 16))}},
-    evaluations=("recall/6",),
-    seeds=tuple(range({seeds})),
-    episodes=4,
-)
-PAGE = Page(title="Small runs", axis="delay")
-"""
 # Processes are forked from a server that has imported everything.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["rate.launch.work", "rate.cli.launching", "rate.models.rate"])
@@ -50,14 +29,7 @@ SERVER.set_forkserver_preload(["rate.launch.work", "rate.cli.launching", "rate.m
 def experiment(tmp_path, monkeypatch):
     """Makes an experiment in the current folder."""
     monkeypatch.chdir(tmp_path)
-
-    def make(seeds, updates=2):
-        # Of several files of one name, this process would remember the first.
-        name = f"{tmp_path.name.replace('-', '_')}.py"
-        Path(name).write_text(EXPERIMENT.format(seeds=seeds, updates=updates))
-        return name
-
-    return make
+    return lambda seeds, updates=2: write_experiment(tmp_path, seeds, updates)
 
 
 def node(name: str, words: list[str]) -> None:
@@ -72,12 +44,6 @@ def started(name, plan, *words):
     process = SERVER.Process(target=node, args=(name, arguments))
     process.start()
     return process
-
-
-def lasting(rows):
-    passing = ("seconds", "date", "commit")
-    kept = [{key: one for key, one in row.items() if key not in passing} for row in rows]
-    return sorted(kept, key=json.dumps)
 
 
 def disturbed(plan, kills, seed, between):
@@ -97,29 +63,6 @@ def disturbed(plan, kills, seed, between):
             nodes[name] = started(name, plan)
             killed += 1
     return killed
-
-
-def require_equal(folder, serial):
-    assert lasting(read_jsonl(folder / "rows.jsonl")) == lasting(read_jsonl(serial / "rows.jsonl"))
-    for run in (serial / "runs").iterdir():
-        other = folder / "runs" / run.name
-        assert lasting(read_jsonl(other / "scores.jsonl")) == lasting(
-            read_jsonl(run / "scores.jsonl")
-        )
-        updates = [row["update"] for row in read_jsonl(other / "metrics.jsonl")]
-        assert updates == [row["update"] for row in read_jsonl(run / "metrics.jsonl")]
-        mine, _ = read_tensors(other / "last.safetensors")
-        theirs, _ = read_tensors(run / "last.safetensors")
-        assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
-
-
-def require_once(plan):
-    """Every job is done, by one attempt, and no attempt came after it."""
-    claims = Claims(plan.claims, 2)
-    state = claims.state()
-    assert state.done == {job.name for job in plan.jobs}
-    for name in state.done:
-        assert claims.facts(f"{name}.done")["attempt"] == state.attempts[name] - 1
 
 
 def test_two_nodes_that_are_killed_come_to_the_rows_of_a_serial_run(experiment):

@@ -140,10 +140,10 @@ class Task:
             self.process = 0
             if code == 0:
                 return "done"
-            if code == 2:
-                raise RuntimeError("jobs have failed; the lines above say which, and why")
             if code in (128 + signal.SIGTERM, -signal.SIGTERM):
-                time.sleep(PATIENCE)  # SLURM ends this task, or it asks it to be queued again
+                time.sleep(PATIENCE)  # SLURM ends this task, or asks for it to be queued again
+            elif code > 0:
+                raise RuntimeError(f"it ended with {code}; the lines above say why")
 
     def checkpoint(self) -> Any:
         """Let the worker save; called by submitit before the task is queued again."""
