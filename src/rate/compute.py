@@ -77,6 +77,16 @@ class Compute(Checked):
             torch.set_num_threads(min(self.threads, 4 * (os.cpu_count() or 1)))
 
 
+def started_by_torchrun() -> bool:
+    """Whether torchrun has started this process, perhaps as one of several."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ
+
+
+def is_first_process() -> bool:
+    """Whether this process is the first of those that train together; it alone writes."""
+    return not started_by_torchrun() or os.environ["RANK"] == "0"
+
+
 def with_changes(changes: Mapping[str, Any], *configs: Any) -> tuple[Any, ...]:
     """The dataclass instances `configs` with fields replaced by name.
 

@@ -6,9 +6,10 @@ from typing import Any
 import lightning_fabric
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 
-from rate.compute import Compute
+from rate.compute import Compute, started_by_torchrun
 from rate.configs import build
 from rate.dataset import Cache
 from rate.recipe import Recipe
@@ -19,6 +20,9 @@ from rate.values import NotNegative, Positive
 class TrainingCompute(Compute):
     """Where to train, and the processes that help."""
 
+    nodes: Positive = 1
+    """Machines that share each batch, with `devices` each; torchrun, which starts the command on
+    all of them, says how many."""
     loader_workers: NotNegative = 0
     """Processes that read batches ahead; 0 reads them in the training process."""
     eval_workers: Positive = 1
@@ -36,6 +40,11 @@ class TrainingCompute(Compute):
             )
 
     @property
+    def processes(self) -> int:
+        """Processes that share each batch."""
+        return self.devices * self.nodes
+
+    @property
     def place_of_data(self) -> Cache:
         """Where the data lies, if anywhere in particular: files are what workers can read."""
         return "off" if self.cache == "auto" and self.loader_workers else self.cache
@@ -47,17 +56,21 @@ def compute_of(facts: dict[str, Any]) -> TrainingCompute:
     return build(TrainingCompute, {name: facts[name] for name in names if name in facts})
 
 
-def fabric_for(recipe: Recipe, compute: Compute) -> lightning_fabric.Fabric:
+def fabric_for(recipe: Recipe, compute: TrainingCompute) -> lightning_fabric.Fabric:
     """The processes and devices of a run; a ValueError says what this machine lacks."""
     strategy: Any = "auto"
-    if compute.devices > 1:
-        strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
+    if compute.processes > 1:
+        method: Any = "popen" if started_by_torchrun() else "spawn"
+        strategy = DDPStrategy(start_method=method, find_unused_parameters=True)
+    # Inside a job of SLURM a run is one task, whatever the job has.
+    place = TorchElasticEnvironment() if started_by_torchrun() else LightningEnvironment()
     try:
         return lightning_fabric.Fabric(
             accelerator=compute.accelerator,
             devices=compute.devices,
+            num_nodes=compute.nodes,
             strategy=strategy,
-            plugins=LightningEnvironment(),  # inside a job of SLURM, too, of which it is one task
+            plugins=place,
             precision="32-true" if recipe.precision == "tf32" else recipe.precision,
         )
     except (RuntimeError, ImportError, ValueError) as error:

@@ -21,10 +21,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rate.capture import Capture, values_kept
-from rate.compute import Compute
 from rate.dataset import Batch, BatchReader
 from rate.recipe import Recipe
 from rate.segment import Segment
+from rate.training.devices import TrainingCompute
 from rate.training.update import Learner, Window, segment_length, step_weights
 
 SAMPLED = 32
@@ -194,11 +194,11 @@ def _shapes(part: Segment) -> Shapes:
     return shapes
 
 
-def uses_graphs(compute: Compute, recipe: Recipe, device: torch.device) -> bool:
+def uses_graphs(compute: TrainingCompute, recipe: Recipe, device: torch.device) -> bool:
     """Whether a run computes in fixed shapes; says so if it should but cannot."""
     asked = compute.graph == "on" or (compute.graph == "auto" and device.type == "cuda")
     reason = ""
-    if compute.devices > 1:
+    if compute.processes > 1:
         reason = "several devices share each batch"
     elif recipe.compile:
         reason = "torch.compile has graphs of its own"

@@ -1,185 +1,34 @@
-"""Training a policy: runs begin, go on and end here. `rate train` and `rate.train` are the same."""
+"""The updates of a run in one process, from its last checkpoint to its end."""
 
 import math
-import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import lightning_fabric
 import torch
 from torch import Tensor
 
-from rate.compute import with_changes
-from rate.dataset import Batch, Dataset, Loader, Sampler, cached, open_dataset, split
-from rate.folders import writing
-from rate.images import stacked_space
-from rate.interruption import Interrupted, Interruption, Stopped, interruption
-from rate.models.encoders import ObservationEncoder
+from rate.dataset import Batch, Loader, cached, open_dataset, split
+from rate.interruption import Interruption, Stopped, interruption
 from rate.models.policy import Policy
-from rate.processes import Processes, depend_on_parent
-from rate.progress import progress_bar, say
-from rate.recipe import Recipe
+from rate.processes import Processes
+from rate.progress import progress_bar
 from rate.runs.checkpoint import load_state, require_room, save_policy, save_state
 from rate.runs.folder import Run, RunError
-from rate.runs.loggers import Logger, require_loggers
 from rate.runs.metrics import RunLog
-from rate.training.data import batches, describe, fill_in, find_dataset, samplers
-from rate.training.devices import TrainingCompute, compute_of, fabric_for, set_precision
+from rate.training.data import batches
+from rate.training.devices import compute_of, set_precision
 from rate.training.graph import Graphs, uses_graphs
-from rate.training.selection import Selection, require_task
+from rate.training.selection import Selection
 from rate.training.update import Learner, Totals, WindowLoss, adamw
-from rate.values import Seed, checks_arguments
 
 READ_EVERY = 20
 """Updates whose totals are read from an accelerator together, so that it need not wait."""
 
 
-@checks_arguments
-def train(
-    recipe: Recipe,
-    run: str | Path,
-    *,
-    seed: Seed = 0,
-    compute: TrainingCompute = TrainingCompute(),
-    loggers: Sequence[Logger] = (),
-    show_progress: bool = False,
-    **changes: Any,
-) -> Path:
-    """Train a policy.
-
-    Ctrl-C and SIGTERM save and end; `resume` goes on to the same weights as a run that was never
-    interrupted.
-
-    Args:
-        recipe: What is trained, on what, and how.
-        run: Folder of the new run.
-        seed: Seed of weights, batches and dropout.
-        compute: Where to train, and the processes that help.
-        loggers: Where metrics go besides metrics.jsonl: tensorboard, wandb. W&B takes its key from
-            wandb_config.yaml or WANDB_API_KEY.
-        show_progress: Show how far the training is.
-        changes: Fields of `compute` by name, such as `threads=1`.
-
-    Returns:
-        The run folder.
-
-    Raises:
-        ValueError: the recipe does not go with the data, or an option is out of range.
-        RunError: the folder holds a run already.
-        FloatingPointError: the loss is no longer a number.
-        Interrupted: the run was asked to stop, and has saved.
-    """
-    [compute] = with_changes(changes, compute)
-    dataset = open_dataset(recipe.dataset)
-    recipe = fill_in(recipe, dataset)
-    stages = _check(recipe, dataset, seed, compute.devices, loggers)
-    if show_progress:
-        say(describe(recipe, dataset, stages))
-    fabric = fabric_for(recipe, compute)
-    with writing(Path(run)):
-        created = Run.create(
-            run,
-            recipe,
-            seed,
-            dataset=dataset.content_hash,
-            dataset_path=os.path.relpath(recipe.dataset, run),
-            task=dataset.card["task"],
-            loggers=list(loggers),
-            **asdict(compute),
-        )
-        _launch(fabric, created, recipe.dataset, show_progress)
-    return created.path
-
-
-def resume(
-    run: str | Path,
-    *,
-    dataset: str | Path | None = None,
-    trust: bool = False,
-    show_progress: bool = False,
-) -> Path:
-    """Continue an interrupted or killed run to bit-identical losses and weights.
-
-    Args:
-        run: The run folder.
-        dataset: Where the data lies now, if it was moved; by default where it was, seen from here
-            or from the run.
-        trust: Also run the code that the recipe names: a model, an encoder, an objective or a task
-            of your own.
-        show_progress: Show how far the training is.
-
-    Returns:
-        The run folder.
-
-    Raises:
-        RunError: there is no run, or its dataset has changed or is not found.
-        FloatingPointError: the loss is no longer a number.
-        Interrupted: the run was asked to stop again, and has saved.
-    """
-    known = Run(run)
-    recipe = known.recipe(trust)
-    data, facts = find_dataset(known, dataset), known.provenance("dataset", "loggers")
-    compute, opened = compute_of(facts), open_dataset(data)
-    if fill_in(recipe, opened) != recipe:
-        raise RunError(f"{known} leaves sampling or target_return to its data: train a new run")
-    _check(recipe, opened, facts["seed"], compute.devices, facts["loggers"])
-    with writing(known.path):
-        known.selection_file.unlink(missing_ok=True)  # of a process that was killed
-        _launch(fabric_for(recipe, compute), known, data, show_progress)
-    return known.path
-
-
-def _check(
-    recipe: Recipe, dataset: Dataset, seed: int, devices: int, loggers: Sequence[str]
-) -> list[Sampler]:
-    """Refuse what cannot be trained before a run is made or changed; returns the samplers."""
-    require_loggers(loggers)
-    if devices > 1 and recipe.update_per_segment:
-        raise ValueError("update_per_segment is the released single-process rule: use one device")
-    if recipe.batch_size % devices:
-        raise ValueError(
-            f"batch_size {recipe.batch_size} cannot be shared by {devices} devices: give a multiple"
-        )
-    if recipe.selection.task:
-        require_task(recipe.selection.task, dataset)
-    whole = not (recipe.bptt_segments or recipe.update_per_segment)
-    recipe.objective.check(recipe.model, dataset.action_space, whole_windows=whole)
-    seen = stacked_space(dataset.observation_space, recipe.stack_frames)
-    with torch.device("meta"):
-        ObservationEncoder(seen, recipe.model.width, {}, recipe.model.encoder)
-    training, _ = split(dataset, recipe.selection.fraction, seed)
-    return samplers(recipe, dataset, seed, training)
-
-
-def _launch(fabric: lightning_fabric.Fabric, run: Run, dataset: str, show_progress: bool) -> None:
-    if fabric.world_size > 1:
-        with interruption(forward=True):
-            launch: Any = fabric.launch  # its type knows only functions of the fabric alone
-            stopped = launch(_train_together, run.path, dataset, show_progress)
-    else:
-        fabric.launch()
-        stopped = _Training(fabric, run, dataset).run_to_end(show_progress)
-    if stopped:
-        raise Interrupted(f"stopped by {stopped}", f"continue with `rate train --resume {run}`")
-
-
-def _train_together(
-    fabric: lightning_fabric.Fabric, path: Path, dataset: str, show_progress: bool
-) -> str:
-    """Train as one of several processes."""
-    depend_on_parent()
-    stopped = _Training(fabric, Run(path), dataset).run_to_end(show_progress)
-    fabric.barrier()
-    # Its threads, still alive at exit, could abort the process.
-    torch.distributed.destroy_process_group()
-    return stopped
-
-
-class _Training:
+class Training:
     """A run under way in this process, from its last checkpoint on."""
 
     def __init__(self, fabric: lightning_fabric.Fabric, run: Run, dataset: str) -> None:

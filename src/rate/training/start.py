@@ -1,0 +1,198 @@
+"""Training a policy: runs begin and go on here. `rate train` and `rate.train` are the same."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric
+import torch
+
+from rate.compute import is_first_process, started_by_torchrun, with_changes
+from rate.dataset import open_dataset
+from rate.folders import writing
+from rate.interruption import Interrupted, interruption
+from rate.processes import depend_on_parent
+from rate.progress import say
+from rate.recipe import Recipe
+from rate.runs.folder import Run, RunError
+from rate.runs.loggers import Logger
+from rate.training.checks import check_recipe
+from rate.training.data import describe, fill_in, find_dataset
+from rate.training.devices import TrainingCompute, compute_of, fabric_for
+from rate.training.loop import Training
+from rate.training.nodes import placed, require_same, together
+from rate.values import Seed, checks_arguments
+
+
+@checks_arguments
+def train(
+    recipe: Recipe,
+    run: str | Path,
+    *,
+    seed: Seed = 0,
+    compute: TrainingCompute = TrainingCompute(),
+    loggers: Sequence[Logger] = (),
+    show_progress: bool = False,
+    **changes: Any,
+) -> Path:
+    """Train a policy.
+
+    Ctrl-C and SIGTERM save and end; `resume` goes on to the same weights as a run that was never
+    interrupted.
+
+    Args:
+        recipe: What is trained, on what, and how.
+        run: Folder of the new run.
+        seed: Seed of weights, batches and dropout.
+        compute: Where to train, and the processes that help.
+        loggers: Where metrics go besides metrics.jsonl: tensorboard, wandb. W&B takes its key from
+            wandb_config.yaml or WANDB_API_KEY.
+        show_progress: Show how far the training is.
+        changes: Fields of `compute` by name, such as `threads=1`.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ValueError: the recipe does not go with the data, or an option is out of range.
+        RunError: the folder holds a run already.
+        FloatingPointError: the loss is no longer a number.
+        Interrupted: the run was asked to stop, and has saved.
+    """
+    [compute] = with_changes(changes, compute)
+    compute, folder = placed(compute), Run(run)
+    dataset = open_dataset(recipe.dataset, verify=is_first_process())
+    recipe = fill_in(recipe, dataset)
+    stages = check_recipe(recipe, dataset, seed, compute.processes, loggers)
+    if show_progress and is_first_process():
+        say(describe(recipe, dataset, stages))
+    facts = {
+        "dataset": dataset.content_hash,
+        "dataset_path": os.path.relpath(recipe.dataset, run),
+        "task": dataset.card["task"],
+        "loggers": list(loggers),
+        **asdict(compute),
+    }
+
+    def begin() -> None:
+        if started_by_torchrun() and folder.exists:
+            _require_goes_on(folder, recipe, seed, facts)
+        else:
+            Run.create(run, recipe, seed, **facts)
+
+    fabric = fabric_for(recipe, compute)
+    identity = [recipe.hash, seed, dataset.content_hash, compute.processes]
+    _launch(fabric, folder, recipe.dataset, show_progress, (identity, begin))
+    return folder.path
+
+
+def resume(
+    run: str | Path,
+    *,
+    dataset: str | Path | None = None,
+    trust: bool = False,
+    show_progress: bool = False,
+) -> Path:
+    """Continue an interrupted or killed run to bit-identical losses and weights.
+
+    Args:
+        run: The run folder.
+        dataset: Where the data lies now, if it was moved; by default where it was, seen from here
+            or from the run.
+        trust: Also run the code that the recipe names: a model, an encoder, an objective or a task
+            of your own.
+        show_progress: Show how far the training is.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        RunError: there is no run, or its dataset has changed or is not found.
+        FloatingPointError: the loss is no longer a number.
+        Interrupted: the run was asked to stop again, and has saved.
+    """
+    known = Run(run)
+    recipe = known.recipe(trust)
+    data, facts = find_dataset(known, dataset), known.provenance("dataset", "loggers")
+    compute, opened = compute_of(facts), open_dataset(data, verify=is_first_process())
+    _require_processes(known, compute)
+    if fill_in(recipe, opened) != recipe:
+        raise RunError(f"{known} leaves sampling or target_return to its data: train a new run")
+    check_recipe(recipe, opened, facts["seed"], compute.processes, facts["loggers"])
+    begin = partial(known.selection_file.unlink, missing_ok=True)  # of a process that was killed
+    identity = [recipe.hash, facts["seed"], opened.content_hash, compute.processes]
+    _launch(fabric_for(recipe, compute), known, data, show_progress, (identity, begin))
+    return known.path
+
+
+def _require_processes(run: Run, compute: TrainingCompute) -> None:
+    """Refuse to go on with other processes than a run began with: sums would differ."""
+    there = placed(replace(compute, devices=1)) if started_by_torchrun() else placed(compute)
+    if (there.devices, there.nodes) != (compute.devices, compute.nodes):
+        raise RunError(
+            f"{run} is trained by {compute.nodes} nodes of {compute.devices} processes, but "
+            f"torchrun has started {there.nodes} of {there.devices}: start as many, or a new run"
+        )
+
+
+def _require_goes_on(run: Run, recipe: Recipe, seed: int, facts: Mapping[str, Any]) -> None:
+    """Refuse a run that is not the one that torchrun started, and ready it to go on."""
+    made, known = run.recipe(trust=True), run.provenance("dataset")
+    if (made.hash, known["seed"], known["dataset"]) != (recipe.hash, seed, facts["dataset"]):
+        raise RunError(
+            f"{run} holds a run of another recipe, seed or dataset, which cannot go on as this "
+            "one: choose another folder, or remove it"
+        )
+    _require_processes(run, compute_of(known))
+    run.selection_file.unlink(missing_ok=True)
+
+
+def _launch(
+    fabric: lightning_fabric.Fabric,
+    run: Run,
+    dataset: str,
+    show_progress: bool,
+    first: tuple[Any, Callable[[], None]],
+) -> None:
+    """Train in this process, in several that it starts, or in those that torchrun has started.
+
+    Args:
+        fabric: Processes and devices.
+        run: The run.
+        dataset: Where the data lies.
+        show_progress: Whether progress is shown.
+        first: What must be the same in all processes, and what makes or readies the run.
+    """
+    identity, begin = first
+    if started_by_torchrun():
+        with together(fabric, run, identity, begin):
+            training = Training(fabric, run, dataset)
+            require_same("the checkpoint that they go on from", training.done)
+            stopped = training.run_to_end(show_progress)
+    else:
+        with writing(run.path):
+            begin()
+            if fabric.world_size > 1:
+                with interruption(forward=True):
+                    launch: Any = fabric.launch  # its type knows functions of the fabric alone
+                    stopped = launch(_train_together, run.path, dataset, show_progress)
+            else:
+                fabric.launch()
+                stopped = Training(fabric, run, dataset).run_to_end(show_progress)
+    if stopped:
+        raise Interrupted(f"stopped by {stopped}", f"continue with `rate train --resume {run}`")
+
+
+def _train_together(
+    fabric: lightning_fabric.Fabric, path: Path, dataset: str, show_progress: bool
+) -> str:
+    """Train as one of several processes."""
+    depend_on_parent()
+    stopped = Training(fabric, Run(path), dataset).run_to_end(show_progress)
+    fabric.barrier()
+    # Its threads, still alive at exit, could abort the process.
+    torch.distributed.destroy_process_group()
+    return stopped
