@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -86,8 +86,8 @@ class SelectionConfig(Checked):
 class Recipe(Checked):
     """Everything that determines a training run except the seed and the machine."""
 
-    dataset: str
-    """Folder of the dataset to learn from."""
+    dataset: str | Sequence[str]
+    """Folder of the dataset to learn from, or folders of its shards."""
     model: ModelConfig
     """The model and its options."""
     updates: Positive = 600
@@ -139,6 +139,10 @@ class Recipe(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        folders = checked("dataset", self.dataset, tuple[str, ...])
+        if not folders:
+            raise ValueError("dataset must name at least one folder, but none was given")
+        object.__setattr__(self, "dataset", folders if len(folders) > 1 else folders[0])
         if self.stack_frames > 1 and re.search("-(first|last)(,|$)", self.model.encoder):
             raise ValueError(
                 "stack_frames goes with images whose channels are found by their shape: leave "
@@ -162,6 +166,18 @@ class Recipe(Checked):
                 "shorter_segments and growing_segments both say how windows are cut: leave "
                 "one of them at 0"
             )
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders of the dataset."""
+        return (self.dataset,) if isinstance(self.dataset, str) else tuple(self.dataset)
+
+    @property
+    def collection(self) -> str:
+        """The dataset of one name: in the recipe of an experiment, that of its collection."""
+        if len(self.folders) > 1:
+            raise ValueError(f"one dataset is needed, but {self.folders} are several folders")
+        return self.folders[0]
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON data; `from_json` reads it back."""

@@ -177,7 +177,7 @@ def _report(member: Member, inspecting: bool, show_progress: bool) -> None:
     for variant in experiment.inspected if inspecting else ():
         work = member.work.get((variant, experiment.seeds[0]))
         if work and not work.run.inspection_file.exists():
-            task = experiment.data[experiment.variants[variant].dataset].task
+            task = experiment.data[experiment.variants[variant].collection].task
             inspect(work.run.path, task, show_progress=show_progress)
     report(member.folder)
 

@@ -249,7 +249,8 @@ def test_damage_is_found_and_other_folders_are_refused(tmp_path, capsys):
     (tmp_path / "data" / "actions.npy").unlink()
     assert main(["data", "validate", str(tmp_path / "data")]) == 2
     assert "is missing" in capsys.readouterr().err
-    assert main(["data", "validate", str(tmp_path)]) == 2
+    (tmp_path / "empty").mkdir()
+    assert main(["data", "validate", str(tmp_path / "empty")]) == 2
     assert "is not a dataset" in capsys.readouterr().err
 
 

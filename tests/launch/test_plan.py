@@ -88,7 +88,7 @@ def test_what_jobs_write_lies_in_the_folder_of_the_plan(tiny, tmp_path):
     [job] = training_jobs(plan, tiny(), {3: plan.folder / "runs" / "a"}, compute=compute)
     assert (job.name, job.options["run"], job.options["seed"]) == ("train-a", "runs/a", 3)
     assert job.options["compute"] == {"loader_workers": 2}
-    assert job.options["recipe"]["dataset"] == tiny().dataset
+    assert job.options["recipe"]["dataset"] == [tiny().dataset]
 
 
 def test_the_plan_of_an_experiment_holds_its_data_runs_scores_and_report(tmp_path):

@@ -106,10 +106,10 @@ def own_task(run: Run, trust: bool) -> str:
     Raises:
         ValueError: Neither says so, or the task is code that is not trusted.
     """
-    task, dataset = run.provenance().get("task"), run.recipe(trust).dataset
+    task, folders = run.provenance().get("task"), run.recipe(trust).folders
     origin = run.provenance_file
-    if not task and Path(dataset).is_dir():
-        data = open_dataset(dataset, verify=False)
+    if not task and all(Path(folder).is_dir() for folder in folders):
+        data = open_dataset(folders, verify=False)
         task, origin = data.card["task"], data.path
     if not task:
         raise ValueError(

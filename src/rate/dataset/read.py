@@ -24,12 +24,22 @@ from rate.dataset.card import (
 )
 from rate.dataset.frames import SharedFrames
 from rate.dataset.image_statistics import statistics_shape
+from rate.dataset.shards import (
+    Folders,
+    allow_open_files,
+    joined_arrays,
+    joined_card,
+    shards_of,
+)
+from rate.dataset.summary import lengths_summary, returns_summary
 from rate.dataset.verified import is_verified, present_state, remember
 from rate.episode import Episode
 from rate.untrusted import inside
 
 CHUNK_BYTES = 2**24
 SMALLEST_SCALE = 1e-6
+FILES_OF_A_SHARD = 64
+"""Files of one folder that are open at most in a dataset of usual spaces."""
 MOMENTS = ("mean", "std", "min", "max")
 """Statistics in a card; leaves of numbers have the first two, images all."""
 
@@ -39,7 +49,7 @@ class Dataset:
     """Recorded episodes in a folder, open for reading; `open_dataset` makes one."""
 
     path: Path
-    """The folder."""
+    """The folder; of several shards the one that holds them, or the first."""
     card: dict[str, Any] = field(repr=False)
     """What `card.json` says."""
     observation_space: gymnasium.Space[Any]
@@ -48,10 +58,12 @@ class Dataset:
     """Space of the actions."""
     arrays: Mapping[str, Any] = field(repr=False)
     """Memory-mapped arrays by name, read-only; images come through `SharedFrames`."""
+    shards: tuple[Path, ...] = ()
+    """Folders of the shards, if there are several."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process maps the files itself; it is not sent what they hold.
-        return open_dataset, (self.path, False)
+        return open_dataset, (self.shards or self.path, False)
 
     def __len__(self) -> int:
         """Number of episodes."""
@@ -138,13 +150,11 @@ class Dataset:
         return spaces.leaves(self.observation_space)
 
 
-def open_dataset(
-    path: str | os.PathLike[str], verify: bool = True, trust_memory: bool = True
-) -> Dataset:
-    """Open a dataset folder.
+def open_dataset(path: Folders, verify: bool = True, trust_memory: bool = True) -> Dataset:
+    """Open a dataset: a folder, or shards, whose episodes follow one another.
 
     Args:
-        path: The folder.
+        path: The folder; or several folders, or one that holds them, see `shards.py`.
         verify: Also read every array once, to compare it with its hash and with the spaces. Without
             it only structure is checked: the card, and the dtype, shape and size of each file.
         trust_memory: Not to read arrays again that passed before and did not change since.
@@ -153,7 +163,24 @@ def open_dataset(
         DatasetError: a file is missing, truncated, altered, not an array of numbers, or does not
         fit the card.
     """
-    path = Path(path)
+    folders = shards_of(path)
+    if len(folders) == 1:
+        return _open_folder(folders[0], verify, trust_memory)
+    allow_open_files(FILES_OF_A_SHARD * len(folders))
+    shards = [_open_folder(folder, verify, trust_memory) for folder in folders]
+    first, card = shards[0], joined_card([shard.card for shard in shards], folders)
+    arrays = joined_arrays([shard.arrays for shard in shards])
+    place = Path(path) if isinstance(path, str | os.PathLike) else folders[0]
+    joined = Dataset(
+        place, card, first.observation_space, first.action_space, arrays, tuple(folders)
+    )
+    card["lengths"] = lengths_summary(joined.lengths)
+    card["returns"] = returns_summary(joined.returns.astype(np.float64))
+    return joined
+
+
+def _open_folder(path: Path, verify: bool, trust_memory: bool) -> Dataset:
+    """Open a dataset of one folder."""
     card = read_card(path, verify)
     observation_space, action_space, layouts = _layouts(path / CARD, card)
     arrays: dict[str, Any] = {}

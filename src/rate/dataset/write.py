@@ -16,13 +16,12 @@ from rate.dataset.card import CARD, ArrayLayout, DatasetError, array_header, arr
 from rate.dataset.frames import FrameNumbers
 from rate.dataset.image_statistics import ImageStatistics
 from rate.dataset.read import Dataset, open_dataset
+from rate.dataset.summary import lengths_summary, returns_summary
 from rate.dataset.verified import present_state, remember
 from rate.episode import Episode, returns_to_go
 from rate.files import atomic_write, storage_errors, synchronise
 from rate.folders import new_folder
 from rate.spaces import LeafChecker
-
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def write_dataset(
@@ -115,8 +114,8 @@ def _write_arrays(
     return {
         "episodes": len(lengths),
         "steps": sum(lengths),
-        "lengths": {"min": min(lengths), "max": max(lengths), "mean": float(np.mean(lengths))},
-        "returns": _summary(np.array(returns, np.float64)),
+        "lengths": lengths_summary(np.array(lengths)),
+        "returns": returns_summary(np.array(returns, np.float64)),
         "normalisation": {
             **{name.removeprefix("observations/"): m.result(name) for name, m in moments.items()},
             **{path: part.result() for path, part in images.items()},
@@ -226,17 +225,6 @@ class _Moments:
                 f"{what}: the numbers are too large to be normalised in float32; rescale them"
             )
         return {"mean": self.mean.tolist(), "std": std.tolist()}
-
-
-def _summary(returns: np.ndarray) -> dict[str, Any]:
-    quantiles = {str(level): float(np.quantile(returns, level)) for level in QUANTILES}
-    numbers = {
-        "min": returns.min(),
-        "max": returns.max(),
-        "mean": returns.mean(),
-        "std": returns.std(),
-    }
-    return {**{name: float(number) for name, number in numbers.items()}, "quantiles": quantiles}
 
 
 def _plain(provenance: dict[str, Any]) -> Any:

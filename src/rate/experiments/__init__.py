@@ -194,7 +194,7 @@ class Experiment:
                 "nothing is left to run: none of the variants that were asked for is scored on "
                 "these tasks"
             )
-        data = {recipe.dataset for recipe in kept.values()}
+        data = {recipe.collection for recipe in kept.values()}
         reported = {*map(self.reported, kept)}
         return replace(
             self,

@@ -211,7 +211,7 @@ def _add_work(asked: Outline, member: Member) -> None:
         for variant, recipe in experiment.variants.items():
             if seed not in experiment.seeds_of(variant):
                 continue
-            recipe = replace(recipe, dataset=str(data[recipe.dataset]))
+            recipe = replace(recipe, dataset=str(data[recipe.collection]))
             name = _run_name(recipe) if shared else variant
             run = Run(asked.output / "runs" / f"{name}-{seed}")
             work = asked.work.setdefault(run, Work(run, recipe, seed))
@@ -229,7 +229,7 @@ def _data_name(collection: Collection) -> str:
 def _run_name(recipe: Recipe) -> str:
     """A name for what is trained, the same in all experiments: model, and hash of recipe and
     data."""
-    key = f"{recipe.hash} {Path(recipe.dataset).name}"
+    key = f"{recipe.hash} {Path(recipe.collection).name}"
     return f"{_slug(model_name(recipe.model))}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 

@@ -18,7 +18,7 @@ def terms(experiment: Experiment) -> dict[str, dict[str, str]]:
     for variant, recipe in experiment.variants.items():
         own = table.setdefault(experiment.reported(variant), {})
         for name, words in TERMS.items():
-            text = words(recipe, experiment.data[recipe.dataset])
+            text = words(recipe, experiment.data[recipe.collection])
             if text not in own.setdefault(name, []):
                 own[name].append(text)
     for name, own in table.items():

@@ -42,7 +42,7 @@ def plan_experiment(
         of_data[str(folder)] = Job(f"collect-{folder.name}", "collect", options)
     jobs = list(of_data.values())
     for work in asked.work.values():
-        needs = of_data[work.recipe.dataset].name
+        needs = of_data[work.recipe.collection].name
         [training] = training_jobs(plan, work.recipe, {work.seed: work.run.path}, needs=[needs])
         scores = [asdict(score) for score in work.scores]
         options = {"run": plan.output(work.run.path), "scores": scores}

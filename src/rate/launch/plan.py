@@ -145,7 +145,7 @@ def training_jobs(
         loggers: As of `rate.train`.
         needs: Jobs that must be done before.
     """
-    data: dict[str, Any] = {**recipe.to_json(), "dataset": plan.named(recipe.dataset)}
+    data = {**recipe.to_json(), "dataset": list(map(plan.named, recipe.folders))}
     plain = asdict(TrainingCompute())
     shared = {
         "recipe": data,

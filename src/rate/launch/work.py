@@ -24,7 +24,7 @@ from rate.reproduction import evaluate_missing, reproduce
 from rate.runs.folder import Run
 from rate.training import resume, train
 from rate.training.devices import TrainingCompute
-from rate.values import Positive, Range, checks_arguments
+from rate.values import Positive, Range, checked, checks_arguments
 
 WAIT = 1.0
 """Seconds between two looks at a plan whose jobs are all taken."""
@@ -217,7 +217,8 @@ def _collect(plan: Plan, options: Options, compute: Compute, show_progress: bool
 
 def _train(plan: Plan, options: Options, compute: Compute, show_progress: bool) -> None:
     run, data = plan.inner(options["run"]), dict(options["recipe"])
-    recipe = from_json({**data, "dataset": plan.outer(data["dataset"])})
+    folders = checked("dataset", data["dataset"], tuple[str, ...])
+    recipe = from_json({**data, "dataset": list(map(plan.outer, folders))})
     if Run(run).exists:
         require_recipe(Run(run), recipe)
         resume(run, show_progress=show_progress)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PROVENANCE = {
     "seed": Seed,
     "dataset": str,
-    "dataset_path": str,
+    "dataset_path": tuple[str, ...],
     "task": str | None,
     "loggers": tuple[str, ...],
     "commit": str,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rate.dataset import BatchReader, Dataset, Sampler, open_dataset
-from rate.dataset.card import CARD
+from rate.dataset.shards import is_dataset
 from rate.messages import brief
 from rate.recipe import Recipe
 from rate.runs.folder import Run, RunError
@@ -41,6 +41,8 @@ def describe(recipe: Recipe, dataset: Dataset, stages: Sequence[Sampler]) -> str
         f"padding; target return {recipe.target_return:.4g} (data: mean "
         f"{dataset.returns.mean():.4g}, best {dataset.returns.max():.4g})"
     )
+    if dataset.shards:
+        line += f"; {len(dataset.shards)} shards, from {dataset.shards[0]} on"
     if sampler.coverage < 1:
         longest = int(dataset.lengths.max())
         line += (
@@ -66,8 +68,8 @@ def samplers(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) 
         if not len(choices[0]):
             raise ValueError(
                 f"a curriculum begins with episodes of one segment ({model.segment_length} "
-                f"steps), but the shortest of {recipe.dataset} has {lengths.min()}: use longer "
-                "segments, data with shorter episodes, or no curriculum"
+                f"steps), but the shortest of {shown(recipe.folders)} has {lengths.min()}: use "
+                "longer segments, data with shorter episodes, or no curriculum"
             )
     assert recipe.sampling != "auto"
     return [
@@ -76,25 +78,31 @@ def samplers(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) 
     ]
 
 
-def find_dataset(run: Run, given: str | Path | None) -> str:
-    """The dataset that a run learns from, recognised by its content."""
-    recorded, facts = run.recipe().dataset, run.provenance("dataset")
-    places = [recorded, os.path.normpath(run.path / facts.get("dataset_path", recorded))]
-    places = [str(given)] if given is not None else list(dict.fromkeys(places))
-    found = [place for place in places if (Path(place) / CARD).exists()]
+def shown(folders: Sequence[str]) -> str:
+    """Folders of a dataset in a message."""
+    return ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
+
+
+def find_dataset(run: Run, given: str | Path | Sequence[str] | None) -> tuple[str, ...]:
+    """Folders of the dataset that a run learns from, recognised by its content."""
+    recorded, facts = run.recipe().folders, run.provenance("dataset")
+    seen = (os.path.normpath(run.path / one) for one in facts.get("dataset_path", recorded))
+    named = (str(given),) if isinstance(given, str | Path) else tuple(given or ())
+    places = [named] if named else list(dict.fromkeys([recorded, tuple(seen)]))
+    found = [place for place in places if is_dataset(place)]
     if not found:
         raise RunError(
-            f"the dataset of {run} is not at {' or '.join(places)}: name the folder where it lies "
-            "now with --dataset"
+            f"the dataset of {run} is not at {' or '.join(map(shown, places))}: name the folder "
+            "where it lies now with --dataset"
         )
     contents = {place: open_dataset(place).content_hash for place in found}
     for place, content in contents.items():
         if content == facts["dataset"]:
             return place
     raise RunError(
-        f"the dataset {found[0]} has changed since {run} began, or is another one: its content "
-        f"is {contents[found[0]][:12]}, not {brief(facts['dataset'][:12])}. Put the old data back, "
-        "name its folder with --dataset, or train a new run on the new data"
+        f"the dataset {shown(found[0])} has changed since {run} began, or is another one: its "
+        f"content is {contents[found[0]][:12]}, not {brief(facts['dataset'][:12])}. Put the old "
+        "data back, name its folder with --dataset, or train a new run on the new data"
     )
 
 

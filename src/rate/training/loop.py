@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -31,7 +31,7 @@ READ_EVERY = 20
 class Training:
     """A run under way in this process, from its last checkpoint on."""
 
-    def __init__(self, fabric: lightning_fabric.Fabric, run: Run, dataset: str) -> None:
+    def __init__(self, fabric: lightning_fabric.Fabric, run: Run, dataset: Sequence[str]) -> None:
         self.fabric, self.run = fabric, run
         # Code that the recipe names is the user's, or `resume` has refused it.
         self.recipe, self.facts = run.recipe(trust=True), run.provenance()

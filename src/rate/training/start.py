@@ -71,7 +71,7 @@ def train(
         say(describe(recipe, dataset, stages))
     facts = {
         "dataset": dataset.content_hash,
-        "dataset_path": os.path.relpath(recipe.dataset, run),
+        "dataset_path": [os.path.relpath(one, run) for one in recipe.folders],
         "task": dataset.card["task"],
         "loggers": list(loggers),
         **asdict(compute),
@@ -85,14 +85,14 @@ def train(
 
     fabric = fabric_for(recipe, compute)
     identity = [recipe.hash, seed, dataset.content_hash, compute.processes]
-    _launch(fabric, folder, recipe.dataset, show_progress, (identity, begin))
+    _launch(fabric, folder, recipe.folders, show_progress, (identity, begin))
     return folder.path
 
 
 def resume(
     run: str | Path,
     *,
-    dataset: str | Path | None = None,
+    dataset: str | Sequence[str] | None = None,
     trust: bool = False,
     show_progress: bool = False,
 ) -> Path:
@@ -100,8 +100,8 @@ def resume(
 
     Args:
         run: The run folder.
-        dataset: Where the data lies now, if it was moved; by default where it was, seen from here
-            or from the run.
+        dataset: Where the data lies now, if it was moved: a folder, or those of its shards; by
+            default where it was, seen from here or from the run.
         trust: Also run the code that the recipe names: a model, an encoder, an objective or a task
             of your own.
         show_progress: Show how far the training is.
@@ -153,7 +153,7 @@ def _require_goes_on(run: Run, recipe: Recipe, seed: int, facts: Mapping[str, An
 def _launch(
     fabric: lightning_fabric.Fabric,
     run: Run,
-    dataset: str,
+    dataset: Sequence[str],
     show_progress: bool,
     first: tuple[Any, Callable[[], None]],
 ) -> None:
@@ -187,7 +187,7 @@ def _launch(
 
 
 def _train_together(
-    fabric: lightning_fabric.Fabric, path: Path, dataset: str, show_progress: bool
+    fabric: lightning_fabric.Fabric, path: Path, dataset: Sequence[str], show_progress: bool
 ) -> str:
     """Train as one of several processes."""
     depend_on_parent()
