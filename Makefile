@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes with one thread each beat two processes that fight for the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow fuzz check lint types bench bench-check publish freeze clean
+.PHONY: demo test slow fuzz check lint types docs bench bench-check publish freeze clean
 
 demo: .venv/demo
 	env -u OMP_NUM_THREADS $(BIN)/rate reproduce demo --jobs 2
@@ -27,6 +27,12 @@ fuzz: .venv/development
 	$(BIN)/python -m tests.fuzz --count $(or $(COUNT),4000) --seed $(or $(SEED),0)
 
 check: lint types test
+
+# the site of all pages, offline, in site/index.html
+docs: .venv/development
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -q -W --keep-going -c docs . site
+	cp docs/site.html site/index.html
+
 
 bench: .venv/development
 	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks

@@ -75,7 +75,7 @@ def segments_of(policy: Policy, steps: int = 3 * K + 2) -> list[Segment]:
 def segment_mask(
     past: int, read: int, length: int, write: int, plain_context: bool
 ) -> torch.Tensor:
-    """Whether a whole segment hides a key from a query (method, section 5).
+    """Whether a whole segment hides a key from a query.
 
     Columns are [past | read | tokens | write]; rows are [read | tokens | write], and the past as
     well if it is plain context. Read memory sees itself; tokens see the past, read memory and

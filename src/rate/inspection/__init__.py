@@ -50,7 +50,7 @@ def inspect(
 ) -> Path:
     """Inspect attention and memory of a run's policy while it acts greedily.
 
-    Writes inspection.json and inspect-*.png: attention maps (Fig. 2 of the paper), memory over
+    Writes inspection.json and pictures: attention maps (Fig. 2 of the paper), memory over
     time, a linear probe for the cue, and the score with noise in place of memory (Fig. 8, 13, 16).
     What a model or task does not have (attention, memory, a cue) is left out, and a note says so.
 

@@ -1,4 +1,4 @@
-"""Decision GRU: the Decision LSTM with a gated recurrent unit (baselines, section 8)."""
+"""Decision GRU: the Decision LSTM with a gated recurrent unit."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,7 +1,7 @@
 """Decision Transformer: the backbone of RATE with one segment as long as the window, and no memory.
 
-Differences from Chen et al. 2021: relative attention, no timestep embedding, post-norm layers
-(baselines, section 2). While acting, the window of the last N x K steps slides by `stride` steps at
+Differences from Chen et al. 2021: relative attention, no timestep embedding, post-norm layers.
+While acting, the window of the last N x K steps slides by `stride` steps at
 a time: steps that stay are encoded anew, all but the last layer's outputs, once something has left
 the window. A longer stride is cheaper, and an action then sees between N x K - stride + 1 and N x K
 steps.

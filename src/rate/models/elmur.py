@@ -1,7 +1,7 @@
 """ELMUR: slots of memory in each layer, read by its tokens and written, least recently used first,
 after each segment.
 
-From arXiv 2510.07151 (baselines, section 11), post-norm with LayerNorm. Feed-forward blocks are
+From arXiv 2510.07151, post-norm with LayerNorm. Feed-forward blocks are
 plain SwiGLU: its mixtures of experts are left out. Where the released code departs from the paper
 or trips over itself, this model
 

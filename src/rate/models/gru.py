@@ -1,4 +1,4 @@
-"""BC-GRU: a gated recurrent unit over observations alone (baselines, section 5)."""
+"""BC-GRU: a gated recurrent unit over observations alone."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,5 +1,4 @@
-"""Long-Short Decision Transformer: half of the channels attend, the other half are convolved
-(baselines, section 10).
+"""Long-Short Decision Transformer: half of the channels attend, the other half are convolved.
 
 Like DT it sees the last N x K steps, in a window that slides by `stride` steps at a time while
 acting; the embedded tokens that stay are encoded anew. Differences from the released class: the

@@ -1,4 +1,4 @@
-"""BC-LSTM: a long short-term memory over observations alone (baselines, section 5).
+"""BC-LSTM: a long short-term memory over observations alone.
 
 The state starts at zero and is carried for as long as the episode lasts; the released code draws it
 at random, anew for every training batch and with another spread when it acts. Gradients cross the

@@ -1,5 +1,5 @@
 """OracleDT: a Decision Transformer that is never without the episode's first observation, an upper
-bound (method, section 13).
+bound.
 
 The paper puts a constant vector for the cue, handed in from outside, at both ends of the sequence.
 Here the cue is read where the environment shows it: the token of the first observation is the one

@@ -1,8 +1,7 @@
 """RATE: a transformer over segments with memory tokens at both ends, cached hidden states and a
 Memory Retention Valve.
 
-One class serves a family: DT, DT-XL, RMT and TrXL are the same parts switched off (method, section
-10).
+One class serves a family: DT, DT-XL, RMT and TrXL are the same parts switched off.
 """
 
 from collections.abc import Callable
@@ -233,7 +232,7 @@ class MemoryTransformer(Backbone):
 
     def _segment_view(self, past: int, length: int, writing: int, count: Tensor) -> View:
         """The view of a whole segment: rows are [read | tokens | write], and the past as well if it
-        is plain context that is encoded anew (method, section 5)."""
+        is plain context that is encoded anew."""
         config, read = self.config, self.config.memory_tokens
         start, stop = self.read_start - past, self.token_start + length + writing
         begin = start if config.context_steps else self.read_start

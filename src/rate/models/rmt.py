@@ -1,5 +1,4 @@
-"""Recurrent Memory Transformer: memory tokens at both ends of a segment, no valve and no cache
-(baselines, section 3)."""
+"""Recurrent Memory Transformer: memory tokens at both ends of a segment, no valve and no cache."""
 
 from dataclasses import dataclass
 

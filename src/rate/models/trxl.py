@@ -1,4 +1,4 @@
-"""Transformer-XL: segment recurrence by cached hidden states alone (baselines, section 4)."""
+"""Transformer-XL: segment recurrence by cached hidden states alone."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Behaviour cloning: predict the recorded actions (method, section 9)."""
+"""Behaviour cloning: predict the recorded actions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

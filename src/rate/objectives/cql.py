@@ -1,7 +1,7 @@
 """Conservative Q-learning, CQL(H) (Kumar et al. 2020).
 
 The released code calls "CQL" a loss without rewards, which equals behaviour cloning with a larger
-weight (baselines, section 6). This one learns from recorded rewards, next observations and
+weight. This one learns from recorded rewards, next observations and
 terminations: a truncated episode goes on in value, a terminated one does not.
 """
 

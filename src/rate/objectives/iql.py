@@ -1,7 +1,7 @@
 """Implicit Q-learning (Kostrikov et al. 2022).
 
-The released code takes returns-to-go for rewards and never trains its encoder (baselines, section
-7). This one learns from recorded rewards, next observations and terminations.
+The released code takes returns-to-go for rewards and never trains its encoder. This one
+learns from recorded rewards, next observations and terminations.
 """
 
 from collections.abc import Callable

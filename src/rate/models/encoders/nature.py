@@ -1,4 +1,4 @@
-"""Three convolutions and a linear map for images (method, section 2.1; Mnih et al. 2015)."""
+"""Three convolutions and a linear map for images (Mnih et al. 2015)."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""Dynamic convolution: every position predicts its own causal kernel (baselines, section 10)."""
+"""Dynamic convolution: every position predicts its own causal kernel."""
 
 import torch
 import torch.nn.functional as F

@@ -20,8 +20,8 @@ output without residual and FF the feed-forward block:
 
 The feed-forward block may be left out; then out = y, or z.
 
-Cross-attention, with a bias by which it knows how far apart in time tokens and memory slots are
-(baselines, section 11), is that of ELMUR and of valves.
+Cross-attention, with a bias by which it knows how far apart in time tokens and memory slots are, is
+that of ELMUR and of valves.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,4 @@
-"""The Memory Retention Valve: what of the written memory reaches the next segment (method, section
-8)."""
+"""The Memory Retention Valve: what of the written memory reaches the next segment."""
 
 from typing import Literal
 
