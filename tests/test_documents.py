@@ -28,6 +28,8 @@ HELP = [
     ["evaluate"],
     ["export"],
     ["inspect"],
+    ["pull"],
+    ["push"],
     ["record"],
     ["report"],
     ["reproduce"],
