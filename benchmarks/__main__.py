@@ -11,6 +11,7 @@ from benchmarks import (
     acting,
     collection,
     encoders,
+    exported,
     frames,
     gpu,
     large_dataset,
@@ -24,6 +25,7 @@ from benchmarks.rows import Measurement, latest, record, regression, render
 
 SUITES = {
     "acting": acting.measure,
+    "exported": exported.measure,
     "encoders": encoders.measure,
     "models": models.measure,
     "training": training.measure,

@@ -18,6 +18,7 @@ TITLES = {
     "models": "All models",
     "acting": "Acting far into an episode",
     "stepping": "Acting from cached keys and values, or by recomputing the segment",
+    "exported": "Acting without PyTorch",
     "training": "Training throughput",
     "memory": "Peak memory of training",
     "encoders": "Encoders of images, forward and backward",
@@ -33,6 +34,7 @@ TITLES = {
 RATIOS = {
     "acting": "cost against first segments",
     "stepping": "times as fast as recomputing",
+    "exported": "share of PyTorch",
     "training": "times as fast as naive",
     "memory": "share of naive",
     "encoders": "times the cost of nature",
@@ -44,7 +46,9 @@ RATIOS = {
     "gpu-memory": "share of eager",
     "gpu-acting": "times as fast as eager",
 }
-LESS_IS_BETTER = {"acting", "memory", "encoders", "collection", "large", "loader", "gpu-memory"}
+LESS_IS_BETTER = {
+    *("acting", "exported", "memory", "encoders", "collection", "large", "loader", "gpu-memory")
+}
 """Benchmarks whose ratio is a cost or a share."""
 
 

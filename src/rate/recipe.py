@@ -136,6 +136,10 @@ class Recipe(Checked):
     """Compile the policy with torch.compile."""
     checkpoint_every: Positive = 100
     """Updates between two checkpoints; a run killed at any moment resumes from the last one."""
+    keep_checkpoints: NotNegative = 0
+    """Of these checkpoints so many are kept, the newest, as update-N besides last and best."""
+    start_from: str = ""
+    """Run, or checkpoint, whose policy training begins with; empty: fresh weights."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -204,9 +208,15 @@ def hash_of(recipe: Mapping[str, Any]) -> str:
     # every objective counts with the options that all of them had together at first.
     data = {**recipe, "dataset": "", "model": dict(recipe["model"])}
     data["objective"] = {**_FIRST_OBJECTIVE_OPTIONS, **data["objective"]}
-    for name, unused in (("shorter_segments", 0), ("growing_segments", 0), ("stack_frames", 1)):
+    for name, unused in (
+        ("shorter_segments", 0),
+        ("growing_segments", 0),
+        ("stack_frames", 1),
+        ("start_from", ""),
+    ):
         if data.get(name) == unused:
             del data[name]
+    data.pop("keep_checkpoints", None)  # it changes no weight
     if data["sampling"] == "auto":
         data["sampling"] = "first"
     model = data["model"]

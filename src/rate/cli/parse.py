@@ -56,6 +56,7 @@ def parse(
     types: Mapping[Any, type | Reader] | None = None,
     added: type | None = None,
     about: str = "",
+    defaults: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Read the arguments of a function from the command line; `--help` and mistakes exit.
 
@@ -69,6 +70,7 @@ def parse(
         types: Dataclasses, or what `mirror` returns, in place of types in the hints; and readers.
         added: What `mirror` returns for options that are not the function's.
         about: Text for the help, after the function's own.
+        defaults: Values of parameters, in place of the function's own defaults.
 
     Returns:
         Keyword arguments for the function, and "added" if there is one.
@@ -86,7 +88,8 @@ def parse(
                 marks += [argument, tyro.conf.Positional]
             else:
                 marks += [_option(NAMES.get(name, name), helps.get(name), kind, marks)]
-            default = () if parameter.default is Parameter.empty else (parameter.default,)
+            value = (defaults or {}).get(name, parameter.default)
+            default = () if value is Parameter.empty else (value,)
             options.append((name, Annotated[(kind, *marks)], _field(kind, default)))
     if added:
         options.append(("added", Annotated[added, tyro.conf.arg(name="")], field()))

@@ -136,7 +136,9 @@ class Stream:
         if self.aligned:
             target.narrow(axis, self.stop, values.shape[axis]).copy_(values)
         else:
-            target.transpose(1, axis)[self.row_numbers, index] = values.transpose(1, axis)
+            shape = [index.shape[0], *[1] * (values.dim() - 1)]
+            shape[axis] = index.shape[1]
+            target.scatter_(axis, index.view(shape).expand_as(values), values)
 
     def extend(
         self, level: int, index: Tensor, keys: slice, new: tuple[Tensor, Tensor]

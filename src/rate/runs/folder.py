@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -85,13 +86,10 @@ class Run:
             )
         with storage_errors(run.path):
             run.path.mkdir(parents=True, exist_ok=True)
-        facts = {"seed": seed, **provenance(), **facts}
-        text = json.dumps({**facts, "hash": _hash(facts)}, indent=2)
-        atomic_write(run.provenance_file, text)
+        run._write(run.provenance_file, {"seed": seed, **provenance(), **facts})
         # The recipe is written last: a folder with a recipe is a complete beginning.
         trust(addresses(recipe.to_json()))
-        text = json.dumps({**recipe.to_json(), "hash": recipe.hash}, indent=2)
-        atomic_write(run.recipe_file, text)
+        run._write(run.recipe_file, recipe.to_json(), recipe.hash)
         return run
 
     @property
@@ -154,9 +152,38 @@ class Run:
         """The file of a checkpoint.
 
         Args:
-            name: "last" or "best".
+            name: "last", "best", or one that is kept, such as "update-600".
         """
         return self._file(f"{name}.safetensors")
+
+    def kept_checkpoints(self) -> list[int]:
+        """Updates of the checkpoints that are kept besides last and best, oldest first."""
+        names = (path.name for path in self.path.glob("update-*.safetensors"))
+        found = (re.fullmatch(r"update-(\d{1,9})\.safetensors", name) for name in names)
+        return sorted(int(match[1]) for match in found if match)
+
+    def longer(self, recipe: "Recipe", updates: int) -> "Recipe":
+        """The run's recipe with more updates; fewer are a RunError."""
+        if updates < recipe.updates:
+            raise RunError(
+                f"{self} has {recipe.updates} updates, and cannot be cut to {updates}: give more, "
+                "or train a new run"
+            )
+        return replace(recipe, updates=updates)
+
+    def prolong(self, recipe: "Recipe") -> None:
+        """Let the run go on by a recipe with more updates; provenance.json says so."""
+        data, facts = self._read(self.recipe_file), self.provenance()
+        if data["updates"] == recipe.updates:
+            return
+        before = {"updates": data["updates"], "recipe": data.get("hash")}
+        prolonged = [*facts.get("prolonged", ()), before]
+        self._write(self.provenance_file, {**facts, "prolonged": prolonged})
+        self._write(self.recipe_file, recipe.to_json(), recipe.hash)
+
+    def _write(self, path: Path, data: Mapping[str, Any], stated: str = "") -> None:
+        stated = stated or _hash(data)
+        atomic_write(path, json.dumps({**data, "hash": stated}, indent=2))
 
     def recipe(self, trust: bool = False) -> "Recipe":
         """The recipe; a folder without a run, or a damaged file, is a RunError.
@@ -246,6 +273,37 @@ class Run:
 
     def __str__(self) -> str:
         return str(self.path)
+
+
+def read_recipe(path: str | os.PathLike[str], trust: bool = False) -> "Recipe":
+    """The recipe of a run folder, or of a JSON file such as its recipe.json, which may have been
+    edited.
+
+    Args:
+        path: Run folder, or file.
+        trust: Whether the code that it names may be run.
+
+    Raises:
+        RunError: there is none, or it is damaged or has unknown options.
+        UntrustedError: it names code, and is not trusted.
+    """
+    from rate import recipe as recipes
+
+    path = Path(path)
+    if path.is_dir():
+        return Run(path).recipe(trust)
+    try:
+        data = dict(checked("its content", json.loads(path.read_text(encoding="utf-8")), dict))
+        data.pop("hash", None)
+        require_trusted(recipes.addresses(data), path, trust)
+        return recipes.from_json(data)
+    except UntrustedError:
+        raise
+    except (ValueError, OSError, ArithmeticError, RecursionError) as error:
+        raise RunError(
+            f"{path} is no recipe: {reason(error)}. Give a run folder, or a recipe.json that "
+            "`rate train` wrote"
+        ) from error
 
 
 def _hash(facts: Mapping[str, Any]) -> str:

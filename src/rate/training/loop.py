@@ -18,6 +18,7 @@ from rate.progress import progress_bar
 from rate.runs.checkpoint import load_state, require_room, save_policy, save_state
 from rate.runs.folder import Run, RunError
 from rate.runs.metrics import RunLog
+from rate.training.beginning import begin_from
 from rate.training.data import batches
 from rate.training.devices import compute_of, set_precision
 from rate.training.graph import Graphs, uses_graphs
@@ -61,6 +62,8 @@ class Training:
         if self.run.state_file.exists():
             require_room(self.run.state_file, make)
         policy = make()
+        if recipe.start_from and not self.run.state_file.exists():
+            begin_from(policy, recipe.start_from, self.facts)
         objective = recipe.objective.build(policy, make, dataset.return_scale)
         self.module = WindowLoss(policy, objective)
         optimiser = adamw(self.module, recipe.optimiser)
@@ -223,6 +226,10 @@ class Training:
             # The state comes last: a run killed in between repeats these updates, and writes both
             # again.
             self._save_policy("last", update=count)
+            if self.recipe.keep_checkpoints and self._due(count, self.recipe.checkpoint_every):
+                self._save_policy(f"update-{count}", update=count)
+                for old in self.run.kept_checkpoints()[: -self.recipe.keep_checkpoints]:
+                    self.run.checkpoint(f"update-{old}").unlink()
             scaler = self.learner.scaler
             save_state(
                 self.run.state_file,

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ from rate.progress import say
 from rate.recipe import Recipe
 from rate.runs.folder import Run, RunError
 from rate.runs.loggers import Logger
+from rate.training.beginning import beginning
 from rate.training.checks import check_recipe
 from rate.training.data import describe, fill_in, find_dataset
 from rate.training.devices import TrainingCompute, compute_of, fabric_for
 from rate.training.loop import Training
 from rate.training.nodes import placed, require_same, together
-from rate.values import Seed, checks_arguments
+from rate.values import Positive, Seed, checks_arguments
 
 
 @checks_arguments
@@ -73,6 +73,7 @@ def train(
         "dataset": dataset.content_hash,
         "dataset_path": [os.path.relpath(one, run) for one in recipe.folders],
         "task": dataset.card["task"],
+        **beginning(recipe, dataset),
         "loggers": list(loggers),
         **asdict(compute),
     }
@@ -93,15 +94,18 @@ def resume(
     run: str | Path,
     *,
     dataset: str | Sequence[str] | None = None,
+    updates: Positive | None = None,
     trust: bool = False,
     show_progress: bool = False,
 ) -> Path:
-    """Continue an interrupted or killed run to bit-identical losses and weights.
+    """Continue an interrupted or killed run to bit-identical losses and weights; or prolong a run.
 
     Args:
         run: The run folder.
         dataset: Where the data lies now, if it was moved: a folder, or those of its shards; by
             default where it was, seen from here or from the run.
+        updates: Updates of the whole run, more than it has: the learning rate then follows the
+            schedule of the longer run, and scores are of another recipe than before.
         trust: Also run the code that the recipe names: a model, an encoder, an objective or a task
             of your own.
         show_progress: Show how far the training is.
@@ -116,13 +120,18 @@ def resume(
     """
     known = Run(run)
     recipe = known.recipe(trust)
+    recipe = recipe if updates is None else known.longer(recipe, updates)
     data, facts = find_dataset(known, dataset), known.provenance("dataset", "loggers")
     compute, opened = compute_of(facts), open_dataset(data, verify=is_first_process())
     _require_processes(known, compute)
     if fill_in(recipe, opened) != recipe:
         raise RunError(f"{known} leaves sampling or target_return to its data: train a new run")
     check_recipe(recipe, opened, facts["seed"], compute.processes, facts["loggers"])
-    begin = partial(known.selection_file.unlink, missing_ok=True)  # of a process that was killed
+
+    def begin() -> None:
+        known.prolong(recipe)
+        known.selection_file.unlink(missing_ok=True)  # of a process that was killed
+
     identity = [recipe.hash, facts["seed"], opened.content_hash, compute.processes]
     _launch(fabric_for(recipe, compute), known, data, show_progress, (identity, begin))
     return known.path
