@@ -167,7 +167,7 @@ def test_sizes_and_further_returns_must_fit_their_experiment():
     demo = experiments.find("demo")
     (first, *_), task = demo.variants, demo.evaluations[0]
     with pytest.raises(ValueError, match=rf"but at the size of the paper {first}: give both"):
-        replace(demo, paper=replace(demo, variants={first: demo.variants[first]}))
+        replace(demo, paper=replace(demo, variants={first: demo.variants[first]}, trials={}))
     with pytest.raises(ValueError, match=r"names \['tmaze/7'\], which are none of the evalu"):
         replace(demo, target_returns={"tmaze/7": (0.5,)})
     swept = replace(demo, target_returns={task: (0.5,)})

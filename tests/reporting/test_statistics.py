@@ -5,14 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rate.reporting.intervals import bootstrap_interval, interquartile_mean, mean_standard_error
 from rate.reporting.protocol import latest
-from rate.reporting.statistics import (
-    bootstrap_interval,
-    conditionals,
-    interquartile_mean,
-    mean_standard_error,
-    summarise,
-)
+from rate.reporting.statistics import conditionals, summarise
 
 
 def row(variant="rate", seed=0, task="tmaze/90", scores=(1.0, 0.0, 1.0, 1.0), **changes):

@@ -39,9 +39,13 @@ def test_means_over_seeds_are_added_up_over_tasks():
         ("c",),
     )
     assert rate.total == pytest.approx(0.75 - 0.5)
-    assert rate.standard_error == pytest.approx(np.std([-0.5, 1.0], ddof=1) / np.sqrt(2))
-    assert rate.interval[0] <= rate.total <= rate.interval[1]
+    # Within tasks: means 0.5 and 1.0, and -1.0 and 0.0; one degree of freedom each.
+    assert rate.standard_error == pytest.approx(np.hypot(0.25, 0.5))
+    assert rate.interval[1] - rate.total == pytest.approx(4.3027 * np.hypot(0.25, 0.5), rel=1e-4)
     assert (dt.total, dt.interval, dt.missing) == (0.5, (0.5, 0.5), ("b", "c"))
+    assert np.isnan(rate.difference)
+    assert dt.difference == pytest.approx(0.5 - 0.75)  # over the task that both have
+    assert dt.difference_interval[0] < -0.25 < dt.difference_interval[1]
 
 
 def test_what_was_not_run_is_named_and_published_values_are_of_the_same_tasks():

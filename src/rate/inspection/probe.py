@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
-from rate.reporting.statistics import bootstrap_interval
+from rate.reporting.intervals import bootstrap_interval, count_interval
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,7 @@ def estimate(scores: np.ndarray, chance: float | None = None) -> Estimate:
     """The mean of scores [n], with a Wilson interval if all are 0 or 1, and a bootstrap interval
     otherwise."""
     if np.isin(scores, (0, 1)).all():
-        wilson = binomtest(int(scores.sum()), len(scores)).proportion_ci(method="wilson")
-        interval = float(wilson.low), float(wilson.high)
+        interval = count_interval(int(scores.sum()), len(scores), "wilson")
     else:
         interval = bootstrap_interval([scores], np.mean)
     return Estimate(float(scores.mean()), interval, len(scores), chance)

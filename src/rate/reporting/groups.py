@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rate.reporting import style
+from rate.reporting.intervals import mean_standard_error
 from rate.reporting.protocol import Row, latest
-from rate.reporting.statistics import mean_standard_error
 from rate.reporting.style import FAINT, INK, SMALL, short
 from rate.reporting.tables import Published, Table, mean_and_error
 

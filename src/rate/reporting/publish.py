@@ -27,9 +27,16 @@ from rate.reporting.load import (
 from rate.reporting.protocol import latest
 from rate.reporting.render import markdown
 from rate.reporting.results import draw, measure
-from rate.reporting.sections import extent, inspected_runs, inspections, sections
+from rate.reporting.sections import (
+    HELD,
+    error_of,
+    extent,
+    inspected_runs,
+    inspections,
+    sections,
+)
 from rate.reporting.suite import pages
-from rate.reporting.tables import Published, score_table
+from rate.reporting.tables import Published, held_table, score_table
 from rate.reporting.terms import shared_policies
 from rate.runs.folder import Run
 
@@ -200,9 +207,12 @@ def _table(results: Path, name: str, origin: Path) -> str:
             f"{', '.join(rows) or 'none'} only"
         )
     evidence = _evidence(rows[name])
-    summaries = measure(evidence, rows[name]).summaries
-    table = score_table(summaries, evidence.facts.axis).markdown()
-    return f"\n{table}\nMean ± standard error; {extent(summaries)}.\n\n"
+    summaries, axis = measure(evidence, rows[name]).summaries, evidence.facts.axis
+    text = f"Mean ± {error_of(summaries)}; {extent(summaries)}."
+    table = score_table(summaries, axis)
+    if any(one.held is not None and len(one.seeds) > 1 for one in summaries):
+        table, text = held_table(summaries, axis), f"{HELD} {extent(summaries).capitalize()}."
+    return f"\n{table.markdown()}\n{text}\n\n"
 
 
 def _evidence(path: Path) -> Evidence:

@@ -9,7 +9,15 @@ from rate.messages import reason
 from rate.reporting import cue_figure, figures
 from rate.reporting.groups import Breakdown, breakdowns, group_figure
 from rate.reporting.load import Evidence, ReportError
-from rate.reporting.statistics import Conditional, Summary, conditionals, returned, summarise
+from rate.reporting.statistics import (
+    Conditional,
+    Difference,
+    Summary,
+    conditionals,
+    differences,
+    returned,
+    summarise,
+)
 from rate.reporting.tables import labels, means
 
 
@@ -25,6 +33,8 @@ class Results:
     """Scores per cue."""
     returns: Sequence[Summary] = ()
     """Returns, where these are not the scores."""
+    differences: Sequence[Difference] = ()
+    """Differences between variants, of the same scores."""
     groups: Sequence[Breakdown] = ()
     """Scores by group of episodes, where rows name it."""
 
@@ -46,9 +56,32 @@ def measure(evidence: Evidence, origin: Path) -> Results:
     try:
         returns = summarise(returned(chosen), facts.order) if has_returns else ()
         points, groups = conditionals(chosen), breakdowns(chosen)
-        return Results(summarise(chosen, *expected), summarise(rest), points, returns, groups)
+        summaries = summarise(chosen, *expected)
+        compared = differences(chosen, references(evidence, summaries))
+        return Results(summaries, summarise(rest), points, returns, compared, groups)
     except ValueError as error:
         raise ReportError(f"the results in {origin} cannot be reported: {reason(error)}") from error
+
+
+def references(evidence: Evidence, summaries: Sequence[Summary]) -> dict[str, str]:
+    """The variant that each other one is compared with.
+
+    It is the one that the experiment is about; for a condition, the variant itself; in a heat map
+    of several panels, the one of the first panel in the same row.
+    """
+    names = list(dict.fromkeys(one.variant for one in summaries if one.seeds))
+    grid = evidence.facts.grid
+    panels = {panel for panel, _ in grid.values()}
+    chosen = {}
+    for name in names:
+        plain, condition, _ = name.partition(", ")
+        alike = names
+        if len(panels) > 1 and name in grid:
+            alike = [other for other in names if other in grid and grid[other][1] == grid[name][1]]
+        reference = plain if condition and plain in names else alike[0]
+        if reference != name:
+            chosen[name] = reference
+    return chosen
 
 
 def _on_axis(summaries: Sequence[Summary]) -> bool:

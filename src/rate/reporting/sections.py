@@ -24,7 +24,9 @@ from rate.reporting.tables import (
     Published,
     Table,
     detail_table,
+    difference_table,
     gaps,
+    held_table,
     labels,
     memory_table,
     paper_table,
@@ -42,7 +44,11 @@ EARLIER = (
     "Rows that were reported once and no number above is made from: they were replaced by rows of "
     "another recipe, data or protocol."
 )
-BANDS = "Bands: 95 % bootstrap intervals of the mean."
+BANDS = "Bands: 95 % intervals of the mean."
+HELD = (
+    "Seeds whose success is at least 0.95, of those that were trained, with the exact 95 % "
+    "interval of the proportion among all seeds that would hold."
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ def sections(
     """
     facts, summaries = evidence.facts, results.summaries
     parts = [_result(evidence, summaries, pictures)]
+    parts += _compared(facts, results)
     if results.returns:
         parts.append(_returns(facts, results.returns, pictures))
     if results.groups:
@@ -124,6 +131,20 @@ def sections(
     if facts.command:
         cost = f"Cost: {facts.cost}." if facts.cost else ""
         parts.append(Part("Command", cost, code=facts.command))
+    return parts
+
+
+def _compared(facts: Facts, results: Results) -> list[Part]:
+    """How many seeds hold, and how variants differ."""
+    parts = []
+    if any(one.held is not None and len(one.seeds) > 1 for one in results.summaries):
+        parts.append(Part("Seeds that hold", HELD, table=held_table(results.summaries, facts.axis)))
+    if results.differences:
+        against = dict.fromkeys(one.reference for one in results.differences)
+        text = f"Mean less that of {' / '.join(against)}, with 95 % intervals"
+        text += ", each in the same row of the heat map." if len(against) > 1 else "."
+        table = difference_table(results.differences, results.summaries, facts.axis)
+        parts.append(Part("Differences", text, table=table))
     return parts
 
 
@@ -174,7 +195,8 @@ def _result(evidence: Evidence, summaries: Sequence[Summary], pictures: Collecti
         )
     metric = " / ".join(dict.fromkeys(summary.metric for summary in summaries)).capitalize()
     checkpoint = " / ".join(dict.fromkeys(summary.checkpoint for summary in summaries))
-    text = f"{metric} of the {checkpoint} checkpoint, mean ± standard error; {extent(summaries)}."
+    error = error_of(summaries)
+    text = f"{metric} of the {checkpoint} checkpoint, mean ± {error}; {extent(summaries)}."
     alone = [name for task, name in labels(summaries).items() if task in facts.first_seed_only]
     if alone:
         text += f" At {', '.join(alone)} one seed is scored, and the error is over its episodes."
@@ -182,7 +204,7 @@ def _result(evidence: Evidence, summaries: Sequence[Summary], pictures: Collecti
     missing = gaps(summaries)
     table = score_table(summaries, facts.axis)
     if "tasks.png" in pictures:
-        caption = f"{metric} by task. Lines: 95 % bootstrap intervals of the mean."
+        caption = f"{metric} by task. Lines: 95 % intervals of the mean."
         return Part("Result", text, missing, "tasks.png", caption, table)
     caption = f"{metric} against {facts.axis or 'task size'}. {BANDS}"
     caption += " Hollow markers lack a seed." if missing else ""
@@ -193,7 +215,7 @@ def _result(evidence: Evidence, summaries: Sequence[Summary], pictures: Collecti
 def _returns(facts: Facts, summaries: Sequence[Summary], pictures: Collection[str]) -> Part:
     caption = f"Return against {facts.axis or 'task size'}. {BANDS}"
     figure = "return.png" if "return.png" in pictures else ""
-    text = f"Mean return of the same episodes ± standard error; {extent(summaries)}."
+    text = f"Mean return of the same episodes ± {error_of(summaries)}; {extent(summaries)}."
     return Part("Return", text, (), figure, caption, score_table(summaries, facts.axis))
 
 
@@ -299,6 +321,15 @@ def _provenance(evidence: Evidence) -> Table:
     dates = sorted(str(entry["date"]) for entry in [*origins, *scored] if entry.get("date"))
     add("date", [" to ".join(dict.fromkeys([dates[0], dates[-1]]))] if dates else [])
     return Table(("fact", "value"), rows)
+
+
+def error_of(summaries: Sequence[Summary]) -> str:
+    """What the number behind ± is."""
+    seeds = {len(summary.seeds) for summary in summaries if summary.seeds}
+    single = "standard error over the episodes of one seed, which says nothing of other seeds"
+    if seeds == {1}:
+        return single
+    return "standard error over seeds" + (f" (of one seed: {single})" if 1 in seeds else "")
 
 
 def extent(summaries: Sequence[Summary]) -> str:

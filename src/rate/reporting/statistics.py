@@ -1,21 +1,26 @@
-"""Statistics of scores: means over seeds, interquartile means and bootstrap intervals.
+"""Statistics of scores: means over seeds, seeds that hold, and differences between variants.
 
 A missing seed stays visible.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.stats import sem, trim_mean
 
-from rate.reporting.protocol import TRIAL_SEEDS, Row, finite, latest
+from rate.reporting import intervals
+from rate.reporting.intervals import Interval, Scores, interquartile_mean, mean_standard_error
+from rate.reporting.protocol import TRIAL_SEEDS, Row, latest
 
-Statistic = Callable[..., Any]
-"""Called as `statistic(values, axis=-1)`, as NumPy's reductions are."""
+HOLDS = 0.95
+"""Least success of a seed that holds."""
+
+
+def holds(row: Row) -> bool | None:
+    """Whether a seed's policy solves a task: success in at least 95 % of the episodes; None where
+    the score is no success."""
+    return float(row["value"]) >= HOLDS if row["metric"] == "success" else None
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,15 @@ class Summary:
     mean: float
     """Mean over seeds."""
     standard_error: float
-    """Over seeds; over episodes where there is one seed."""
-    interval: tuple[float, float]
-    """Bootstrap interval of the mean, 95 %."""
+    """Over seeds; over episodes within their cues where there is one seed."""
+    interval: Interval
+    """Interval of the mean, 95 %, see `intervals.seed_interval`."""
     interquartile_mean: float
     """Interquartile mean over seeds."""
-    interquartile_interval: tuple[float, float]
+    interquartile_interval: Interval
     """Bootstrap interval of the interquartile mean, 95 %."""
+    held: int | None
+    """Seeds that hold; None where the score is no success."""
     seeds: tuple[int, ...]
     """Seeds that have been scored."""
     missing: tuple[int, ...]
@@ -84,48 +91,42 @@ class Conditional:
         return sum(self.means.values())
 
 
-HOLDS = 0.95
-"""Least success of a seed that holds."""
+def scores_of(row: Row) -> Scores:
+    """The scores of a row with their cues."""
+    values, cues = np.asarray(row["scores"], float), tuple(map(str, row.get("cues") or ()))
+    return Scores(values, cues, row.get("first_seed") or 0)
 
 
-def holds(row: Row) -> bool | None:
-    """Whether a seed's policy solves a task: success in at least 95 % of the episodes; None where
-    the score is no success."""
-    return float(row["value"]) >= HOLDS if row["metric"] == "success" else None
+@dataclass(frozen=True)
+class Difference:
+    """The mean of one variant less that of another one in the same task."""
+
+    variant: str
+    reference: str
+    task: str
+    mean: float
+    interval: Interval
+    """95 %, see `intervals.difference`."""
 
 
-def mean_standard_error(values: ArrayLike) -> tuple[float, float]:
-    """Mean and standard error of the mean; the error of a single value is 0."""
-    array = finite(values)
-    return float(array.mean()), float(sem(array)) if array.size > 1 else 0.0
-
-
-def interquartile_mean(values: ArrayLike, axis: int = -1) -> Any:
-    """Mean without the lowest and highest quarter, each rounded down: with fewer than four values
-    it is the mean."""
-    return trim_mean(np.asarray(values, float), 0.25, axis=axis)
-
-
-def bootstrap_interval(
-    scores_by_seed: Sequence[ArrayLike],
-    statistic: Statistic = interquartile_mean,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """The 95 % percentile interval of a statistic of the seeds' mean scores, by a two-level
-    bootstrap.
-
-    Every resample draws seeds with replacement, then episodes with replacement within each; with
-    one seed only episodes are drawn. The statistic is taken over the resampled seeds' means, so
-    that scores of 0 and 1 are not trimmed to all or nothing.
+def differences(rows: Iterable[Row], references: Mapping[str, str]) -> list[Difference]:
+    """Differences of variants from others, in tasks that both have been scored on.
 
     Args:
-        scores_by_seed: Scores of the episodes, one array for each seed.
-        statistic: What the interval is of.
-        resamples: Number of resamples.
-        seed: Seed of the draws.
+        rows: Result rows of one checkpoint.
+        references: The variant that each is compared with.
     """
-    return _interval(statistic(bootstrap_means(scores_by_seed, resamples, seed), axis=-1))
+    scored: dict[tuple[str, str], list[Row]] = {}
+    for row in latest(rows):
+        scored.setdefault((row["variant"], row["task"]), []).append(row)
+    tasks = {row["task"]: row for own in scored.values() for row in own}
+    return [
+        Difference(variant, reference, task, *intervals.difference(*sides))
+        for variant, reference in references.items()
+        for task in sorted(tasks, key=lambda task: _place(tasks[task]))
+        if {(variant, task), (reference, task)} <= scored.keys()
+        for sides in [[list(map(scores_of, scored[name, task])) for name in (variant, reference)]]
+    ]
 
 
 def summarise(
@@ -196,16 +197,18 @@ def conditionals(rows: Iterable[Row]) -> list[Conditional]:
 def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequence[int]) -> Summary:
     group = sorted(group, key=lambda row: row["seed"])
     seeds = tuple(row["seed"] for row in group)
-    scores = [np.asarray(row["scores"], float) for row in group]
+    scores = list(map(scores_of, group))
     mean = error = middle = math.nan
     interval = middle_interval = (math.nan, math.nan)
     if scores:
-        seed_means = [values.mean() for values in scores]
-        mean, error = mean_standard_error(seed_means if len(scores) > 1 else scores[0])
+        seed_means = [one.values.mean() for one in scores]
+        mean, error = mean_standard_error(seed_means)
+        error = error if len(scores) > 1 else intervals.standard_error(scores[0])
         middle = float(interquartile_mean(seed_means))
-        resampled = bootstrap_means(scores, 2000, 0)
-        interval = _interval(resampled.mean(-1))
-        middle_interval = _interval(interquartile_mean(resampled))
+        interval = intervals.seed_interval(scores)
+        resampled = intervals.bootstrap_means(scores, 2000, 0)
+        low, high = np.quantile(interquartile_mean(resampled), [0.025, 0.975])
+        middle_interval = float(low), float(high)
     return Summary(
         variant=variant,
         task=example["task"],
@@ -217,31 +220,12 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
         interval=interval,
         interquartile_mean=middle,
         interquartile_interval=middle_interval,
+        held=None if None in map(holds, group) else sum(map(bool, map(holds, group))),
         seeds=seeds,
         missing=tuple(seed for seed in expected if seed not in seeds),
-        episodes=sum(len(values) for values in scores),
+        episodes=sum(len(one.values) for one in scores),
         seconds=float(np.mean([row.get("seconds") or math.nan for row in group or [{}]])),
     )
-
-
-def bootstrap_means(scores_by_seed: Sequence[ArrayLike], resamples: int, seed: int) -> np.ndarray:
-    """Means of resampled episodes of resampled seeds, [resamples, seeds]."""
-    scores = [finite(values) for values in scores_by_seed]
-    if not scores:
-        raise ValueError("a bootstrap needs the scores of at least one seed, but none were given")
-    random = np.random.default_rng(seed)
-    chosen = random.integers(len(scores), size=(resamples, len(scores)))
-    means = np.empty(chosen.shape)
-    for index, values in enumerate(scores):
-        here = chosen == index
-        episodes = random.integers(values.size, size=(int(here.sum()), values.size))
-        means[here] = values[episodes].mean(-1)
-    return means
-
-
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - 0.95) / 2, (1 + 0.95) / 2])
-    return float(low), float(high)
 
 
 def _place(row: Row) -> tuple[bool, float, str]:

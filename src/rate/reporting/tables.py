@@ -7,23 +7,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from rate.reporting.statistics import Conditional, Summary, mean_standard_error
+from rate.reporting.intervals import count_interval, mean_standard_error
+from rate.reporting.statistics import Conditional, Difference, Summary
 from rate.reporting.style import position_label
 
 MISSING = "missing"
 _NUMBER = re.compile(
+    r"\d+ of \d+ \(.*\)|[+−]?\d+\.\d+ \([+−\d. to]+\)|"
     r"—|missing|[-−+]?\d[\d.]*( (±|to) [-−]?[\d.]+)?( \((without|trial) .*\))?|\d+, missing .*"
 )
 _BEGINS = re.compile(r"^(\d*)([#+-]+(?= |$)|[.)](?= )|[-=~]{3,})")
 """What makes a line of Markdown a heading, an item of a list, a rule or a fence."""
 METHOD = (
     "Each seed's score is its mean over episodes. Values are the mean over seeds ± the standard "
-    "error over seeds; with a single seed, the error is over its episodes. IQM is the "
-    "interquartile mean over seeds (the lowest and highest quarter left out). Intervals are 95 % "
-    "percentile intervals of a two-level bootstrap: 2000 resamples of seeds, then of episodes "
-    "within each seed. An interval of width zero means that no episode differed, not that there "
-    "is no uncertainty. A seed that was planned and has no result is shown as missing; it is "
-    "never averaged away."
+    "error over seeds; with a single seed, the error is over its episodes, drawn within their cues "
+    "where the task has cues, and says nothing of other seeds. Intervals are 95 % intervals: over "
+    "several seeds those of Student's t, of one seed Wilson intervals of its episodes within each "
+    "cue, combined as squares. A seed holds if its success is at least 0.95; so many of n seeds "
+    "have an exact (Clopper-Pearson) interval, which is the one to look at where all seeds agree: "
+    "an interval of width zero means that no seed differed, not that there is no uncertainty. "
+    "Differences have crossed errors, of seeds and of episodes, in which both variants are paired, "
+    "and Satterthwaite's degrees of freedom. IQM is the interquartile mean over seeds (the lowest "
+    "and highest quarter left out), with a two-level bootstrap of seeds and of episodes within "
+    "cues. A seed that was planned and has no result is shown as missing; it is never averaged "
+    "away."
 )
 WIDEST = 6
 """Most variants that a table has as columns."""
@@ -139,8 +146,15 @@ def score_table(summaries: Sequence[Summary], axis: str = "") -> Table:
         summaries: Scores of one checkpoint.
         axis: Name of the position of tasks.
     """
-    names = labels(summaries)
     cells = {(summary.task, summary.variant): score(summary) for summary in summaries}
+    return _by_task_or_variant(summaries, cells, axis)
+
+
+def _by_task_or_variant(
+    summaries: Sequence[Summary], cells: Mapping[tuple[str, str], str], axis: str
+) -> Table:
+    """A row per task, or per variant where these are many, of cells by task and variant."""
+    names = labels(summaries)
     variants = dict.fromkeys(summary.variant for summary in summaries)
     if len(variants) > WIDEST:
         rows = [(name, *(cells.get((task, name), "—") for task in names)) for name in variants]
@@ -236,6 +250,37 @@ def memory_table(
             cells[place] = f"{mean:.2f} ± {error:.2f}{_without(summary)}"
     scored = {point.task for point in points}
     return _grid([summary for summary in summaries if summary.task in scored], cells, axis, MISSING)
+
+
+def held_table(summaries: Sequence[Summary], axis: str = "") -> Table:
+    """How many seeds hold, with exact intervals of the proportion of all seeds that would."""
+    cells = {}
+    for summary in summaries:
+        if summary.held is not None and summary.seeds:
+            total = len(summary.seeds)
+            low, high = count_interval(summary.held, total)
+            held = f"{summary.held} of {total} ({low:.2f} to {high:.2f})"
+            cells[summary.task, summary.variant] = held
+    return _by_task_or_variant(summaries, cells, axis)
+
+
+def difference_table(
+    found: Sequence[Difference], summaries: Sequence[Summary], axis: str = ""
+) -> Table:
+    """Mean differences with their intervals, of every variant from that which it is compared
+    with."""
+    cells = {
+        (one.task, one.variant): f"{_signed(one.mean)} ({_signed(one.interval[0])} to "
+        f"{_signed(one.interval[1])})"
+        for one in found
+    }
+    compared = {one.variant for one in found}
+    return _by_task_or_variant([one for one in summaries if one.variant in compared], cells, axis)
+
+
+def _signed(value: float) -> str:
+    text = _number(abs(value))
+    return text if float(text) == 0 else ("+" if value > 0 else "−") + text
 
 
 def gaps(summaries: Sequence[Summary]) -> list[str]:
