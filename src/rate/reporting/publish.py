@@ -11,6 +11,7 @@ from typing import Any
 
 from rate.files import append_jsonl, atomic_write
 from rate.messages import reason
+from rate.reporting.intervals import count_interval
 from rate.reporting.load import (
     FACTS,
     ROWS,
@@ -28,7 +29,6 @@ from rate.reporting.protocol import latest
 from rate.reporting.render import markdown
 from rate.reporting.results import draw, measure
 from rate.reporting.sections import (
-    HELD,
     error_of,
     extent,
     inspected_runs,
@@ -211,7 +211,13 @@ def _table(results: Path, name: str, origin: Path) -> str:
     text = f"Mean ± {error_of(summaries)}; {extent(summaries)}."
     table = score_table(summaries, axis)
     if any(one.held is not None and len(one.seeds) > 1 for one in summaries):
-        table, text = held_table(summaries, axis), f"{HELD} {extent(summaries).capitalize()}."
+        table = held_table(summaries, axis, means=True)
+        most = max(len(one.seeds) for one in summaries)
+        text = (
+            f"Mean success, and how many seeds hold (success of at least 0.95). {most} of {most} "
+            f"has the exact 95 % interval {count_interval(most, most)[0]:.2f} to 1.00 of the "
+            f"proportion among all seeds. {extent(summaries).capitalize()}."
+        )
     return f"\n{table.markdown()}\n{text}\n\n"
 
 

@@ -13,7 +13,7 @@ from rate.reporting.style import position_label
 
 MISSING = "missing"
 _NUMBER = re.compile(
-    r"\d+ of \d+ \(.*\)|[+−]?\d+\.\d+ \([+−\d. to]+\)|"
+    r"\d+ of \d+ \(.*\)|\d\.\d\d \(.* of \d+\).*|[+−]?\d+\.\d+ \([+−\d. to]+\)|"
     r"—|missing|[-−+]?\d[\d.]*( (±|to) [-−]?[\d.]+)?( \((without|trial) .*\))?|\d+, missing .*"
 )
 _BEGINS = re.compile(r"^(\d*)([#+-]+(?= |$)|[.)](?= )|[-=~]{3,})")
@@ -252,14 +252,17 @@ def memory_table(
     return _grid([summary for summary in summaries if summary.task in scored], cells, axis, MISSING)
 
 
-def held_table(summaries: Sequence[Summary], axis: str = "") -> Table:
-    """How many seeds hold, with exact intervals of the proportion of all seeds that would."""
+def held_table(summaries: Sequence[Summary], axis: str = "", means: bool = False) -> Table:
+    """How many seeds hold, with exact intervals of the proportion of all seeds that would; or with
+    `means` behind the mean success."""
     cells = {}
     for summary in summaries:
         if summary.held is not None and summary.seeds:
             total = len(summary.seeds)
             low, high = count_interval(summary.held, total)
-            held = f"{summary.held} of {total} ({low:.2f} to {high:.2f})"
+            held = f"{summary.held} of {total}"
+            exact = f"{held} ({low:.2f} to {high:.2f})"
+            held = f"{_number(summary.mean)} ({held}){_without(summary)}" if means else exact
             cells[summary.task, summary.variant] = held
     return _by_task_or_variant(summaries, cells, axis)
 
