@@ -529,7 +529,7 @@ def test_tables_between_markers_are_updated_once(results, tmp_path):
     assert text.endswith("<!-- /results -->\nafter\n")
     assert "| 900 | 1.00 (2 of 2) | 0.50 (0 of 2) |" in text
     assert "2 of 2 has the exact 95 % interval 0.16 to 1.00" in text
-    assert "old" not in text
+    assert "\nold\n" not in text
     assert not update_markdown(readme, results)
     assert readme.read_text() == text
 
