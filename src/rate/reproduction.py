@@ -22,6 +22,7 @@ from rate.experiments.outline import Member, Score, Subset, Work, outline, score
 from rate.files import atomic_write
 from rate.folders import writing
 from rate.inspection import inspect
+from rate.inspection.separation import separation_of
 from rate.processes import Processes, worker_index
 from rate.progress import progress_bar
 from rate.reporting import report
@@ -182,17 +183,26 @@ def _report(member: Member, inspecting: bool, show_progress: bool) -> None:
     report(member.folder)
 
 
+def _separation(member: Member, variant: str, run: Run) -> list[float]:
+    """How far memory keeps cues apart, measured once; nothing where it cannot be measured."""
+    if not run.separation_file.exists():
+        task = member.experiment.data[member.experiment.variants[variant].dataset].task
+        atomic_write(run.separation_file, json.dumps(separation_of(run.path, task)) + "\n")
+    return list(json.loads(run.separation_file.read_text(encoding="utf-8")))
+
+
 def _gather(member: Member) -> None:
     """Write the newest row of everything that a member asks for to its rows.jsonl, under its own
     names."""
     rows = []
     for (variant, seed), work in member.work.items():
-        scored = work.run.scores()
+        scored, apart = work.run.scores(), _separation(member, variant, work.run)
         for condition, scores in scores_of(member.experiment, variant, seed).items():
             for score in scores:
                 newest = [row for row in scored if score.matches(row)][-1]
                 names = {"experiment": member.name, "variant": condition}
                 if variant in member.experiment.single:
                     names["trained_for"] = member.experiment.single[variant][1]
-                rows.append({**newest, **names})
+                apart_here = {"separation": apart} if apart and not score.corruption else {}
+                rows.append({**newest, **apart_here, **names})
     atomic_write(member.folder / ROWS, "".join(json.dumps(row) + "\n" for row in rows))

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from rate.reporting.comparisons import difference_table, held_table
 from rate.reporting.intervals import (
     Scores,
     bootstrap_means,
@@ -16,7 +17,6 @@ from rate.reporting.intervals import (
 from rate.reporting.load import Evidence, Facts
 from rate.reporting.results import references
 from rate.reporting.statistics import differences, summarise
-from rate.reporting.tables import difference_table, held_table
 
 
 def scores(*values, cues=(), first_seed=0):

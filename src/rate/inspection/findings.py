@@ -14,6 +14,7 @@ from rate.inspection.attention_maps import attention_maps
 from rate.inspection.figures import Points
 from rate.inspection.probe import Estimate, decode, estimate, principal_components
 from rate.inspection.recorder import Traced, as_segment
+from rate.inspection.separation import EPISODES, TRANSITIONS, separation
 from rate.models.policy import Policy
 from rate.progress import Advance, progress_bar
 from rate.tasks.task import Task
@@ -91,6 +92,7 @@ class Inspection:
             with progress_bar(title, rollouts * steps_played, show=self.show) as self.bar:
                 self._trace(steps)
                 self._corrupt(steps)
+        self._separate()
         return self.results
 
     def _score(self, agent: Actor) -> tuple[Estimate, np.ndarray]:
@@ -197,6 +199,16 @@ class Inspection:
             if decoded is not None:
                 points.append((float(step), decoded))
         return points
+
+    def _separate(self) -> None:
+        found = separation(self.policy, self.task, self.target_return)
+        self.results.numbers["separation"] = found
+        if found:
+            first, last = f"{found[0]:.2f}", f"{found[-1]:.2f}"
+            what = "memory between cues (RMS difference), after the first segment"
+            self.results.table.append((what, first, "—", str(EPISODES)))
+            what = f"the same after {TRANSITIONS} more transitions"
+            self.results.table.append((what, last, "—", str(EPISODES)))
 
     # Noise
     # --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 
 from rate.files import append_jsonl, atomic_write
 from rate.messages import reason
+from rate.reporting.comparisons import held_table
 from rate.reporting.intervals import count_interval
 from rate.reporting.load import (
     FACTS,
@@ -36,7 +37,7 @@ from rate.reporting.sections import (
     sections,
 )
 from rate.reporting.suite import pages
-from rate.reporting.tables import Published, held_table, score_table
+from rate.reporting.tables import Published, score_table
 from rate.reporting.terms import shared_policies
 from rate.runs.folder import Run
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rate.messages import reason
+from rate.reporting.comparisons import difference_table, held_table, separation_table
 from rate.reporting.groups import TEXT, group_table
 from rate.reporting.load import (
     Evidence,
@@ -17,6 +18,7 @@ from rate.reporting.load import (
     read_picture,
     run_folder,
 )
+from rate.reporting.protocol import Row
 from rate.reporting.results import Results
 from rate.reporting.statistics import Summary
 from rate.reporting.tables import (
@@ -24,9 +26,7 @@ from rate.reporting.tables import (
     Published,
     Table,
     detail_table,
-    difference_table,
     gaps,
-    held_table,
     labels,
     memory_table,
     paper_table,
@@ -45,6 +45,12 @@ EARLIER = (
     "another recipe, data or protocol."
 )
 BANDS = "Bands: 95 % intervals of the mean."
+APART = (
+    "Root mean square difference between the memories of two cues: after the first segment, after "
+    "one and after ten transitions, in all of which memory reads the same segment, without a cue. "
+    "What is kept is the last as a part of the first; each number is the mean over seeds, with the "
+    "lowest and the highest seed. A difference that ten transitions leave as it is lasts."
+)
 HELD = (
     "Seeds whose success is at least 0.95, of those that were trained, with the exact 95 % "
     "interval of the proportion among all seeds that would hold."
@@ -93,7 +99,7 @@ def sections(
     """
     facts, summaries = evidence.facts, results.summaries
     parts = [_result(evidence, summaries, pictures)]
-    parts += _compared(facts, results)
+    parts += _compared(facts, results, evidence.rows)
     if results.returns:
         parts.append(_returns(facts, results.returns, pictures))
     if results.groups:
@@ -134,11 +140,13 @@ def sections(
     return parts
 
 
-def _compared(facts: Facts, results: Results) -> list[Part]:
-    """How many seeds hold, and how variants differ."""
+def _compared(facts: Facts, results: Results, rows: Sequence[Row]) -> list[Part]:
+    """How many seeds hold, how long memory lasts, and how variants differ."""
     parts = []
     if any(one.held is not None and len(one.seeds) > 1 for one in results.summaries):
         parts.append(Part("Seeds that hold", HELD, table=held_table(results.summaries, facts.axis)))
+    if apart := separation_table(rows):
+        parts.append(Part("How long memory lasts", APART, table=apart))
     if results.differences:
         against = dict.fromkeys(one.reference for one in results.differences)
         text = f"Mean less that of {' / '.join(against)}, with 95 % intervals"

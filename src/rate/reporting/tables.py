@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from rate.reporting.intervals import count_interval, mean_standard_error
-from rate.reporting.statistics import Conditional, Difference, Summary
+from rate.reporting.intervals import mean_standard_error
+from rate.reporting.statistics import Conditional, Summary
 from rate.reporting.style import position_label
 
 MISSING = "missing"
@@ -147,10 +147,10 @@ def score_table(summaries: Sequence[Summary], axis: str = "") -> Table:
         axis: Name of the position of tasks.
     """
     cells = {(summary.task, summary.variant): score(summary) for summary in summaries}
-    return _by_task_or_variant(summaries, cells, axis)
+    return by_task_or_variant(summaries, cells, axis)
 
 
-def _by_task_or_variant(
+def by_task_or_variant(
     summaries: Sequence[Summary], cells: Mapping[tuple[str, str], str], axis: str
 ) -> Table:
     """A row per task, or per variant where these are many, of cells by task and variant."""
@@ -203,7 +203,7 @@ def paper_table(
         shown |= {summary.task for summary in own if names[summary.task] in positions}
         chosen = [summary for summary in own if summary.task in shown]
         here = ", ".join(f"{_measured(summary)} at {names[summary.task]}" for summary in chosen)
-        incomplete = max((_without(summary) for summary in own), key=len)
+        incomplete = max((without(summary) for summary in own), key=len)
         rows.append((variant, here + incomplete, paper.get(variant, "—")))
     return Table(("variant", "measured", "the paper"), rows)
 
@@ -247,43 +247,9 @@ def memory_table(
         if own:
             mean, error = mean_standard_error([point.total for point in own])
             error = own[0].error if len(own) == 1 else error
-            cells[place] = f"{mean:.2f} ± {error:.2f}{_without(summary)}"
+            cells[place] = f"{mean:.2f} ± {error:.2f}{without(summary)}"
     scored = {point.task for point in points}
     return _grid([summary for summary in summaries if summary.task in scored], cells, axis, MISSING)
-
-
-def held_table(summaries: Sequence[Summary], axis: str = "", means: bool = False) -> Table:
-    """How many seeds hold, with exact intervals of the proportion of all seeds that would; or with
-    `means` behind the mean success."""
-    cells = {}
-    for summary in summaries:
-        if summary.held is not None and summary.seeds:
-            total = len(summary.seeds)
-            low, high = count_interval(summary.held, total)
-            held = f"{summary.held} of {total}"
-            exact = f"{held} ({low:.2f} to {high:.2f})"
-            held = f"{_number(summary.mean)} ({held}){_without(summary)}" if means else exact
-            cells[summary.task, summary.variant] = held
-    return _by_task_or_variant(summaries, cells, axis)
-
-
-def difference_table(
-    found: Sequence[Difference], summaries: Sequence[Summary], axis: str = ""
-) -> Table:
-    """Mean differences with their intervals, of every variant from that which it is compared
-    with."""
-    cells = {
-        (one.task, one.variant): f"{_signed(one.mean)} ({_signed(one.interval[0])} to "
-        f"{_signed(one.interval[1])})"
-        for one in found
-    }
-    compared = {one.variant for one in found}
-    return _by_task_or_variant([one for one in summaries if one.variant in compared], cells, axis)
-
-
-def _signed(value: float) -> str:
-    text = _number(abs(value))
-    return text if float(text) == 0 else ("+" if value > 0 else "−") + text
 
 
 def gaps(summaries: Sequence[Summary]) -> list[str]:
@@ -310,7 +276,7 @@ def gaps(summaries: Sequence[Summary]) -> list[str]:
 
 def score(summary: Summary) -> str:
     """Mean ± standard error, with what is missing said beside it."""
-    return _score(summary) + _without(summary) if summary.seeds else MISSING
+    return _score(summary) + without(summary) if summary.seeds else MISSING
 
 
 def _measured(summary: Summary) -> str:
@@ -323,10 +289,10 @@ def _score(summary: Summary) -> str:
 
 def mean_and_error(mean: float, error: float) -> str:
     """Mean ± standard error, which may be unknown (NaN), with the digits of the paper."""
-    return _number(mean) if math.isnan(error) else f"{_number(mean)} ± {_number(error, mean)}"
+    return number(mean) if math.isnan(error) else f"{number(mean)} ± {number(error, mean)}"
 
 
-def _without(summary: Summary) -> str:
+def without(summary: Summary) -> str:
     if summary.early:
         return f" (trial {_plural('seed', summary.seeds)})"
     return f" (without {_plural('seed', summary.missing)})" if summary.missing else ""
@@ -335,7 +301,7 @@ def _without(summary: Summary) -> str:
 def _difference(summary: Summary, pair: tuple[float, float] | None) -> str:
     if pair is None or not summary.complete:
         return "—"
-    text = _number(abs(summary.mean - pair[0]), pair[0])
+    text = number(abs(summary.mean - pair[0]), pair[0])
     sign = "+" if summary.mean > pair[0] else "−"
     return text if float(text) == 0 else sign + text
 
@@ -344,7 +310,7 @@ def _seconds(value: float) -> str:
     return "—" if math.isnan(value) else f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
-def _number(value: float, size: float | None = None) -> str:
+def number(value: float, size: float | None = None) -> str:
     """Two digits behind the point as in the paper, one from 100 on; `size` sets the digits of a
     deviation."""
     if math.isnan(value):
@@ -354,7 +320,7 @@ def _number(value: float, size: float | None = None) -> str:
 
 
 def _interval(interval: tuple[float, float]) -> str:
-    return "—" if math.isnan(interval[0]) else f"{_number(interval[0])} to {_number(interval[1])}"
+    return "—" if math.isnan(interval[0]) else f"{number(interval[0])} to {number(interval[1])}"
 
 
 def _seeds(summary: Summary) -> str:
@@ -383,7 +349,7 @@ def seed_list(numbers: Sequence[int]) -> str:
 _NUMBERS: Mapping[str, Callable[[Summary], str]] = {
     "mean ± s.e.": _measured,
     "95 % interval": lambda summary: _interval(summary.interval),
-    "IQM": lambda summary: _number(summary.interquartile_mean),
+    "IQM": lambda summary: number(summary.interquartile_mean),
     "95 % interval of IQM": lambda summary: _interval(summary.interquartile_interval),
     "seeds": lambda summary: _seeds(summary),
     "episodes": lambda summary: str(summary.episodes),

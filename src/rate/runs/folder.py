@@ -138,6 +138,11 @@ class Run:
         return self._file("films")
 
     @property
+    def separation_file(self) -> Path:
+        """JSON: how far memory keeps cues apart, transition by transition."""
+        return self._file("separation.json")
+
+    @property
     def selection_file(self) -> Path:
         """A policy on its way to the processes that score it, while training validates."""
         return self._file("selection.safetensors")
