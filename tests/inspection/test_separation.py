@@ -11,7 +11,7 @@ import rate
 from rate.inspection.separation import TRANSITIONS, separation, separation_of
 from rate.models import config_class
 from rate.models.policy import Policy
-from rate.reporting.tables import separation_table
+from rate.reporting.comparisons import separation_table
 from rate.tasks.lookup import find
 
 TASK = find("recall/12")

@@ -51,8 +51,8 @@ def separation(policy: Policy, task: Task, target_return: float) -> list[float]:
         return []
     agent = Actor(policy, target_return, check=False, graph="off")
     whole = [
-        (int(task.cue(episode.seed)), as_segment(episode, target_return).split(length)[:2])
-        for episode in rollout(agent, task, range(EPISODES))
+        (int(task.cue(seed)), as_segment(episode, target_return).split(length)[:2])
+        for seed, episode in enumerate(rollout(agent, task, range(EPISODES)))
         if len(episode) >= 2 * length
     ]
     cues = np.array([cue for cue, _ in whole])

@@ -1,4 +1,4 @@
-"""Tables that compare variants: seeds that hold, differences, and how far memory keeps cues apart."""
+"""Tables that compare variants: seeds that hold, differences, and how long memory lasts."""
 
 from collections.abc import Iterable, Sequence
 

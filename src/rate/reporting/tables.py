@@ -293,6 +293,7 @@ def mean_and_error(mean: float, error: float) -> str:
 
 
 def without(summary: Summary) -> str:
+    """What a cell says of seeds that are missing, or of trial seeds in place of reported ones."""
     if summary.early:
         return f" (trial {_plural('seed', summary.seeds)})"
     return f" (without {_plural('seed', summary.missing)})" if summary.missing else ""
