@@ -1,11 +1,13 @@
-"""A dataset larger than memory: peak memory of writing, verifying, validating and training, each in
-a process with less room.
+"""A dataset of several shards, larger than memory: peak memory of writing, verifying, validating,
+reading an epoch and training, each in a process with less room.
 
 `python -m benchmarks large` takes 4 GB in the folder for temporary files; `python -m
-benchmarks.large_dataset 16` takes 16 and prints its measurements without recording them.
+benchmarks.large_dataset 20` takes 20 and prints its measurements without recording them, `--record`
+records them.
 """
 
 import json
+import math
 import os
 import resource
 import subprocess
@@ -19,15 +21,20 @@ from pathlib import Path
 import numpy as np
 from gymnasium import spaces
 
-from benchmarks.rows import Measurement
+from benchmarks.rows import Measurement, record
 from benchmarks.training import resident_peak
-from rate.dataset import Dataset, open_dataset, write_dataset
+from rate.dataset import Dataset, Sampler, open_dataset, read_windows, write_dataset
 from rate.episode import Episode
 
 GIGABYTES, QUICK = 4.0, 0.5
 ROOM = 2**30
 """Bytes of memory of its own that a process may have, less than the images take; pages of mapped
 files do not count."""
+
+SHARD = 4.0
+"""Gigabytes of a shard at most; there are at least two."""
+READ = 2e9
+"""Bytes of an epoch that are read to measure how fast that is."""
 
 SPACE, ACTIONS = spaces.Box(0, 255, (3, 64, 112), np.uint8), spaces.Discrete(5)
 STEPS = 90
@@ -63,7 +70,7 @@ def stages(gigabytes: float) -> Iterator[Measurement]:
                 capture_output=True,
                 text=True,
             )
-            own, resident, seconds, size = json.loads(done.stdout.splitlines()[-1])
+            own, resident, seconds, size, facts = json.loads(done.stdout.splitlines()[-1])
             yield Measurement(
                 "large", f"{stage}: own memory", configuration, own, "MiB", own / size
             )
@@ -76,18 +83,22 @@ def stages(gigabytes: float) -> Iterator[Measurement]:
                 resident / size,
             )
             yield Measurement("large", f"{stage}: time", configuration, seconds, "s")
+            for unit, value in facts.items():
+                yield Measurement("large", f"{stage}: speed", configuration, value, unit)
             if stage == "generate":
                 yield Measurement("large", "dataset", configuration, size, "MiB")
 
 
 def generate(folder: Path, gigabytes: float) -> None:
-    """Write episodes of noise, in which no frame repeats, as a stream."""
-    write_noise(folder / "data", gigabytes, SPACE)
+    """Write episodes of noise, in which no frame repeats, as a stream, into shards."""
+    count = max(2, math.ceil(gigabytes / SHARD))
+    for shard in range(count):
+        write_noise(folder / "data" / f"{shard:03}", gigabytes / count, SPACE, shard)
 
 
-def write_noise(path: Path, gigabytes: float, space: spaces.Box) -> Dataset:
+def write_noise(path: Path, gigabytes: float, space: spaces.Box, seed: int = 0) -> Dataset:
     """A dataset of so many bytes, of episodes of `STEPS` steps whose frames are noise."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     size = int(np.prod(space.shape))
     count = max(1, round(gigabytes * 1e9 / ((STEPS + 1) * size)))
 
@@ -115,6 +126,33 @@ def validate(folder: Path, gigabytes: float) -> None:
     findings(open_dataset(folder / "data", verify=False))
 
 
+def epoch(folder: Path, gigabytes: float) -> None:
+    """Plan a whole epoch, which must hold every step of every shard once, and read the first part
+    of its windows, in their random order."""
+    data = open_dataset(folder / "data", verify=False)
+    sampler = Sampler(data.lengths, 64, 60, "stride", seed=0)
+    offsets, windows = data.arrays["episode_offsets"], int((-(-data.lengths // 60)).sum())
+    seen, counted, read, started = np.zeros(data.steps, np.uint8), 0, 0, 0.0
+    reading = 0.0
+    for update in range(sampler.batches_per_epoch):
+        plan = sampler.plan(update)[: windows - counted]
+        counted += len(plan)
+        starts = offsets[plan.episodes] + plan.starts
+        for start, length in zip(starts, plan.lengths, strict=True):
+            seen[start : start + length] += 1
+        if read < READ:
+            started = time.perf_counter()
+            batch = read_windows(data, plan)
+            reading += time.perf_counter() - started
+            read += sum(leaf.nbytes for leaf in batch.observations.values())
+    assert (seen == 1).all(), "an epoch must hold every step once"
+    FACTS["MB/s"] = read / 1e6 / reading
+
+
+FACTS: dict[str, float] = {}
+"""Further measurements of a stage, by unit."""
+
+
 def train(folder: Path, gigabytes: float) -> None:
     """Train a small RATE for a few updates."""
     from rate.models.rate import Config
@@ -139,6 +177,7 @@ STAGES: dict[str, Callable[[Path, float], None]] = {
     "generate": generate,
     "verify": verify,
     "validate": validate,
+    "epoch": epoch,
     "train": train,
 }
 
@@ -172,12 +211,14 @@ def _run(stage: str, folder: str, gigabytes: str) -> None:
     seconds = time.perf_counter() - start
     memory.over.set()
     size = sum(file.stat().st_size for file in (Path(folder) / "data").rglob("*.npy")) / 2**20
-    print(json.dumps([memory.peak / 2**20, resident_peak(), seconds, size]))
+    print(json.dumps([memory.peak / 2**20, resident_peak(), seconds, size, FACTS]))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
+    if len(sys.argv) == 2 or sys.argv[2:] == ["--record"]:
         for measurement in stages(float(sys.argv[1])):
-            print(measurement)
+            print(measurement, flush=True)
+            if sys.argv[2:]:
+                record(measurement)
     else:
         _run(*sys.argv[1:])
