@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rate.acting.actor import Actor
+from rate.acting.graphed import EVERYWHERE
 from rate.models import config_class, names
 from rate.models.policy import Policy
 
@@ -44,6 +45,26 @@ def test_steps_of_fixed_shape_give_the_same_outputs(name: str) -> None:
     policy = policy_of(name)
     eager, fixed = (outputs_of(Actor(policy, 2.0, graph=graph), 5) for graph in ("off", "on"))
     np.testing.assert_allclose(fixed, eager, rtol=0, atol=1e-5)
+
+
+def test_early_steps_of_a_segment_attend_to_fewer_positions() -> None:
+    actor = Actor(policy_of("rate", segment_length=12), 2.0, graph="on")
+    actor.reset(3)
+    stops, positions = [], []
+    for step in range(30):
+        if step == 20:
+            actor.reset(rows=[1])  # the others bound the step
+        actor.act(np.zeros((3, 3), np.float32), np.zeros(3))
+        assert actor.graphed is not None
+        stops.append(actor.graphed.steps.stop)
+        positions.append(int(actor.graphed.steps.positions.max()))
+    assert all(position <= stop for position, stop in zip(positions, stops, strict=True))
+    bounds = actor.graphed.bounds
+    assert set(stops) == {*bounds, EVERYWHERE}
+    assert sorted(stops[1:12]) == stops[1:12]
+    assert stops[12] == stops[20] == EVERYWHERE  # where rows begin
+    assert stops[13] == stops[1] == bounds[0]
+    assert stops[21] == stops[9]
 
 
 @pytest.mark.parametrize(

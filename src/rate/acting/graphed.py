@@ -2,8 +2,9 @@
 
 One step serves all rows within a segment. The other one also takes rows that begin an episode or a
 segment, which masks name: every row writes memory and begins anew, and the rows that should not
-keep what they had. Keys and values stay in place, all positions up to the capacity are attended to,
-and masks hide those that a row has not reached.
+keep what they had. Keys and values stay in place, and masks hide the positions that a row has not
+reached. Positions are attended to up to the first of a few bounds that no row has passed, so early
+steps of a segment cost less than late ones.
 """
 
 import sys
@@ -21,6 +22,8 @@ from rate.models.policy import Policy
 
 EVERYWHERE = sys.maxsize
 """No row has written a position from this one on: positions are not bounded on the host."""
+BUCKETS = 4
+"""Bounds of positions, each with graphs of its own."""
 
 
 class FixedSteps:
@@ -34,6 +37,7 @@ class FixedSteps:
 
     def __init__(self, policy: Policy, tensors: dict[str, Tensor], positions: Tensor) -> None:
         self.policy, self.tensors, self.positions = policy, tensors, positions
+        self.stop = EVERYWHERE
 
     def outputs(self, observed: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
         """Action outputs [B, outputs] of the newest observations.
@@ -64,7 +68,7 @@ class FixedSteps:
         return result
 
     def _stream(self) -> Stream:
-        return Stream(dict(self.tensors), self.positions, stop=EVERYWHERE, aligned=False)
+        return Stream(dict(self.tensors), self.positions, stop=self.stop, aligned=False)
 
     def _keep(self, stream: Stream, rows: Tensor | None = None) -> None:
         """Take over what is not written in place, for some rows or all. What other rows wrote in
@@ -114,6 +118,10 @@ class GraphedSteps:
         }
         self.steps = FixedSteps(policy, tensors, fresh.positions.expand(batch).clone())
         self._inputs: dict[str, Tensor] = {}
+        self._most, self._tokens = 0, len(getattr(policy.config, "tokens", ()))
+        sizes = [tensor.shape[2] for name, tensor in tensors.items() if name.startswith("keys")]
+        capacity = max(sizes, default=0) if self._tokens else 0
+        self.bounds = [-(-capacity * part // BUCKETS) for part in range(1, BUCKETS)]
 
     def step(
         self,
@@ -139,7 +147,13 @@ class GraphedSteps:
         observed = {path: self._put(f"/{path}", leaf) for path, leaf in observations.items()}
         inputs = {name: self._put(name, value) for name, value in values.items()}
         body = partial(self.steps.outputs, observed, inputs)
-        return self.capture.run(going is None, body).clone()
+        self._most += self._tokens  # positions of this step are below it
+        free = (bound for bound in self.bounds if self._most <= bound and going is None)
+        self.steps.stop = next(free, EVERYWHERE)
+        outputs = self.capture.run((going is None, self.steps.stop), body).clone()
+        if going is not None and self.bounds:
+            self._most = int(self.steps.positions.max())
+        return outputs
 
     def _put(self, name: str, value: np.ndarray) -> Tensor:
         """Copy an input to its place on the device."""
