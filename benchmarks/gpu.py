@@ -18,6 +18,7 @@ import lightning_fabric
 import numpy as np
 import torch
 
+from benchmarks import accelerator
 from benchmarks.acting import fresh_policy, pool
 from benchmarks.configurations import DEMO, RELEASED, Configuration
 from benchmarks.rows import Measurement
@@ -88,6 +89,10 @@ def measure(quick: bool) -> Iterator[Measurement]:
                 parts.append(partial(feeding, configuration, data))
         for batch in (1, 100, 1024) if CUDA else (1, 4):
             parts.append(partial(acting, batch))
+        own = DEMO if CUDA else SMALL
+        parts.append(partial(accelerator.drift, own, DEVICE))
+        shared = partial(own.dataset, folder, 1000 if CUDA else 40)
+        parts.append(lambda: accelerator.sharing(own, shared(), DEVICE))
         if CUDA and not quick:
             parts.append(partial(training, IMAGES, partial(images, folder)))
         for part in parts:

@@ -29,6 +29,8 @@ TITLES = {
     "gpu": "Training on an accelerator",
     "gpu-memory": "Peak memory of training on an accelerator",
     "gpu-acting": "Acting on an accelerator",
+    "gpu-sharing": "Several runs that share an accelerator",
+    "gpu-drift": "Memory in bfloat16 beside float32",
     "simulators": "Environments that render pictures",
 }
 RATIOS = {
@@ -45,6 +47,7 @@ RATIOS = {
     "gpu": "times as fast as eager",
     "gpu-memory": "share of eager",
     "gpu-acting": "times as fast as eager",
+    "gpu-sharing": "times one process",
 }
 LESS_IS_BETTER = {
     *("acting", "exported", "memory", "encoders", "collection", "large", "loader", "gpu-memory")

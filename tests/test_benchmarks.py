@@ -209,3 +209,12 @@ def test_the_benchmark_of_accelerators_runs_at_small_sizes_on_a_cpu(
     assert max(differences) < 1e-5
     timed = {one.variant for one in measurements if one.unit == "ms/update"}
     assert set(gpu.VARIANTS) <= timed
+    shared = {one.variant: one.value for one in measurements if one.benchmark == "gpu-sharing"}
+    assert set(shared) == {"processes: 1", "processes: 2"}
+    assert min(shared.values()) > 0
+    drifts = [one for one in measurements if one.benchmark == "gpu-drift"]
+    memory = [one.value for one in drifts if one.unit == "share of memory"]
+    assert len(memory) == 3
+    assert memory[0] == 0.0  # no segment has ended
+    assert all(0 < value < 0.1 for value in memory[1:])  # it was bfloat16
+    assert all(one.value > 0.8 for one in drifts if one.unit == "share of equal actions")

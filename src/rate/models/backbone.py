@@ -138,7 +138,8 @@ class Stream:
         else:
             shape = [index.shape[0], *[1] * (values.dim() - 1)]
             shape[axis] = index.shape[1]
-            target.scatter_(axis, index.view(shape).expand_as(values), values)
+            # Products may be in bfloat16.
+            target.scatter_(axis, index.view(shape).expand_as(values), values.to(target.dtype))
 
     def extend(
         self, level: int, index: Tensor, keys: slice, new: tuple[Tensor, Tensor]
