@@ -186,7 +186,7 @@ def _report(member: Member, inspecting: bool, show_progress: bool) -> None:
 def _separation(member: Member, variant: str, run: Run) -> list[float]:
     """How far memory keeps cues apart, measured once; nothing where it cannot be measured."""
     if not run.separation_file.exists():
-        task = member.experiment.data[member.experiment.variants[variant].dataset].task
+        task = member.experiment.data[member.experiment.variants[variant].collection].task
         atomic_write(run.separation_file, json.dumps(separation_of(run.path, task)) + "\n")
     return list(json.loads(run.separation_file.read_text(encoding="utf-8")))
 
