@@ -115,8 +115,9 @@ class Recipe(Checked):
     """Train in N stages of equal length, the n-th on episodes of at most n segments."""
     objective: ObjectiveConfig = field(default_factory=behaviour_cloning.Config)
     """What the policy is trained for."""
-    weighting: Literal["episode", "step"] = "episode"
-    """Whether every window counts the same in the loss, or every real step."""
+    weighting: Literal["episode", "step", "last-segment"] = "episode"
+    """Whether every window counts the same in the loss, or every real step, or every window by the
+    steps of its last segment alone (ELMUR's in T-Maze)."""
     bptt_segments: NotNegative = 0
     """Segments that a gradient crosses; 0: the whole window, 1: memory is detached after each (the
     released code)."""
@@ -217,6 +218,8 @@ def hash_of(recipe: Mapping[str, Any]) -> str:
         if data.get(name) == unused:
             del data[name]
     data.pop("keep_checkpoints", None)  # it changes no weight
+    if data["objective"].get("label_smoothing") == 0:
+        del data["objective"]["label_smoothing"]
     if data["sampling"] == "auto":
         data["sampling"] = "first"
     model = data["model"]
@@ -225,6 +228,8 @@ def hash_of(recipe: Mapping[str, Any]) -> str:
     has_valve = model.get("memory_tokens") and str(model.get("valve")).startswith("ca-")
     if model.get("valve_start") == "small" or not has_valve:
         model.pop("valve_start", None)
+    if model.get("start_deviation") == 0.02:
+        del model["start_deviation"]
     if model.get("start") == "small":
         del model["start"]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

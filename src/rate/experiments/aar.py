@@ -5,7 +5,7 @@ Title: Action Associative Retrieval: is the first action remembered?
 Claim: RATE's two conditional probabilities sum to about 2 at twice the training length; DT's to at
     most 1.
 Source: Fig. 12, App. D; small models (2 layers, 2 heads of 32, width 64)
-Cost: about ten minutes on two cores
+Cost: about half an hour on two cores
 Command: rate reproduce aar --jobs 2
 
 The claim is about p(right | first action 0) + p(right | first action 1), trained on at most 90
@@ -29,9 +29,15 @@ EXPERIMENT = Experiment(
             updates=1200,
             optimiser=OptimiserConfig(learning_rate=2e-3),
         ),
-        "dt": Recipe(dataset="aar", model=dt.Config(), updates=300),
+        "dt": Recipe(
+            dataset="aar",
+            model=dt.Config(stride=10),
+            updates=1200,
+            optimiser=OptimiserConfig(learning_rate=2e-3),
+        ),
     },
     seeds=(100, 101, 102, 103, 104),
+    trials={"rate": 4, "dt": 1},
     evaluations=("aar/30", "aar/60", "aar/90", "aar/120", "aar/180", "aar/360", "aar/900"),
 )
 

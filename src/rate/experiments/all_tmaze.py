@@ -1,7 +1,7 @@
 """All T-Maze experiments and AAR in one folder; policies that several of them need are trained
 once.
 
-Cost: about three hours on two cores; the folder's report.html adds up what it was.
+Cost: about fifteen hours on two cores; the folder's report.html adds up what it was.
 Command: rate reproduce all-tmaze --jobs 2
 """
 
@@ -19,6 +19,10 @@ EXPERIMENT = Suite(
         "tmaze-curriculum",
         "tmaze-segments",
         "tmaze-memory",
+        "tmaze-sizes",
+        "tmaze-cached-states",
+        "tmaze-recurrent",
+        "tmaze-recurrent-observations",
         "tmaze-backpropagation",
         "aar",
     ),

@@ -20,9 +20,15 @@ from rate.recipe import Recipe
 EXPERIMENT = Experiment(
     data={"tmaze-90": Collection("tmaze-uniform/90", 4000)},
     variants={
-        "rate": Recipe(dataset="tmaze-90", model=rate.Config(), updates=600, shorter_segments=0.5),
-        "oracle-dt": Recipe(dataset="tmaze-90", model=oracle_dt.Config(), updates=600),
-        "dt": Recipe(dataset="tmaze-90", model=dt.Config(), updates=600),
+        # RATE and DT are the policies of tmaze-generalization.
+        "rate": Recipe(
+            dataset="tmaze-90",
+            model=rate.Config(dropout=0.2, attention_dropout=0.1, valve_start="unit"),
+            updates=500,
+            growing_segments=6,
+        ),
+        "oracle-dt": Recipe(dataset="tmaze-90", model=oracle_dt.Config(), updates=500),
+        "dt": Recipe(dataset="tmaze-90", model=dt.Config(stride=10), updates=500),
     },
     evaluations=("tmaze/90", "tmaze/480", "tmaze/900"),
     seeds=(100, 101, 102),

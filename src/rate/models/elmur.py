@@ -33,10 +33,10 @@ from rate.models.nn.transformer import (
     visible,
 )
 from rate.segment import first_rows
-from rate.values import Fraction, Positive, Rate
+from rate.values import Fraction, NotNegativeFloat, Positive, Rate
 
 SPREAD = 0.02
-"""Standard deviation that attention biases and the slots' first vectors are drawn with."""
+"""Standard deviation that attention biases and, by default, first slots are drawn with."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class Config(ModelConfig):
     """Dropout rate on what is written."""
     distance_limit: Positive = 256
     """Distances between tokens and slots are distinguished below this many tokens, D_max."""
+    start_deviation: NotNegativeFloat = SPREAD
+    """Standard deviation that a layer's first slots are drawn with."""
     observation_only: bool = False
     """Whether a step is its observation alone (the published settings), without return-to-go and
     action."""
@@ -160,7 +162,8 @@ class ExternalMemoryTransformer(Backbone):
         # One pair of self-attention biases for all layers, u for content and v for position.
         self.content_bias = nn.Parameter(SPREAD * torch.randn(config.heads, config.head_width))
         self.position_bias = nn.Parameter(SPREAD * torch.randn(config.heads, config.head_width))
-        self.empty_slot = nn.Parameter(SPREAD * torch.randn(config.layers, config.width))
+        slots = torch.randn(config.layers, config.width)
+        self.empty_slot = nn.Parameter(config.start_deviation * slots)
         self.capacity = config.segment_length * len(config.tokens)
         # Training may cut its windows into fewer and longer segments.
         self.positions = Positions(config.window * len(config.tokens), config.width)

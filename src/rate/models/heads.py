@@ -51,6 +51,13 @@ class CategoricalHead(nn.Module):
         ]
         return (losses[0] if len(losses) == 1 else torch.stack(losses).sum(0)).view(batch)
 
+    def uniform_loss(self, outputs: Tensor) -> Tensor:
+        """Cross-entropy of categories that are all equally likely, summed over components, [...]:
+        what label smoothing adds."""
+        parts = (logits.float() for logits in outputs.split(self.counts, -1))
+        losses = [-logits.log_softmax(-1).mean(-1) for logits in parts]
+        return torch.stack(losses).sum(0)
+
     def choose(self, outputs: np.ndarray, uniform: np.ndarray | None) -> np.ndarray:
         """Actions [n, *shape].
 

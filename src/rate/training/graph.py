@@ -117,7 +117,9 @@ class Graphs:
     def _place(self, batch: Batch) -> tuple[Any, Buffers]:
         """The buffers of the batch's shapes, filled with it, and what tells these shapes apart."""
         recipe, cuda = self.learner.recipe, self.device.type == "cuda"
-        weights = [step_weights(part, recipe.weighting, batch.lengths) for part in batch.parts]
+        length = segment_length(recipe, self.learner.seed, batch.update)
+        given = recipe.weighting, batch.lengths, length
+        weights = [step_weights(part, *given) for part in batch.parts]
         weights = [weight.pin_memory() for weight in weights] if cuda else weights
         shapes = [_shapes(part) for part in batch.parts]
         signature = tuple(tuple(shape.values()) for shape in shapes)

@@ -119,7 +119,8 @@ class Selection:
                 self.objective.next_observation,
                 recipe.stack_frames,
             )
-            weights = step_weights(window, recipe.weighting, all_windows.lengths).to(device)
+            given = recipe.weighting, all_windows.lengths, length
+            weights = step_weights(window, *given).to(device)
             loss, correct, _ = window_loss(
                 window.to(device).split(length),
                 list(weights.split(length, 1)),

@@ -129,7 +129,7 @@ class Learner:
         return totals
 
     def _window(self, part: Segment, all_lengths: np.ndarray, length: int) -> Window:
-        weights = step_weights(part, self.recipe.weighting, all_lengths)
+        weights = step_weights(part, self.recipe.weighting, all_lengths, length)
         segments = part.to(self.fabric.device).split(length)
         steps = weights.to(self.fabric.device, non_blocking=True).split(length, 1)
         return Window(segments, list(steps), self.policy.initial_memory(len(part)))
@@ -188,17 +188,25 @@ def segment_length(recipe: Recipe, seed: int, update: int) -> int:
     return length
 
 
-def step_weights(window: Segment, weighting: str, all_lengths: np.ndarray) -> Tensor:
+def step_weights(
+    window: Segment, weighting: str, all_lengths: np.ndarray, segment: int = 0
+) -> Tensor:
     """Weights of real steps, [B, steps], that sum to one over the whole batch.
 
     Args:
         window: Rows of the batch.
-        weighting: "episode": each row counts the same; "step": each real step does.
+        weighting: "episode": each row counts the same; "step": each real step does;
+            "last-segment": each row counts the same, by the steps of its last segment alone.
         all_lengths: Real steps of all rows of the batch, other processes' included.
+        segment: Steps of a segment, for "last-segment".
     """
     lengths = np.array(window.lengths)
     mask = np.arange(window.steps) < lengths[:, None]
-    if weighting == "episode":
+    if weighting == "last-segment":
+        before = (lengths - 1) // segment * segment
+        mask &= np.arange(window.steps) >= before[:, None]
+        each = 1.0 / (len(all_lengths) * (lengths - before))
+    elif weighting == "episode":
         each = 1.0 / (len(all_lengths) * lengths)
     else:
         each = np.full(len(lengths), 1.0 / all_lengths.sum())
