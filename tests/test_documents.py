@@ -40,7 +40,7 @@ HELP = [
 OBJECTIVES = [["train", "mlp", "--objective", name] for name in ("cql", "iql")]
 FOREIGN = {
     *("--editable", "--extra-index-url", "--constraint", "--torch-backend", "--python"),  # pip, uv
-    *("--quick", "--check", "--count", "--seed", "--version", "--help"),  # of modules
+    *("--quick", "--check", "--count", "--seed", "--version", "--help", "--minutes"),  # of modules
 }
 
 

@@ -97,9 +97,10 @@ class Recipe(Checked):
     micro_batch: NotNegative = 0
     """Windows in one forward pass; batches are cut into micro-batches of similar length. 0: 16 on a
     CPU, else the whole batch."""
-    sampling: Literal["auto", "first", "stride", "random", "uniform"] = "auto"
-    """Windows of an episode: its first steps, consecutive ones (stride), one at random, or one from
-    every step on (uniform: each step of the data is equally likely to be the first of a window).
+    sampling: Literal["auto", "first", "stride", "random", "uniform", "full"] = "auto"
+    """Windows of an episode: its first steps, consecutive ones (stride), one at random, one from
+    every step on (uniform: each step of the data is equally likely to be the first of a window), or
+    those of the latter that need no padding (full; shorter episodes are left out).
     auto: first if every episode fits into a window, else stride, so that all steps are seen."""
     stack_frames: Positive = 1
     """Frames that an image observation is made of: the last ones of the episode, one behind the
@@ -130,6 +131,9 @@ class Recipe(Checked):
     """Validation and choice of the best checkpoint."""
     target_return: float | None = None
     """Return asked for when acting; by default the best return in the dataset."""
+    return_scale: Annotated[float, Range(0, open="(")] | None = None
+    """What returns-to-go are divided by, and the rewards of Q-learning; by default the largest
+    return in the dataset."""
     precision: Literal["32-true", "tf32", "bf16-mixed", "16-mixed"] = "32-true"
     """Numerical precision, in Lightning Fabric's words; tf32 is 32-true with matrix products
     of CUDA in TensorFloat-32."""
@@ -222,9 +226,14 @@ def hash_of(recipe: Mapping[str, Any]) -> str:
         del data["objective"]["label_smoothing"]
     if data["sampling"] == "auto":
         data["sampling"] = "first"
+    if data.get("return_scale") is None:
+        data.pop("return_scale", None)
     model = data["model"]
-    if model.get("encoder") == "auto":
-        del model["encoder"]
+    for name in ("encoder", "action_head"):
+        if model.get(name) == "auto":
+            del model[name]
+    if model.get("observation_only") is False and "memory_slots" not in model:
+        del model["observation_only"]  # models with slots had this option from the first
     has_valve = model.get("memory_tokens") and str(model.get("valve")).startswith("ca-")
     if model.get("valve_start") == "small" or not has_valve:
         model.pop("valve_start", None)

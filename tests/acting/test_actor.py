@@ -73,6 +73,25 @@ def test_one_environment_needs_no_batch_axis(name: str, action: str) -> None:
     np.testing.assert_array_equal(single.act(values[0], 0.0, forced), forced)
 
 
+def test_the_target_return_can_begin_anew_with_each_segment() -> None:
+    """Segments of three steps; rows may stand at different steps of theirs."""
+    kept, restarted = agent(), agent(restart_return=True)
+    asked = []
+    for actor in (kept, restarted):
+        actor.reset(2)
+        found = []
+        for step in range(8):
+            if step == 2:
+                actor.reset(rows=[1])
+            actor.act(np.zeros((2, 4), np.float32), np.full(2, 0.25))
+            found.append(actor.returns_to_go.tolist())
+        asked.append(np.array(found).T)
+    np.testing.assert_allclose(asked[0][0], 1 - 0.25 * np.arange(8))
+    np.testing.assert_allclose(asked[0][1], [1, 0.75, *(1 - 0.25 * np.arange(6))])
+    np.testing.assert_allclose(asked[1][0], [1, 0.75, 0.5] * 2 + [1, 0.75])
+    np.testing.assert_allclose(asked[1][1], [1, 0.75] + [1, 0.75, 0.5] * 2)
+
+
 @every_space
 @pytest.mark.parametrize(
     "form", [lambda leaf: leaf.tolist(), torch.as_tensor, lambda leaf: leaf.astype(leaf.dtype)]

@@ -3,7 +3,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rate.dataset.sampler import Sampler, Sampling, Windows, validation_windows
@@ -64,6 +64,20 @@ def test_uniform_windows_begin_at_every_step_exactly_once_in_an_epoch(
         np.testing.assert_array_equal(epoch.lengths, np.minimum(window, left))
 
 
+def test_full_windows_are_the_uniform_ones_without_padding() -> None:
+    """Episodes take part in proportion to their windows; short ones have none."""
+    lengths = np.array([3, 9, 4, 7])
+    sampler = Sampler(lengths, 11, 4, "full", 0)
+    every = [(1, step) for step in range(6)] + [(2, 0)] + [(3, step) for step in range(4)]
+    for epoch in epochs(sampler, 2, len(every)):
+        begins = zip(epoch.episodes.tolist(), epoch.starts.tolist(), strict=True)
+        assert sorted(begins) == every
+        assert set(epoch.lengths.tolist()) == {4}
+    assert sampler.coverage == pytest.approx(20 / 23)
+    with pytest.raises(ValueError, match="windows of 10 steps, but no episode is as long"):
+        Sampler(lengths, 11, 10, "full", 0)
+
+
 def test_the_first_windows_of_a_uniform_epoch_begin_anywhere_alike() -> None:
     """The order is drawn anew, so that a short training, too, begins at every step alike."""
     sampler = Sampler(np.array([3, 7, 2]), 12, 4, "uniform", 0)
@@ -87,6 +101,7 @@ def test_the_first_windows_of_a_uniform_epoch_begin_anywhere_alike() -> None:
 def test_batches_depend_on_seed_and_update_alone(
     lengths: list[int], window: int, batch_size: int, sampling: Any, updates: list[int]
 ) -> None:
+    assume(sampling != "full" or window <= max(lengths))
     steps = np.array(lengths)
     used = Sampler(steps, batch_size, window, sampling, 7)
     for update in updates:

@@ -62,6 +62,7 @@ OPTIONS = {
     "gtrxl-plain": {"layer": "gtrxl", "feed_forward": 0},
     "no-feed-forward": {"feed_forward": 0},
     "long-segments": {"segment_length": 40},
+    "observation-only": {"observation_only": True, "cached_states": 7},
 }
 CONFIGS = {name: small(name) for name in names()}
 CONFIGS |= {f"rate-{option}": small("rate", **values) for option, values in OPTIONS.items()}

@@ -6,8 +6,9 @@ import pytest
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
+from torch.distributions import AffineTransform, Normal, TanhTransform, TransformedDistribution
 
-from rate.models.heads import CategoricalHead, head
+from rate.models.heads import ActionHead, CategoricalHead, GaussianHead, head
 
 SPACES = {
     "discrete": spaces.Discrete(4, start=-1),
@@ -21,6 +22,11 @@ SPACES = {
     "box": spaces.Box(-2, np.array([3, 4], np.float32), dtype=np.float32),
 }
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+HEADS: dict[str, tuple[gymnasium.Space, ActionHead]] = {
+    **{name: (space, "auto") for name, space in SPACES.items()},
+    **{f"gaussian {name}": (SPACES[name], "tanh-gaussian") for name in ("box", "half-bounded")},
+}
+every_head = pytest.mark.parametrize(("space", "kind"), HEADS.values(), ids=HEADS)
 
 
 def actions_of(space: gymnasium.Space, count: int) -> Tensor:
@@ -31,20 +37,22 @@ def actions_of(space: gymnasium.Space, count: int) -> Tensor:
 class Everything(nn.Module):
     """All that training asks of a head."""
 
-    def __init__(self, space: gymnasium.Space) -> None:
+    def __init__(self, space: gymnasium.Space, kind: ActionHead = "auto") -> None:
         super().__init__()
-        self.head = head(space, 8)
+        self.head = head(space, 8, kind)
 
     def forward(self, hidden: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         outputs = self.head(hidden)
         return outputs, self.head.loss(outputs, actions), self.head.correct(outputs, actions)
 
 
-@every_space
+@every_head
 @pytest.mark.parametrize("training", [True, False])
-def test_no_head_branches_on_its_input(space: gymnasium.Space, training: bool) -> None:
+def test_no_head_branches_on_its_input(
+    space: gymnasium.Space, kind: ActionHead, training: bool
+) -> None:
     torch.manual_seed(0)
-    module = Everything(space).train(training)
+    module = Everything(space, kind).train(training)
     given = (torch.randn(12, 8), actions_of(space, 12))
     expected = module(*given)
     torch.testing.assert_close(torch.export.export(module, given).module()(*given), expected)
@@ -52,9 +60,11 @@ def test_no_head_branches_on_its_input(space: gymnasium.Space, training: bool) -
     torch.testing.assert_close(compiled(*given), expected)
 
 
-@every_space
-def test_heads_compute_on_the_device_of_their_inputs(space: gymnasium.Space) -> None:
-    module = Everything(space).to("meta")
+@every_head
+def test_heads_compute_on_the_device_of_their_inputs(
+    space: gymnasium.Space, kind: ActionHead
+) -> None:
+    module = Everything(space, kind).to("meta")
     outputs, loss, correct = module(
         torch.empty(12, 8, device="meta"), actions_of(space, 12).to("meta")
     )
@@ -139,6 +149,85 @@ def test_every_whole_number_can_be_chosen_and_is_the_nearest(low: int, high: int
         outputs = targets + error
         assert part.choose(outputs.detach().numpy(), None).tolist() == targets.tolist()
         assert part.correct(outputs, targets).all()
+
+
+GAUSSIANS = {name: SPACES[name] for name in ("box", "half-bounded")}
+every_gaussian = pytest.mark.parametrize("space", GAUSSIANS.values(), ids=GAUSSIANS)
+
+
+def gaussian(space: gymnasium.Space) -> GaussianHead:
+    torch.manual_seed(0)
+    part = head(space, 8, "tanh-gaussian")
+    assert isinstance(part, GaussianHead)
+    return part
+
+
+@every_gaussian
+def test_a_gaussian_head_has_the_density_of_a_squashed_normal(space: spaces.Box) -> None:
+    """By PyTorch's own distributions: a Gaussian number, its tanh, scaled to the bounds."""
+    part = gaussian(space)
+    outputs = part(torch.randn(50, 8))
+    actions, density = part.sampled(outputs)
+    mean, deviation = outputs.chunk(2, -1)
+    expected = torch.zeros(50)
+    for column in range(part.size):
+        normal = Normal(mean[:, column], deviation[:, column].exp())
+        steps = [TanhTransform(), AffineTransform(part.centre[column], part.radius[column])]
+        bounded = bool(part.bounded[column])
+        one = TransformedDistribution(normal, steps) if bounded else normal
+        expected = expected + one.log_prob(actions[:, column])
+    torch.testing.assert_close(density, expected, atol=1e-3, rtol=1e-3)
+    inside = ((actions - part.centre).abs() < 0.99 * part.radius) | ~part.bounded
+    assert inside.all(-1).sum() > 20
+    kept = inside.all(-1)
+    torch.testing.assert_close(part.loss(outputs, actions)[kept], -density[kept], atol=1e-3, rtol=0)
+
+
+@every_gaussian
+def test_a_gaussian_head_acts_inside_the_space_and_by_its_random_numbers(space: spaces.Box) -> None:
+    part = gaussian(space)
+    outputs = part(torch.cat([50 * torch.randn(100, 8), torch.randn(3900, 8)])).detach()
+    uniform = np.random.default_rng(0).random((4000, part.size))
+    uniform[:2] = np.array([[0.0], [np.nextafter(1.0, 0.0)]])
+    drawn, greedy = (part.choose(outputs.numpy(), one) for one in (uniform, None))
+    for actions in (drawn, greedy):
+        assert actions.dtype == space.dtype
+        assert all(space.contains(action) for action in actions)
+    same = np.full_like(uniform, 0.5)  # the median is the mean
+    np.testing.assert_allclose(part.choose(outputs.numpy(), same), greedy, atol=1e-6)
+    again = part.choose(outputs.numpy(), uniform)
+    np.testing.assert_array_equal(again, drawn)
+    whole_line = space.bounded_below == space.bounded_above  # nothing is clipped
+    above = (drawn > greedy)[100:, whole_line]
+    assert np.abs(above.mean(0) - 0.5).max() < 0.05
+
+
+def test_a_gaussian_head_learns_mean_and_deviation() -> None:
+    """Actions at the bounds, as recorded ones are, keep loss and gradient finite."""
+    space = spaces.Box(-1, 1, (2,), np.float32)
+    part, hidden = gaussian(space), torch.ones(256, 8)
+    noise = torch.randn(256, 2, generator=torch.Generator().manual_seed(0))
+    actions = torch.tanh(torch.tensor([0.8, -0.3]) + torch.tensor([0.1, 0.5]) * noise)
+    optimiser = torch.optim.Adam(part.parameters(), 0.02)
+    for _ in range(300):
+        optimiser.zero_grad()
+        part.loss(part(hidden), actions).mean().backward()
+        optimiser.step()
+    mean, deviation = part(hidden[:1])[0].chunk(2)
+    torch.testing.assert_close(mean, torch.tensor([0.8, -0.3]), atol=0.08, rtol=0)
+    torch.testing.assert_close(deviation.exp(), torch.tensor([0.1, 0.5]), atol=0.05, rtol=0)
+    for extreme in (torch.ones(256, 2), -torch.ones(256, 2)):
+        optimiser.zero_grad()
+        loss = part.loss(part(100 * hidden), extreme).mean()
+        loss.backward()
+        assert loss.isfinite()
+        assert all(one.grad is not None and one.grad.isfinite().all() for one in part.parameters())
+
+
+@pytest.mark.parametrize("name", ["discrete", "whole", "binary"])
+def test_a_gaussian_head_goes_with_real_numbers(name: str) -> None:
+    with pytest.raises(ValueError, match="tanh-gaussian goes with Box actions of real numbers"):
+        head(SPACES[name], 8, "tanh-gaussian")
 
 
 def test_other_actions_have_no_head() -> None:

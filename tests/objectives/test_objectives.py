@@ -13,10 +13,11 @@ from rate.acting.actor import Actor
 from rate.compute import Compute
 from rate.dataset import Windows, open_dataset, read_windows, write_dataset
 from rate.episode import Episode
-from rate.models import config_class, gru, lstm, mlp
+from rate.models import config_class, gru, lstm, mlp, names
+from rate.models import rate as rate_model
 from rate.models.policy import Policy
 from rate.objectives import behaviour_cloning, cql, iql
-from rate.objectives.critics import QConfig, QLearning, extended
+from rate.objectives.critics import Observed, QConfig, QLearning, extended, features
 from rate.objectives.objective import ObjectiveConfig
 from rate.processes import Processes
 from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
@@ -130,9 +131,14 @@ def test_imitation_repeats_the_majority_and_the_best_fraction_does_not(chains, t
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-@pytest.mark.parametrize("model", [lstm, gru])
+@pytest.mark.parametrize(
+    "model", [lstm, gru, pytest.param(rate_model, marks=pytest.mark.slow, id="rate")]
+)
 def test_recurrent_backbones_learn_values_too(name, model, chains, tmp_path):
-    config = model.Config(segment_length=3, segments=1, width=16, hidden=32, dropout=0.0)
+    """Those with memory learn segment by segment, here of one step each."""
+    options = {"hidden": 32} if hasattr(model.Config, "hidden") else {"observation_only": True}
+    length = 1 if model is rate_model else 3
+    config = model.Config(length, 3 // length, width=16, dropout=0.0, **options)
     recipe = recipe_for(chains / "discrete", OBJECTIVES[name], config)
     run = rate.train(recipe, tmp_path / "run", threads=1, accelerator="cpu")
     assert choices(run) == [GO_ON] * 3
@@ -149,14 +155,30 @@ def test_the_observation_that_follows_is_loaded_and_put_behind_the_last_step(cha
         dataset, Windows(rows[:1], np.array([0]), np.array([2])), next_observation=True
     )
     eye = torch.eye(STATES)
-    assert torch.equal(extended(whole)["observation"][0], eye[[0, 1, 2, 3]])
-    assert torch.equal(extended(whole)["observation"][1, :2], eye[[0, 1]])
+    assert torch.equal(extended(whole).observations["observation"][0], eye[[0, 1, 2, 3]])
+    assert torch.equal(extended(whole).observations["observation"][1, :2], eye[[0, 1]])
     assert torch.equal(
-        extended(cut)["observation"][0], eye[[0, 1, 2]]
+        extended(cut).observations["observation"][0], eye[[0, 1, 2]]
     )  # a cut window is followed by a real observation
     assert whole.split(2)[0].next_observation == {}
     assert torch.equal(whole.rows(slice(1, 2)).next_observation["observation"][0], eye[1])
     assert not read_windows(dataset, windows).next_observation
+
+
+@pytest.mark.parametrize("model", names())
+def test_every_backbone_shows_a_window_as_it_does_while_acting(model, chains):
+    """Hidden states of whole windows, over several segments and one step more, are those of acting
+    step by step."""
+    torch.manual_seed(0)
+    config = config_class(model)(2, 2, width=16, observation_only=True)
+    policy = Policy(OBSERVATIONS, DISCRETE, config).eval()
+    seen = torch.rand(3, 5, STATES)
+    observed = Observed({"observation": seen}, torch.arange(5).expand(3, 5))
+    outputs = policy.head(features(policy, observed))
+    actor = Actor(policy, 0.0)
+    actor.reset(3)
+    stepwise = [actor.outputs(seen[:, step].numpy(), np.zeros(3)) for step in range(5)]
+    torch.testing.assert_close(outputs, torch.stack(stepwise, 1), atol=1e-5, rtol=0)
 
 
 def test_values_end_with_terminations_and_not_with_truncations(chains):
@@ -278,7 +300,8 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(name, chains, tmp_path):
     ("options", "message"),
     [
         ({"model": None, "bptt_segments": 1}, "whole windows"),
-        ({"model": "rate"}, "use mlp, lstm or gru"),
+        ({"model": "observing", "growing_segments": 2}, "whole windows"),
+        ({"model": "rate"}, "set observation_only, or use mlp, lstm or gru"),
         ({"model": "dlstm"}, "use mlp, lstm or gru"),
     ],
 )
@@ -286,9 +309,9 @@ def test_what_does_not_go_together_is_refused_before_a_run_is_made(
     options, message, chains, tmp_path
 ):
     model = options.pop("model")
-    recipe = recipe_for(
-        chains / "discrete", iql.Config(), model and config_class(model)(), **options
-    )
+    observing = model == "observing"
+    config = model and config_class("rate" if observing else model)(observation_only=observing)
+    recipe = recipe_for(chains / "discrete", iql.Config(), config, **options)
     with pytest.raises(ValueError, match=message):
         rate.train(recipe, tmp_path / "run", threads=1, accelerator="cpu")
     assert not (tmp_path / "run").exists()

@@ -34,6 +34,8 @@ class Actor:
         check: Check observations, rewards and imposed actions against the policy's spaces, and what
             it puts out for NaN. Otherwise they are taken as they are.
         graph: Compute steps in two fixed shapes, which CUDA replays as graphs; auto: on CUDA.
+        restart_return: Ask for the whole target return again at the beginning of each segment (the
+            paper's evaluation on MuJoCo), in place of what is left of it.
 
     Raises:
         ValueError: The target return is not finite.
@@ -46,6 +48,7 @@ class Actor:
         sample: bool = False,
         check: bool = True,
         graph: Switch = "auto",
+        restart_return: bool = False,
     ) -> None:
         if not math.isfinite(target_return):
             raise ValueError(f"target_return must be a finite number, but it is {target_return}")
@@ -54,6 +57,7 @@ class Actor:
         self.target_return = target_return
         self.sample = sample
         self.check = check
+        self.restart_return = restart_return
         self.device = next(policy.parameters()).device
         asked = graph == "on" or (graph == "auto" and self.device.type == "cuda")
         # What looks at memory where a segment begins needs it to pass through the host.
@@ -218,6 +222,9 @@ class Actor:
                 f"rewards are {reprlib.repr(rewards)}, but must be {count} numbers, one a row"
             )
         returns_to_go = self.returns_to_go - (paid if going is None else np.where(going, paid, 0.0))
+        if self.restart_return:
+            begins = self.steps % self.policy.config.segment_length == 0
+            returns_to_go = np.where(begins, self.target_return, returns_to_go)
         asked = returns_to_go.astype(np.float32)
         if self.check and not _is_finite(asked):
             raise SpaceError(f"rewards are {reprlib.repr(rewards)}, but must be finite numbers")
@@ -295,6 +302,7 @@ def load_agent(
     device: str | None = None,
     check: bool = True,
     graph: Switch = "auto",
+    restart_return: bool = False,
     trust: bool = False,
 ) -> Actor:
     """The trained agent of a run folder or checkpoint, ready to act.
@@ -313,6 +321,7 @@ def load_agent(
         device: Where to compute, in PyTorch's words; by default where PyTorch makes tensors.
         check: Check what the agent is given and what it puts out, see `Actor`.
         graph: Replay steps as CUDA graphs, see `Actor`.
+        restart_return: Ask for the whole target return in each segment, see `Actor`.
         trust: Also run the code that the checkpoint names: a model or an encoder of your own.
 
     Raises:
@@ -327,4 +336,4 @@ def load_agent(
         raise ValueError(
             f"this machine cannot compute on the device {device!r}: {error}"
         ) from error
-    return Actor(policy, float(target), sample, check, graph)
+    return Actor(policy, float(target), sample, check, graph, restart_return)

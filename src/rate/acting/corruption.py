@@ -143,8 +143,9 @@ class Corrupted(Actor):
         corruption: Corruption,
         sample: bool = False,
         check: bool = True,
+        restart_return: bool = False,
     ) -> None:
-        super().__init__(policy, target_return, sample, check)
+        super().__init__(policy, target_return, sample, check, restart_return=restart_return)
         self.corruption = corruption
         self.entries = corruption.entries(policy)
         self.episodes: dict[int, int] = {}

@@ -45,7 +45,10 @@ class Protocol(Checked):
     """Draw actions in place of taking the most likely ones."""
     target_return: float | None = None
     """Return that is asked for; by default the task's own, else the checkpoint's. Rewards received
-    are taken off it step by step, and it is not restarted at segment borders."""
+    are taken off it step by step."""
+    restart_return: bool = False
+    """Ask for the whole return again at the beginning of each segment (the paper's evaluation on
+    MuJoCo)."""
     corruption: Corruption | None = None
     """Noise mixed into memory. Rows hold it as "corruption" and are a variant of their own, so that
     they never stand for the policy as it is."""
@@ -161,6 +164,7 @@ def _acting(
         task.name,
         protocol.target_return,
         protocol.sample,
+        protocol.restart_return,
         protocol.corruption,
         compute,
         stepping,
@@ -203,6 +207,7 @@ def _row(
         "packages": packages(),
         "device": facts["device"],
         **({"corruption": asdict(corruption)} if corruption else {}),
+        **({"restart_return": True} if protocol.restart_return else {}),
         "seconds": seconds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **protocol.labels,

@@ -28,6 +28,8 @@ class Acting:
     """Return that is asked for; None for the one that the checkpoint names."""
     sample: bool = False
     """Whether actions are drawn; otherwise the most likely ones are taken."""
+    restart_return: bool = False
+    """Whether each segment asks for the whole target return again."""
     corruption: Corruption | None = None
     """Noise that is mixed into memory."""
     compute: Compute = field(default_factory=Compute)
@@ -47,11 +49,12 @@ class Acting:
             device=self.compute.device(worker_index()),
             check=False,  # rollouts check by the environment's own spaces
             graph=self.compute.graph,
+            restart_return=self.restart_return,
         )
         if self.corruption:
-            return Corrupted(
-                agent.policy, agent.target_return, self.corruption, self.sample, check=False
-            )
+            options = {"check": False, "restart_return": self.restart_return}
+            target = agent.target_return
+            return Corrupted(agent.policy, target, self.corruption, self.sample, **options)
         return agent
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from rate.dataset.read import Dataset
 
-Sampling = Literal["first", "stride", "random", "uniform"]
+Sampling = Literal["first", "stride", "random", "uniform", "full"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +52,12 @@ class Sampler:
       every epoch.
     - "uniform": T, one starting at each step. So every step of the data is equally likely to be
       the first of a window: each one is so exactly once in an epoch.
+    - "full": those of "uniform" that have `window` steps. An episode that is shorter has none, and
+      any other one takes part in proportion to the number of its windows.
 
     Raises:
-        ValueError: a number is too small, the sampling is unknown, or an episode does not exist.
+        ValueError: a number is too small, the sampling is unknown, an episode does not exist, or
+            no episode is as long as a full window.
     """
 
     episode_lengths: np.ndarray
@@ -83,13 +86,21 @@ class Sampler:
             raise ValueError(
                 f"episodes must be one or more of 0 to {count - 1}, got {self.episodes}"
             )
+        if not self._windows_per_epoch:
+            raise ValueError(
+                f"sampling full takes windows of {self.window} steps, but no episode is as long: "
+                "shorten the window, or take sampling uniform"
+            )
 
     @property
     def coverage(self) -> float:
         """Fraction of the steps of its episodes that lie in some window."""
         lengths = self.episode_lengths[self._chosen]
-        seen = np.minimum(lengths, self.window) if self.sampling == "first" else lengths
-        return float(seen.sum() / lengths.sum())
+        seen = {
+            "first": np.minimum(lengths, self.window),
+            "full": np.where(lengths < self.window, 0, lengths),
+        }
+        return float(seen.get(self.sampling, lengths).sum() / lengths.sum())
 
     @property
     def batches_per_epoch(self) -> int:
@@ -140,7 +151,11 @@ class Sampler:
     def _ends(self) -> np.ndarray:
         """Number of windows of the chosen episodes up to each one, [chosen] int64."""
         lengths = self.episode_lengths[self._chosen]
-        counts = {"stride": -(-lengths // self.window), "uniform": lengths}
+        counts = {
+            "stride": -(-lengths // self.window),
+            "uniform": lengths,
+            "full": np.maximum(lengths - self.window + 1, 0),
+        }
         ends: np.ndarray = counts.get(self.sampling, np.ones_like(lengths)).cumsum()
         return ends
 

@@ -10,7 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rate.models.heads import ActionHead
 from rate.values import Checked, Positive, Rate
+
+ALL_TOKENS = ("return_to_go", "observation", "action")
+"""Tokens of a step, in order."""
 
 Memory = tuple[Tensor, ...]
 """What a model carries from segment to segment: batch-first tensors of bounded size, never
@@ -34,6 +38,13 @@ class ModelConfig(Checked):
     identity, categories, or an address such as my_module:Encoder; by leaf:
     camera=impala,grid=identity.
     nature-first and nature-last say where the channels lie, where the shape does not."""
+    action_head: ActionHead = "auto"
+    """What actions are made from: auto, logits of categories, and of a Box the action itself
+    (squared error); tanh-gaussian, a distribution over a Box (log-likelihood), which can be
+    sampled."""
+    observation_only: bool = False
+    """Whether a step is its observation alone, without return-to-go and action: for behaviour
+    cloning as with mlp and lstm, and for Q-learning."""
 
     whole_windows: ClassVar[bool] = False
     """Whether the model is trained on whole windows at once, not segment by segment."""
@@ -81,7 +92,7 @@ class ModelConfig(Checked):
     def tokens(self) -> tuple[str, ...]:
         """Tokens of one step in order; what follows the observation is appended once the action is
         known."""
-        return ("return_to_go", "observation", "action")
+        return ("observation",) if self.observation_only else ALL_TOKENS
 
     @property
     def timesteps(self) -> int:

@@ -7,6 +7,7 @@ Actions are fed while acting as they are in training; the released evaluation le
 from dataclasses import dataclass
 
 from rate.models import lstm
+from rate.models.backbone import ALL_TOKENS
 
 
 @dataclass(frozen=True)
@@ -16,4 +17,4 @@ class Config(lstm.Config):
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        return ("return_to_go", "observation", "action")
+        return super().tokens if self.observation_only else ALL_TOKENS

@@ -64,13 +64,6 @@ class Config(ModelConfig):
     """Distances between tokens and slots are distinguished below this many tokens, D_max."""
     start_deviation: NotNegativeFloat = SPREAD
     """Standard deviation that a layer's first slots are drawn with."""
-    observation_only: bool = False
-    """Whether a step is its observation alone (the published settings), without return-to-go and
-    action."""
-
-    @property
-    def tokens(self) -> tuple[str, ...]:
-        return ("observation",) if self.observation_only else super().tokens
 
     @property
     def context(self) -> str:

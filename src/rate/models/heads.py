@@ -1,15 +1,21 @@
 """Action heads: from a Gymnasium action space to outputs, a loss per step, and actions."""
 
-from typing import Any
+import math
+from typing import Any, Literal, get_args
 
 import gymnasium
 import numpy as np
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces as gym
+from scipy.special import ndtri
 from torch import Tensor, nn
 
 from rate.spaces import nearest
+
+ActionHead = Literal["auto", "tanh-gaussian"]
+"""auto: logits of categories, and the action itself of a Box; tanh-gaussian: a distribution over a
+Box."""
 
 
 class CategoricalHead(nn.Module):
@@ -123,11 +129,15 @@ class ContinuousHead(nn.Module):
         width: Width of hidden states.
     """
 
+    per_component = 1
+    """Outputs of the linear map for each component of an action."""
+
     def __init__(self, space: gym.Box, width: int) -> None:
         super().__init__()
         self.space, self.shape = space, space.shape
         self.whole = space.dtype.kind in "biu"
-        self.linear = nn.Linear(width, int(np.prod(space.shape)))
+        self.size = int(np.prod(space.shape))
+        self.linear = nn.Linear(width, self.per_component * self.size)
         for name, numbers in zip(("centre", "radius", "bounded"), box_scale(space), strict=True):
             self.register_buffer(name, torch.from_numpy(numbers), persistent=False)
         self.centre: Tensor
@@ -136,11 +146,18 @@ class ContinuousHead(nn.Module):
         self.any_bounded, self.all_bounded = bool(self.bounded.any()), bool(self.bounded.all())
 
     def forward(self, hidden: Tensor) -> Tensor:
-        outputs = self.linear(hidden)
+        return self.squashed(self.linear(hidden))
+
+    def squashed(self, values: Tensor) -> Tensor:
+        """Components of actions for values on the whole line, [..., size] both."""
         if not self.any_bounded:
-            return outputs
-        scaled = self.centre + self.radius * torch.tanh(outputs)
-        return scaled if self.all_bounded else torch.where(self.bounded, scaled, outputs)
+            return values
+        scaled = self.centre + self.radius * torch.tanh(values)
+        return scaled if self.all_bounded else torch.where(self.bounded, scaled, values)
+
+    def actions(self, outputs: Tensor) -> Tensor:
+        """The actions [..., size] that are taken greedily."""
+        return outputs
 
     def loss(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Squared error of actions [..., *shape], mean over components, [...]."""
@@ -158,15 +175,16 @@ class ContinuousHead(nn.Module):
         """
         if uniform is not None:
             raise ValueError(
-                "Box actions are deterministic and cannot be sampled: evaluate with greedy actions"
+                "Box actions of this policy are deterministic and cannot be sampled: evaluate with "
+                "greedy actions, or train with action_head tanh-gaussian"
             )
         return nearest(self.space, outputs.reshape(len(outputs), *self.shape))
 
     def greedy(self, outputs: Tensor) -> Tensor:
-        """The actions [n, *shape] of outputs [n, size], as `choose` gives them, in operations that
-        can be exported."""
+        """The actions [n, *shape] of outputs, as `choose` gives them, in operations that can be
+        exported."""
         kind = torch_dtype(self.space.dtype)
-        numbers = outputs.reshape(-1, *self.shape)
+        numbers = self.actions(outputs).reshape(-1, *self.shape)
         low, high = (torch.from_numpy(bound) for bound in (self.space.low, self.space.high))
         if not self.whole:
             return numbers.to(kind).clamp(low, high)
@@ -176,9 +194,9 @@ class ContinuousHead(nn.Module):
     def correct(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """Whether every component, if whole, is rounded to the action's, and else is within a tenth
         of its range, [...] float."""
-        actions = actions.reshape(outputs.shape).float()
-        near = (outputs - actions).abs() <= (0.5 if self.whole else 0.2 * self.radius)
-        return near.all(-1).float()
+        chosen = self.actions(outputs)
+        near = chosen - actions.reshape(chosen.shape).float()
+        return (near.abs() <= (0.5 if self.whole else 0.2 * self.radius)).all(-1).float()
 
 
 def torch_dtype(dtype: Any) -> torch.dtype:
@@ -186,16 +204,96 @@ def torch_dtype(dtype: Any) -> torch.dtype:
     return torch.from_numpy(np.zeros(0, dtype)).dtype
 
 
-def head(space: gymnasium.Space, width: int) -> CategoricalHead | ContinuousHead:
+LOG_DEVIATIONS = (-5.0, 2.0)
+"""Least and largest logarithm of a standard deviation, before the tanh."""
+
+EDGE = 1e-3
+"""Recorded actions nearer to a bound than this fraction of the radius are taken for that far from
+it: at the bound itself their density is infinite."""
+
+
+class GaussianHead(ContinuousHead):
+    """A distribution over Box actions of real numbers, [..., width] to [..., 2 x size]: means, then
+    logarithms of standard deviations.
+
+    A component that is bounded on both sides is the tanh of a Gaussian number, scaled to its
+    bounds, any other one the number itself. Greedy actions are those of the mean.
+    """
+
+    per_component = 2
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        mean, deviation = self.linear(hidden).chunk(2, -1)
+        least, largest = LOG_DEVIATIONS
+        # A smooth bound: a clamp would end the gradient of all that lies outside.
+        deviation = least + (largest - least) * (1 + torch.tanh(deviation)) / 2
+        return torch.cat([mean, deviation], -1)
+
+    def actions(self, outputs: Tensor) -> Tensor:
+        return self.squashed(outputs.float()[..., : self.size])
+
+    def loss(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """Negative log-likelihood of actions [..., *shape], summed over components, [...]."""
+        flat = actions.reshape(*outputs.shape[:-1], self.size).float()
+        inside = ((flat - self.centre) / self.radius).clamp(EDGE - 1, 1 - EDGE)
+        values = torch.where(self.bounded, torch.atanh(inside), flat)
+        return -self._log_density(outputs, values)
+
+    def sampled(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions [..., size] drawn by the generator of the device, through which gradients pass,
+        and their log-likelihood [...]."""
+        mean, deviation = outputs.float().chunk(2, -1)
+        values = mean + deviation.exp() * torch.randn_like(mean)
+        return self.squashed(values), self._log_density(outputs, values)
+
+    def choose(self, outputs: np.ndarray, uniform: np.ndarray | None) -> np.ndarray:
+        """Actions [n, *shape] of the space.
+
+        Args:
+            outputs: Means and logarithms of standard deviations, [n, 2 x size], float32.
+            uniform: Numbers in [0, 1), [n, size], at which the cumulative probability of each
+                component is inverted; None: the actions of the mean.
+        """
+        values = outputs[:, : self.size].astype(np.float64)
+        if uniform is not None:
+            least = np.finfo(np.float64).tiny  # 0 is drawn, too
+            normal = ndtri(np.maximum(uniform.reshape(values.shape), least))
+            values = values + np.exp(outputs[:, self.size :]) * normal
+        squashed = self.squashed(torch.from_numpy(values).to(self.centre)).cpu().numpy()
+        return nearest(self.space, squashed.reshape(len(outputs), *self.shape))
+
+    def _log_density(self, outputs: Tensor, values: Tensor) -> Tensor:
+        """Log-density [...] of the actions that values [..., size] are squashed to."""
+        mean, deviation = outputs.float().chunk(2, -1)
+        normal = ((values - mean) / deviation.exp()).square() / 2 + deviation
+        # log(1 - tanh(v)^2), in a form that is exact for large v
+        squash = 2 * (math.log(2.0) - values - F.softplus(-2 * values)) + self.radius.log()
+        squash = torch.where(self.bounded, squash, 0.0)
+        return -(normal + squash + math.log(2 * math.pi) / 2).sum(-1)
+
+
+def head(
+    space: gymnasium.Space, width: int, kind: ActionHead = "auto"
+) -> CategoricalHead | ContinuousHead:
     """The head for an action space.
 
     Args:
         space: A Discrete, MultiDiscrete, MultiBinary or Box space.
         width: Width of hidden states.
+        kind: Which head, where there is a choice.
 
     Raises:
         ValueError: the space is of another kind.
     """
+    if kind not in get_args(ActionHead):
+        raise ValueError(f"action_head is {kind!r}, but it must be auto or tanh-gaussian")
+    if kind != "auto":
+        if not isinstance(space, gym.Box) or space.dtype.kind != "f":
+            raise ValueError(
+                f"action_head {kind} goes with Box actions of real numbers, not with {space}: "
+                "leave it at auto"
+            )
+        return GaussianHead(space, width)
     match space:
         case gym.Discrete() | gym.MultiDiscrete():
             counts = space.n if isinstance(space, gym.Discrete) else space.nvec

@@ -1,7 +1,8 @@
 """A policy: step encoders, a backbone with memory, an action head; built from spaces, never from a
 name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import gymnasium
 import torch
@@ -45,7 +46,7 @@ class Policy(nn.Module):
             config,
         )
         self.backbone = config.build()
-        self.head = head(action_space, config.width)
+        self.head = head(action_space, config.width, config.action_head)
         self.tokens = config.tokens
         self.target = self.tokens.index("observation")
         seen = stacked_space(observation_space, stack_frames)
@@ -92,8 +93,17 @@ class Policy(nn.Module):
             "observation": (segment.observations, segment.frames),
             "action": (segment.actions,),
         }
+        return self.embed(values, segment.timesteps)
+
+    def embed(self, values: Mapping[str, tuple[Any, ...]], timesteps: Tensor) -> Tensor:
+        """Tokens of steps in order, [B, K x tokens, d].
+
+        Args:
+            values: What each token's encoder takes, by token.
+            timesteps: Index of each step in its episode, [B, K].
+        """
         tokens = [self.encoders[name](*values[name]) for name in self.tokens]
-        return self._stamped(tokens, [segment.timesteps]).flatten(1, 2)
+        return self._stamped(tokens, [timesteps]).flatten(1, 2)
 
     def observe(
         self,

@@ -14,7 +14,7 @@ from gymnasium import spaces as gym
 from torch import Tensor, nn
 
 from rate.models.backbone import ModelConfig
-from rate.models.heads import CategoricalHead, ContinuousHead, box_scale
+from rate.models.heads import CategoricalHead, ContinuousHead, GaussianHead, box_scale
 from rate.models.policy import Policy
 from rate.objectives.critics import (
     ActionValues,
@@ -33,7 +33,7 @@ from rate.values import NotNegativeFloat
 
 @dataclass(frozen=True)
 class Config(QConfig):
-    """Conservative Q-learning over observations, for mlp, lstm and gru."""
+    """Conservative Q-learning over observations, for models that see nothing else."""
 
     conservative_weight: NotNegativeFloat = 1.0
     """Weight of the conservative term, alpha."""
@@ -76,14 +76,14 @@ class DiscreteCQL(QLearning):
         return nn.ModuleList([policy, self.second])
 
     def losses(self, policy: Policy, segment: Segment) -> tuple[Tensor, Tensor]:
-        head, observations = policy.head, extended(segment)
+        head, observed = policy.head, extended(segment)
         assert isinstance(head, CategoricalHead)
-        both = [critic.head(features(critic, observations)) for critic in (policy, self.second)]
+        both = [critic.head(features(critic, observed)) for critic in (policy, self.second)]
         with torch.no_grad():
             chosen = best(head, both[0][:, 1:])
             next_values = self.targets.least(
                 lambda critic: value_of(
-                    head, critic.head(features(critic, observations))[:, 1:], chosen
+                    head, critic.head(features(critic, observed))[:, 1:], chosen
                 )
             )
             td_target = self.td_target(segment, next_values)
@@ -98,37 +98,54 @@ class DiscreteCQL(QLearning):
 
 
 class ContinuousCQL(ActionValues):
-    """CQL(H) for bounded Box actions with a deterministic actor.
+    """CQL(H) for bounded Box actions, with a deterministic actor or a stochastic one.
 
-    Critics: (Q(o, a) - y)^2 / 2 + alpha (log mean_j exp Q(o, a_j) - Q(o, a)) with actions a_j
-    uniform over the space, which estimates logsumexp up to a constant, and y = r + gamma (1 - d)
-    min_i Q'_i(o', pi(o')). Actor: maximise min_i Q'_i(o, pi(o)); the target critics pass a gradient
-    to the action and are not moved by it.
+    Critics: (Q(o, a) - y)^2 / 2 + alpha (log sum_j exp(Q(o, a_j) - log p(a_j)) - Q(o, a)), and y =
+    r + gamma (1 - d) min_i Q'_i(o', pi(o')). The actions a_j are uniform over the space and, as
+    uniform ones seldom come near it in many dimensions, the actor's: several drawn with their
+    densities p, or the one of a deterministic actor, which counts as a uniform one. Actor: maximise
+    min_i Q'_i(o, pi(o)); the target critics pass a gradient to the action and are not moved by it.
     """
 
     config: Config
     PROPOSALS = 10
 
     def losses(self, policy: Policy, segment: Segment) -> tuple[Tensor, Tensor]:
-        observations = extended(segment)
-        actions = policy.head(features(policy, observations))
-        values = self.targets.least(
-            lambda critic: critic(features(critic.body, observations), actions)
-        )
+        observed, head = extended(segment), policy.head
+        assert isinstance(head, ContinuousHead)
+        outputs = head(features(policy, observed))
+        actions, _ = _drawn(head, outputs)
+        values = self.targets.least(lambda critic: critic(features(critic.body, observed), actions))
         td_target = self.td_target(segment, values[:, 1:].detach())
         losses = -values[:, :-1]
+        proposals, densities = self._proposals(head, outputs[:, :-1].detach())
         for critic in (self.first, self.second):
-            hidden = features(critic.body, observations)[:, :-1]
+            hidden = features(critic.body, observed)[:, :-1]
             recorded = critic(hidden, segment.actions)
-            everywhere = hidden[:, :, None].expand(-1, -1, self.PROPOSALS, -1)
-            proposed = critic(everywhere, self._uniform(policy, everywhere))
+            everywhere = hidden[:, :, None].expand(-1, -1, proposals.shape[2], -1)
+            proposed = critic(everywhere, proposals) - densities
             conservative = proposed.logsumexp(-1) - recorded
             losses = losses + (recorded - td_target).square() / 2
             losses = losses + self.config.conservative_weight * conservative
-        return losses, actions[:, :-1]
+        return losses, outputs[:, :-1]
 
-    def _uniform(self, policy: Policy, like: Tensor) -> Tensor:
-        head = policy.head
-        assert isinstance(head, ContinuousHead)
-        noise = 2 * torch.rand(*like.shape[:-1], head.linear.out_features, device=like.device) - 1
-        return head.centre + head.radius * noise
+    def _proposals(self, head: ContinuousHead, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions [B, K, n, size] whose values are held down, and the logarithms of their
+        densities [B, K, n], those of uniform actions set to 0."""
+        count = self.PROPOSALS if isinstance(head, GaussianHead) else 1
+        several = outputs[:, :, None].expand(-1, -1, count, -1)
+        own, density = _drawn(head, several)
+        shape = (*outputs.shape[:2], self.PROPOSALS, head.size)
+        uniform = head.centre + head.radius * (2 * torch.rand(shape, device=outputs.device) - 1)
+        volume = (2 * head.radius).log().sum()
+        densities = torch.cat([torch.zeros(shape[:-1], device=outputs.device), density + volume], 2)
+        return torch.cat([uniform, own], 2), densities
+
+
+def _drawn(head: ContinuousHead, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Actions [..., size] of an actor, and the logarithms of their densities [...]; one that is
+    deterministic counts as uniform."""
+    if isinstance(head, GaussianHead):
+        return head.sampled(outputs)
+    actions = head.actions(outputs)
+    return actions, -(2 * head.radius).log().sum().expand(actions.shape[:-1])

@@ -4,7 +4,7 @@ that follows it."""
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium
 import torch
@@ -27,39 +27,60 @@ class QConfig(ObjectiveConfig):
     target_rate: Fraction = 0.005
     """Rate at which target networks move towards the critics."""
 
+    whole_windows: ClassVar[bool] = True
+
     def check(
         self, model: ModelConfig, action_space: gymnasium.Space, *, whole_windows: bool
     ) -> None:
         name = type(self).__module__.rpartition(".")[2]
-        if model.tokens != ("observation",) or model.training_segment_length < model.window:
+        if model.tokens != ("observation",):
             raise ValueError(
-                f"objective {name} learns values of observations over whole windows, but this "
-                f"model sees {', '.join(model.tokens)} in segments of "
-                f"{model.training_segment_length} of {model.window} steps: use mlp, lstm or gru"
+                f"objective {name} learns values of observations, but this model sees "
+                f"{', '.join(model.tokens)}: set observation_only, or use mlp, lstm or gru"
             )
         if not whole_windows:
             raise ValueError(
-                f"objective {name} takes whole windows: leave bptt_segments and "
-                "update_per_segment at 0"
+                f"objective {name} takes whole windows: leave bptt_segments, update_per_segment, "
+                "shorter_segments and growing_segments at 0"
             )
 
 
-def extended(segment: Segment) -> dict[str, Tensor]:
-    """Observations [B, K + 1, ...] of a whole window: in every row the one that follows its last
-    real step comes behind it."""
+class Observed(NamedTuple):
+    """What values are learned of."""
+
+    observations: dict[str, Tensor]
+    """Leaves [B, K + 1, ...]."""
+    timesteps: Tensor
+    """Index of each step in its episode, [B, K + 1]."""
+
+
+def extended(segment: Segment) -> Observed:
+    """Observations of a whole window: in every row the one that follows its last real step comes
+    behind it."""
     rows = torch.arange(len(segment), device=segment.mask.device)
-    found = {}
+    last, found = segment.mask.sum(1), {}
     for path, leaf in segment.observations.items():
         found[path] = torch.cat([leaf, torch.zeros_like(leaf[:, :1])], 1)
-        found[path][rows, segment.mask.sum(1)] = segment.next_observation[path]
-    return found
+        found[path][rows, last] = segment.next_observation[path]
+    steps = torch.arange(segment.steps + 1, device=last.device)
+    return Observed(found, segment.timesteps[:, :1] + steps)
 
 
-def features(policy: Policy, observations: dict[str, Tensor]) -> Tensor:
-    """Hidden states [B, K, d] of a policy that sees observations alone, from the beginning of the
-    window."""
-    tokens = policy.encoders["observation"](observations)
-    return policy.backbone(tokens, policy.initial_memory(len(tokens)), 0)[0]
+def features(policy: Policy, observed: Observed) -> Tensor:
+    """Hidden states [B, K + 1, d] of a policy that sees observations alone, from the beginning of
+    the window on and with memory from segment to segment.
+
+    Every row writes memory after each segment but the last, rows that end earlier included: only
+    their padding reads it.
+    """
+    tokens = policy.embed({"observation": (observed.observations,)}, observed.timesteps)
+    memory, hidden = policy.initial_memory(len(tokens)), []
+    segments = tokens.split(policy.config.training_segment_length, 1)
+    for number, segment in enumerate(segments, 1):
+        complete = len(tokens) if number < len(segments) else 0
+        part, memory = policy.backbone(segment, memory, complete)
+        hidden.append(part)
+    return torch.cat(hidden, 1)
 
 
 def best(head: CategoricalHead, outputs: Tensor) -> Tensor:
@@ -83,7 +104,7 @@ class ActionValue(nn.Module):
         super().__init__()
         self.body = body
         if isinstance(body.head, ContinuousHead):
-            size = body.head.linear.out_features
+            size = body.head.size
             self.register_buffer("centre", body.head.centre, persistent=False)
             self.register_buffer("radius", body.head.radius, persistent=False)
             self.centre: Tensor
@@ -115,9 +136,9 @@ class StateValue(nn.Module):
         body.head = nn.Identity()  # type: ignore[assignment]
         self.value = _perceptron(body.config.width, body.config.width)
 
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """Values [B, K] of observations (leaves [B, K, ...])."""
-        values: Tensor = self.value(features(self.body, observations))
+    def forward(self, observed: Observed) -> Tensor:
+        """Values [B, K + 1] of observations."""
+        values: Tensor = self.value(features(self.body, observed))
         return values[..., 0]
 
 

@@ -19,7 +19,7 @@ from rate.values import Fraction, NotNegativeFloat
 
 @dataclass(frozen=True)
 class Config(QConfig):
-    """Implicit Q-learning over observations, for mlp, lstm and gru."""
+    """Implicit Q-learning over observations, for models that see nothing else."""
 
     expectile: Fraction = 0.7
     """Expectile that the values estimate, tau."""
@@ -46,19 +46,19 @@ class IQL(ActionValues):
         self.value = StateValue(make())
 
     def losses(self, policy: Policy, segment: Segment) -> tuple[Tensor, Tensor]:
-        config, observations = self.config, extended(segment)
-        values = self.value(observations)
+        config, observed = self.config, extended(segment)
+        values = self.value(observed)
         with torch.no_grad():
             recorded = self.targets.least(
-                lambda critic: critic(features(critic.body, observations)[:, :-1], segment.actions)
+                lambda critic: critic(features(critic.body, observed)[:, :-1], segment.actions)
             )
             td_target = self.td_target(segment, values[:, 1:])
         advantage = recorded - values[:, :-1]
         losses = expectile_loss(advantage, config.expectile)
         for critic in (self.first, self.second):
-            hidden = features(critic.body, observations)[:, :-1]
+            hidden = features(critic.body, observed)[:, :-1]
             losses = losses + (critic(hidden, segment.actions) - td_target).square()
-        outputs = policy.head(features(policy, segment.observations))
+        outputs = policy.head(features(policy, observed))[:, :-1]
         preference = (config.inverse_temperature * advantage.detach()).exp()
         cloning = policy.head.loss(outputs, segment.actions)
         losses = losses + preference.clamp(max=self.LARGEST_WEIGHT) * cloning

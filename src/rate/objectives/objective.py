@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import gymnasium
 from torch import Tensor, nn
@@ -49,6 +50,9 @@ class ObjectiveConfig(Checked):
     """Fraction of the episodes to learn from, those with the highest returns (filtered behaviour
     cloning); 1 takes all."""
 
+    whole_windows: ClassVar[bool] = False
+    """Whether the objective is given whole windows, which it splits by itself, not segments."""
+
     def build(self, policy: Policy, make: Callable[[], Policy], scale: float) -> Objective:
         """The objective.
 
@@ -67,5 +71,6 @@ class ObjectiveConfig(Checked):
         Args:
             model: The model that is trained.
             action_space: Its actions.
-            whole_windows: Whether gradients cross whole windows and the optimiser steps after them.
+            whole_windows: Whether gradients cross whole windows, the optimiser steps after them,
+                and their segments are as long as the model says.
         """

@@ -7,6 +7,7 @@ import torch
 from rate.dataset import Dataset, Sampler, split
 from rate.images import stacked_space
 from rate.models.encoders import ObservationEncoder
+from rate.models.heads import head
 from rate.recipe import Recipe
 from rate.runs.loggers import require_loggers
 from rate.training.data import samplers
@@ -27,10 +28,12 @@ def check_recipe(
         )
     if recipe.selection.task:
         require_task(recipe.selection.task, dataset)
-    whole = not (recipe.bptt_segments or recipe.update_per_segment)
+    cut = recipe.update_per_segment or recipe.shorter_segments or recipe.growing_segments
+    whole = not (recipe.bptt_segments or cut)
     recipe.objective.check(recipe.model, dataset.action_space, whole_windows=whole)
-    seen = stacked_space(dataset.observation_space, recipe.stack_frames)
+    seen, model = stacked_space(dataset.observation_space, recipe.stack_frames), recipe.model
     with torch.device("meta"):
-        ObservationEncoder(seen, recipe.model.width, {}, recipe.model.encoder)
+        ObservationEncoder(seen, model.width, {}, model.encoder)
+        head(dataset.action_space, model.width, model.action_head)
     training, _ = split(dataset, recipe.selection.fraction, seed)
     return samplers(recipe, dataset, seed, training)

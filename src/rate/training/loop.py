@@ -50,13 +50,14 @@ class Training:
         """Make policy, objective and optimiser, or restore what the last checkpoint holds."""
         recipe, dataset = self.recipe, self.dataset
         torch.manual_seed(self.seed)
+        scale = recipe.return_scale or dataset.return_scale
         make = partial(
             Policy,
             dataset.observation_space,
             dataset.action_space,
             recipe.model,
             dataset.normalisation,
-            dataset.return_scale,
+            scale,
             recipe.stack_frames,
         )
         if self.run.state_file.exists():
@@ -64,7 +65,7 @@ class Training:
         policy = make()
         if recipe.start_from and not self.run.state_file.exists():
             begin_from(policy, recipe.start_from, self.facts)
-        objective = recipe.objective.build(policy, make, dataset.return_scale)
+        objective = recipe.objective.build(policy, make, scale)
         self.module = WindowLoss(policy, objective)
         optimiser = adamw(self.module, recipe.optimiser)
         compiled = cast(Any, torch.compile(self.module)) if recipe.compile else self.module

@@ -110,7 +110,9 @@ class Selection:
             self.dataset.lengths, self.held_out, recipe.model.window, sampling, limit
         )
         window_loss = WindowLoss(policy, self.objective)
-        length = recipe.model.training_segment_length
+        model = recipe.model
+        whole = recipe.objective.whole_windows
+        length = model.window if whole else model.training_segment_length
         totals = torch.zeros(2, dtype=torch.float64, device=device)
         for rows in np.array_split(np.arange(len(all_windows)), max(1, len(all_windows) // 32)):
             window = read_windows(

@@ -176,8 +176,10 @@ class Learner:
 
 
 def segment_length(recipe: Recipe, seed: int, update: int) -> int:
-    """Steps of a segment in an update: those of the model, a half or a third of them, or what
-    growing numbers of segments leave."""
+    """Steps of a segment in an update: those of the model, a half or a third of them, what growing
+    numbers of segments leave, or the whole window for an objective that splits it by itself."""
+    if recipe.objective.whole_windows:
+        return recipe.model.window
     length = recipe.model.training_segment_length
     generator = np.random.default_rng([seed, update])
     if recipe.growing_segments:

@@ -1,0 +1,131 @@
+"""MuJoCo: HalfCheetah, Hopper and Walker2d with data of three qualities, where nothing has to be
+remembered.
+
+Title: MuJoCo: control without memory
+Claim: RATE keeps up with DT where a state says everything.
+Source: Table 3; own data and small models
+Cost: about an hour on one core for Hopper, three for all
+Command: rate reproduce mujoco --jobs 2
+
+Data: linear policies found by random search, with noise on their actions (`rate.tasks.mujoco`):
+medium, the whole way up to it (medium-replay), and half of it and of the best (medium-expert). D4RL
+recorded other policies in older environments, so its numbers are of the same tasks but not of the
+same data. Scores are own ones: 0 is the return of random actions, 100 that of the best linear
+policy without noise. Every model has the same data, updates, windows of 60 steps, and batches; one
+learning rate was chosen for each model on Hopper, medium-replay. CQL and IQL learn from an MLP.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from rate.experiments import Collection, Experiment, Page
+from rate.models import dt, mlp, rate
+from rate.objectives import behaviour_cloning, cql, iql
+from rate.recipe import OptimiserConfig, Recipe
+
+ENVIRONMENTS = ("Hopper", "HalfCheetah", "Walker2d")
+QUALITIES = ("medium", "medium-replay", "medium-expert")
+EPISODES = {"Hopper": 200, "HalfCheetah": 100, "Walker2d": 200}
+PAPER_EPISODES = {"Hopper": 2000, "HalfCheetah": 1000, "Walker2d": 2000}
+"""Episodes of data; D4RL's have a million steps, which is a thousand episodes that never fall."""
+
+SMALL: dict[str, Any] = {"segment_length": 20, "segments": 3, "dropout": 0.1}
+TRANSFORMER: dict[str, Any] = {**SMALL, "attention_dropout": 0.05}
+
+# Table 8: three layers of one head of 128, five memory tokens, 60 cached states, no feed-forward.
+PAPER: dict[str, Any] = {**SMALL, "dropout": 0.2, "width": 128}
+PAPER_TRANSFORMER: dict[str, Any] = {
+    **PAPER,
+    "attention_dropout": 0.05,
+    "layers": 3,
+    "heads": 1,
+    "head_width": 128,
+}
+PAPER_RATE: dict[str, Any] = {**PAPER_TRANSFORMER, "valve_heads": 1, "cached_states": 60}
+
+# Windows of 60 steps in proportion to the length of trajectories, and returns over 1000, as in the
+# paper; Q-learning takes rewards as they are.
+CPU_SIZE = Recipe(
+    dataset="",
+    model=rate.Config(**TRANSFORMER, memory_tokens=5),
+    updates=1000,
+    batch_size=32,
+    sampling="full",
+    weighting="step",
+    return_scale=1000.0,
+    optimiser=OptimiserConfig(learning_rate=1e-3),
+)
+PAPER_SIZE = replace(
+    CPU_SIZE,
+    model=rate.Config(**PAPER_RATE, memory_tokens=5),
+    updates=10_000,
+    batch_size=4096,
+    optimiser=OptimiserConfig(6e-5, weight_decay=0.1, warmup=100, decay="none"),
+)
+
+
+def models(
+    plain: Recipe, transformer: Mapping[str, Any], perceptron: Mapping[str, Any], stride: int
+) -> dict[str, Recipe]:
+    """Recipes by the name under which they are reported, on equal terms; the window of DT slides by
+    `stride` steps."""
+    cloned = replace(plain, model=mlp.Config(**perceptron))
+    values = replace(
+        plain, model=mlp.Config(**perceptron, action_head="tanh-gaussian"), return_scale=1.0
+    )
+    return {
+        "rate": plain,
+        "dt": replace(plain, model=dt.Config(**transformer, stride=stride)),
+        "bc-mlp": cloned,
+        "bc-mlp, best tenth": replace(cloned, objective=behaviour_cloning.Config(top_fraction=0.1)),
+        "cql": replace(values, objective=cql.Config(target_rate=0.02)),
+        "iql": replace(values, objective=iql.Config(target_rate=0.02)),
+    }
+
+
+def data(environment: str, quality: str) -> str:
+    """The task whose expert records data of a quality."""
+    return f"mujoco/{environment},expert={quality}"
+
+
+def scored(environment: str, quality: str) -> str:
+    """The task that policies from data of a quality are scored on: the same environment."""
+    return f"{data(environment, quality)},metric=own-score"
+
+
+SETS = [(environment, quality) for environment in ENVIRONMENTS for quality in QUALITIES]
+
+
+def experiment(recipes: Mapping[str, Recipe], episodes: Mapping[str, int]) -> Experiment:
+    """Every recipe on every set of data, of so many episodes."""
+    names = {
+        f"{name}-{environment}-{quality}": (name, environment, quality)
+        for name in recipes
+        for environment, quality in SETS
+    }
+    return Experiment(
+        data={
+            f"{one}-{quality}": Collection(data(one, quality), episodes[one])
+            for one, quality in SETS
+        },
+        variants={
+            variant: replace(recipes[name], dataset=f"{environment}-{quality}")
+            for variant, (name, environment, quality) in names.items()
+        },
+        single={
+            variant: (name, scored(environment, quality))
+            for variant, (name, environment, quality) in names.items()
+        },
+        evaluations=tuple(scored(environment, quality) for environment, quality in SETS),
+        seeds=(100, 101, 102),
+        episodes=10,
+    )
+
+
+EXPERIMENT = replace(
+    experiment(models(CPU_SIZE, TRANSFORMER, SMALL, stride=10), EPISODES),
+    paper=experiment(models(PAPER_SIZE, PAPER_TRANSFORMER, PAPER, stride=1), PAPER_EPISODES),
+)
+
+PAGE = Page(axis="task")
