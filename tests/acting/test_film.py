@@ -19,7 +19,8 @@ from PIL import Image
 
 import rate
 from rate.acting.actor import Actor
-from rate.acting.film import Filming, extremes
+from rate.acting.film import Filming
+from rate.acting.films import extremes
 from rate.acting.frame import Frames
 from rate.acting.recording import record
 from rate.acting.rollout import outcomes

@@ -246,9 +246,10 @@ def test_html_is_one_file_without_scripts_or_addresses(experiment):
             sources.extend(value for name, value in attributes if name in ("src", "href"))
 
     Addresses().feed(report(experiment).read_text())
-    assert not {"script", "link", "iframe"} & set(tags)
-    assert len(sources) == 2
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not {"script", "link", "iframe", "img", "style/"} & set(tags)
+    assert tags.count("svg") == 4  # two figures, each wide and narrow
+    assert tags.count("style") == 1
+    assert sources == []
 
 
 def test_report_is_the_same_each_time(experiment, tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 
 from rate.acting.corruption import Corruption
 from rate.acting.environments import Stepping
-from rate.acting.film import film
+from rate.acting.films import film
 from rate.acting.rollout import Outcome
 from rate.acting.video import require_videos
 from rate.acting.workers import Acting, play, ticks

@@ -6,28 +6,18 @@ one that was scored.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from rate.acting.actor import Actor
 from rate.acting.environments import Stepping
-from rate.acting.frame import Frames, Moment
+from rate.acting.frame import Frames, Moment, Strip
 from rate.acting.rollout import Outcome, steps
-from rate.acting.video import Show, video
+from rate.acting.video import Show
 from rate.acting.watched import Watched
-from rate.acting.workers import Acting
-from rate.progress import progress_bar
-from rate.runs.films import Film, file_name, read_films, write_films
-from rate.tasks.lookup import find
 from rate.tasks.picture import facts, picture, rendering
 from rate.tasks.task import Agent, Task
-
-MOST_FRAMES, SECONDS = 600, 12.0
-"""Frames of a film of an episode that was scored, at most, and how long it is to last, if there are
-enough of them."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +41,7 @@ class Filming:
         *,
         title: str = "",
         every: int = 1,
+        strip: Strip | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Outcome:
         """Play the episode of a seed, and show its frames.
@@ -61,6 +52,7 @@ class Filming:
             show: Takes them.
             title: The line above the pictures.
             every: Steps from one frame to the next; the first and the last state are always shown.
+            strip: Takes the pictures.
             progress: Called with 1 after each step.
         """
         frames.begin()
@@ -70,12 +62,16 @@ class Filming:
             if length % every == 0:
                 known = self._facts(length, total, camera.before, step.actions[0])
                 show(frames.draw(self._moment(title, camera.pictures[0], known)))
+                if strip is not None:
+                    strip.add(length, camera.pictures[0])
             total += float(step.rewards[0])
             length += 1
             if progress is not None:
                 progress(1)
         known = self._facts(length, total, camera.after, None)
         show(frames.draw(self._moment(title, camera.pictures[1], known)))
+        if strip is not None:
+            strip.add(length, camera.pictures[1])
         return Outcome(seed, total, length)
 
     def _moment(self, title: str, seen: np.ndarray, known: dict[str, str]) -> Moment:
@@ -149,76 +145,3 @@ def _action(action: np.ndarray) -> str:
     numbers = np.asarray(action).reshape(-1)
     texts = [f"{number:.2f}" if number.dtype.kind == "f" else str(number) for number in numbers]
     return " ".join(texts[:3]) + (" ..." if len(texts) > 3 else "")
-
-
-def film(
-    acting: Acting, folder: Path, outcomes: Sequence[Outcome], name: str, show_progress: bool
-) -> list[Film]:
-    """Film the best, the typical and the worst of episodes that a policy was scored by; see
-    `film_extremes`."""
-    task, agent = find(acting.task), acting.agent()
-    conditioned = "return_to_go" in agent.policy.tokens
-    asked = agent.target_return if conditioned else None
-    if type(agent) is Actor:  # what corrupts memory does not show it
-        agent = Watched(agent.policy, agent.target_return, agent.sample)
-    filming = Filming(agent, task, asked, acting.stepping)
-    with progress_bar(f"film {name} on {task.name}", 3, show=show_progress) as advance:
-        return film_extremes(filming, folder, outcomes, name=name, progress=advance)
-
-
-def film_extremes(
-    filming: Filming,
-    folder: Path,
-    outcomes: Sequence[Outcome],
-    *,
-    name: str,
-    progress: Callable[[int], None] | None = None,
-) -> list[Film]:
-    """Film the best, the typical and the worst of episodes that were scored, anew by their seeds.
-
-    A film has at most MOST_FRAMES frames; longer episodes are shown in larger steps.
-
-    Args:
-        filming: Who played, and where.
-        folder: Where the films go; its list of films keeps those of other tasks.
-        outcomes: What was scored, in the order of the seeds.
-        name: Who that is in words.
-        progress: Called with 1 when a film is done.
-    """
-    task = filming.task
-    scores = [task.score(outcome.total_return, outcome.length) for outcome in outcomes]
-    films = []
-    for which, number in extremes(scores).items():
-        outcome = outcomes[number]
-        every = -(-(outcome.length + 1) // MOST_FRAMES)
-        speed = min(30.0, max(2.0, outcome.length / every / SECONDS))
-        file = file_name(task.name, which)
-        title = f"{name} · {task.name} · {which} of {len(outcomes)}, seed {outcome.seed}"
-        with video(folder / file, speed) as show:
-            filming.play(outcome.seed, Frames(), show, title=title, every=every)
-        score, total = float(scores[number]), float(outcome.total_return)
-        rest = outcome.seed, score, task.metric, total, outcome.length
-        films.append(Film(file, task.name, which, len(outcomes), *rest))
-        kept = [film for film in read_films(folder) if film.file != file]
-        write_films(folder, [*kept, films[-1]])
-        if progress is not None:
-            progress(1)
-    return films
-
-
-def extremes(scores: Sequence[float]) -> dict[str, int]:
-    """Numbers of the best, the typical and the worst of some episodes, the first of equal ones.
-
-    The typical one has the median score (the lower of two). The best and the worst are left out
-    where their score is that of the typical one.
-
-    Args:
-        scores: One for each episode.
-    """
-    ordered = sorted(scores)
-    chosen = {"best": ordered[-1], "typical": ordered[(len(ordered) - 1) // 2], "worst": ordered[0]}
-    return {
-        name: list(scores).index(score)
-        for name, score in chosen.items()
-        if name == "typical" or score != chosen["typical"]
-    }

@@ -141,6 +141,49 @@ class Frames:
         return _pooled(change, MOST_ROWS)[:, 0]
 
 
+class Strip:
+    """A few pictures of an episode in one image, with their steps below them.
+
+    Args:
+        pictures: How many, at most.
+    """
+
+    def __init__(self, pictures: int = 6) -> None:
+        self._most, self._seen = pictures, list[tuple[int, Image.Image]]()
+        self._every, self._count = 1, 0
+
+    def add(self, step: int, picture: np.ndarray) -> None:
+        """Take the next picture, uint8 [height, width, 3]."""
+        if self._count % self._every == 0:
+            height, width = picture.shape[:2]
+            scale = min(INNER / width, 150 / height) if width > BESIDE * height else 200 / height
+            size = max(16, round(width * scale)), max(12, round(height * scale))
+            resample = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+            self._seen.append((step, Image.fromarray(picture).resize(size, resample)))
+        self._count += 1
+        if len(self._seen) > 8 * self._most:  # every second one is enough from here on
+            del self._seen[1::2]
+            self._every *= 2
+
+    def image(self) -> Image.Image:
+        """The pictures, evenly spaced in time, in rows of three, or in a column if they are
+        wide."""
+        last = len(self._seen) - 1
+        places = sorted({round(last * k / (self._most - 1)) for k in range(self._most)})
+        chosen = [self._seen[place] for place in places]
+        width, height = chosen[0][1].size
+        across = 1 if width > 4 * height else min(3, len(chosen))
+        down, right = height + 32, width + 6
+        whole = right * across - 6, down * -(-len(chosen) // across)
+        strip = Image.new("RGB", whole, BACKGROUND)
+        pen, font = ImageDraw.Draw(strip), ImageFont.load_default(20)
+        for number, (step, picture) in enumerate(chosen):
+            row, column = divmod(number, across)
+            strip.paste(picture.resize((width, height)), (right * column, down * row))
+            pen.text((right * column + 4, down * row + height + 4), f"step {step}", LABEL, font)
+        return strip
+
+
 def _pooled(values: np.ndarray, most: int) -> np.ndarray:
     """Values [rows, columns] with at most so many rows, each the mean of its share."""
     if len(values) <= most:

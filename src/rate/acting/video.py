@@ -17,7 +17,7 @@ from rate.files import partial, storage_errors, synchronise_folder
 from rate.folders import require_writable
 
 FORMATS = {
-    ".mp4": "-c:v libx264 -crf 23 -preset veryfast -movflags +faststart -f mp4",
+    ".mp4": "-c:v libx264 -crf 27 -preset veryfast -movflags +faststart -f mp4",
     ".webp": "-c:v libwebp_anim -quality 70 -compression_level 2 -loop 0 -f webp",
 }
 """Options of the encoder by the ending of a file's name."""

@@ -4,6 +4,7 @@ import dataclasses
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,12 +12,17 @@ import tyro
 from rich.table import Table
 
 from rate.cli.console import out
+from rate.cli.films import film
 from rate.cli.parse import mirror, parse
 from rate.cli.verbs import show_report
 from rate.launch.plan import Plan
 
 _PLAN = (
     "Write the plan of all jobs to this file, in a folder above the output, and do none of them."
+)
+_FILMS = (
+    "Film the best, the typical and the worst episode of the first run of each variant, where the "
+    "simulator and the extra film are installed."
 )
 _STATUS = "Show what has become of each job, and do none."
 
@@ -25,13 +31,17 @@ def reproduce(arguments: list[str]) -> None:
     """Run an experiment and show its report, or write its plan, or launch that."""
     from rate.reproduction import reproduce as run
 
-    added = launcher_options(arguments, plan=(Path | None, None, _PLAN))
+    further = {"plan": (Path | None, None, _PLAN), "films": (bool, True, _FILMS)}
+    added = launcher_options(arguments, **further)
     options = parse(run, arguments, "rate reproduce", added=added)
     asked = options.pop("added")
     if asked.plan is None and not asked.launcher:
         if len(options["name"]) == 1:
             [options["name"]] = options["name"]
-        return show_report(run(**options, show_progress=True))
+        folder = run(**options, show_progress=True)
+        if asked.films and not options["smoke"] and film([folder]):
+            import_module("rate.reporting").report(folder)
+        return show_report(folder)
     from rate.launch.experiment import plan_experiment
 
     jobs, compute = options.pop("jobs"), options.pop("compute")

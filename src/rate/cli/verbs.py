@@ -8,6 +8,7 @@ from rich.markdown import Markdown
 from rich.table import Column, Table
 
 from rate.cli.console import out, show_names
+from rate.cli.films import film, film_options
 from rate.cli.parse import Reader, mirror, parse
 from rate.tasks.gym.options import Options, join, read_arguments
 
@@ -143,7 +144,11 @@ def report(arguments: list[str]) -> None:
     """Write a report and show it."""
     from rate.reporting import report as run
 
-    show_report(run(**parse(run, arguments, "rate report")).parent)
+    options = parse(run, arguments, "rate report", added=film_options())
+    if options.pop("added").films:
+        named = options["folder"]
+        film([named] if isinstance(named, str | Path) else named)
+    show_report(run(**options).parent)
 
 
 def _task_options(*names: str) -> type:

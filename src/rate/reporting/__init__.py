@@ -13,7 +13,8 @@ def report(folder: str | Path | Sequence[str | Path], output: str | Path | None 
 
     The report consists of report.html, which is complete in itself, report.md, summary.json (means
     by variant and position, null where a seed is missing), and as far as there is something to
-    show success.png or tasks.png, return.png, heat-map.png, conditional.png and training.png.
+    show success.png or tasks.png, return.png, heat-map.png, conditional.png and training.png. Films
+    that lie in the folders of the runs (`rate evaluate RUN --video RUN/films`) are shown, too.
 
     Args:
         folder: A run folder, an experiment folder, or a folder with runs in it; several are
@@ -31,9 +32,11 @@ def report(folder: str | Path | Sequence[str | Path], output: str | Path | None 
     from rate.files import atomic_write
     from rate.reporting import render
     from rate.reporting.comparison import compare
+    from rate.reporting.episodes import read_episodes
     from rate.reporting.load import ReportError, is_reported, place, read_evidence
     from rate.reporting.results import draw, measure
     from rate.reporting.sections import inspected_runs, inspections, sections
+    from rate.reporting.verdict import verdict
 
     folders = [Path(folder)] if isinstance(folder, str | Path) else list(map(Path, folder))
     if not folders:
@@ -43,14 +46,18 @@ def report(folder: str | Path | Sequence[str | Path], output: str | Path | None 
     results = measure(evidence, folders[0])
     looked_into = inspected_runs(alone, evidence.facts) if alone else {}
     inspected, pictures = inspections(looked_into)
-    pictures = draw(evidence, results) | pictures
-    parts = sections(evidence, results, pictures, inspected=inspected)
+    drawn = draw(evidence, results) | pictures
+    parts = sections(evidence, results, drawn, inspected=inspected)
+    episodes = read_episodes(folders, evidence.facts)
+    said = verdict(evidence.facts, results.summaries, results.differences)
+    page = render.html(evidence, parts, drawn, said, episodes)
     beside = folders[0].resolve().parent / COMPARISON
     output = Path(output or (folders[0] if len(folders) == 1 else beside))
     output.mkdir(parents=True, exist_ok=True)
-    for name, png in pictures.items():
+    for name, picture in drawn.items():
+        png = picture if isinstance(picture, bytes) else picture.png()
         atomic_write(place(output, name), png)
     atomic_write(output / "summary.json", results.to_json())
     atomic_write(output / "report.md", render.markdown(evidence.facts, parts))
-    atomic_write(output / "report.html", render.html(evidence, parts, pictures))
+    atomic_write(output / "report.html", page)
     return output / "report.html"

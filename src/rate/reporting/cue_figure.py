@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from rate.reporting import style
 from rate.reporting.statistics import Conditional
-from rate.reporting.style import FAINT, INK, colour, marker, position_label, short
+from rate.reporting.style import FAINT, INK, SOFT, Drawing, colour, marker, position_label, short
 
 
 def conditional(
@@ -20,7 +20,7 @@ def conditional(
     order: Sequence[str],
     axis: str,
     training_length: float | None = None,
-) -> bytes:
+) -> Drawing:
     """How often the answer is correct given each of two cues, and the sum of both against the
     position x.
 
@@ -37,18 +37,22 @@ def conditional(
     rows = -(-len(names) // style.legend_columns(names))
 
     def draw(figure: Figure) -> None:
-        left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
+        if style.is_narrow(figure):
+            left, right = figure.subplots(2, 1)
+        else:
+            left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
         _scatter(left, points, names, training_length)
         _sums(right, points, names, axis)
         style.legend(figure, names, marked=True)
 
-    return style.png(draw, (8, 3.7 + 0.23 * max(rows - 2, 0)))
+    narrow_rows = -(-len(names) // style.legend_columns(names, style.NARROW))
+    return Drawing(draw, (8, 3.7 + 0.23 * max(rows - 2, 0)), 6.2 + 0.23 * narrow_rows)
 
 
 def _scatter(
     axes: Axes, points: Sequence[Conditional], names: Sequence[str], training_length: float | None
 ) -> None:
-    axes.fill_between((0, 1), (1, 0), color="#F0F0F0", zorder=0, linewidth=0)
+    axes.fill_between((0, 1), (1, 0), color=SOFT, zorder=0, linewidth=0)
     axes.plot((0, 1), (1, 0), color=FAINT, linewidth=1, zorder=1)
     for place, text in ((0.455, "no memory"), (0.545, "memory")):
         look: dict[str, Any] = {"ha": "center", "va": "center", "rotation": -45, "zorder": 1}

@@ -14,8 +14,23 @@ from matplotlib.patches import Rectangle
 from rate.reporting import style
 from rate.reporting.load import Curve
 from rate.reporting.statistics import Summary
-from rate.reporting.style import FAINT, INK, SMALL, colour, dashes, marker, position_label, short
+from rate.reporting.style import (
+    FAINT,
+    INK,
+    LINE,
+    ON_BRIGHT,
+    ON_DARK,
+    SMALL,
+    Drawing,
+    colour,
+    dashes,
+    marker,
+    position_label,
+    short,
+)
 
+MOST_LINES = 6
+"""Most lines in one figure; more become a panel each."""
 SLANTED: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
 """Labels of an axis that are too long to lie side by side."""
 
@@ -26,7 +41,7 @@ def success(
     axis: str,
     training_length: float | None = None,
     chance: float | None = None,
-) -> bytes:
+) -> Drawing:
     """Mean score with its 95 % band against the position x (logarithmic); hollow markers lack a
     seed.
 
@@ -38,36 +53,87 @@ def success(
             axis runs from 0 to 1.
     """
 
+    variants = list(dict.fromkeys(summary.variant for summary in summaries))
+    placed = [summary for summary in summaries if summary.x and summary.seeds]
+
     def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        variants = list(dict.fromkeys(summary.variant for summary in summaries))
-        placed = [summary for summary in summaries if summary.x and summary.seeds]
-        ends = []
+        axes, ends = figure.subplots(), []
+        narrow = style.is_narrow(figure)
         # The first variant is drawn last, on top.
         for index, variant in reversed(list(enumerate(variants))):
             own = [summary for summary in placed if summary.variant == variant]
             if own:
                 _band(axes, own, index)
                 ends.append((own[-1].mean, f"{short(variant)}  {own[-1].mean:.2f}", index))
-        positions = sorted({summary.x for summary in placed if summary.x})
-        style.log_positions(axes, positions, training_length)
-        metrics = " / ".join(dict.fromkeys(summary.metric for summary in summaries))
-        axes.set(xlabel=short(axis, 80), ylabel=short(metrics, 40))
+        _scale(axes, placed, training_length, chance)
+        axes.set(xlabel=short(axis, 40 if narrow else 80), ylabel=short(metrics, 40))
         if chance is not None:
-            axes.set_ylim(-0.02, 1.04)
-            axes.axhline(chance, color=FAINT, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
             side = axes.get_yaxis_transform()
             style.note(axes, 0.005, chance - 0.012, "chance", transform=side, va="top")
         if training_length:
             text = f"trained up to {position_label(training_length)}"
             style.vertical_line(axes, training_length, text)
-        style.label_ends(axes, ends)
+        if narrow:
+            texts = {index: text for _, text, index in ends}
+            style.legend(figure, [texts.get(*pair) for pair in enumerate(variants)])
+        else:
+            style.label_ends(axes, ends)
 
-    names = {summary.variant for summary in summaries}  # each is a line of text beside the curves
-    return style.png(draw, (8, max(4.4, 0.8 + 0.2 * len(names))))
+    metrics = " / ".join(dict.fromkeys(summary.metric for summary in summaries))
+    if len(variants) > MOST_LINES:
+        return _multiples(placed, variants, (axis, metrics), training_length, chance)
+    # Names are lines of text beside the curves, or above them.
+    return Drawing(draw, (8, max(4.4, 0.8 + 0.2 * len(variants))), 3.2 + 0.24 * len(variants))
 
 
-def tasks(summaries: Sequence[Summary]) -> bytes:
+def _multiples(
+    placed: Sequence[Summary],
+    variants: Sequence[str],
+    names: tuple[str, str],
+    training_length: float | None,
+    chance: float | None,
+) -> Drawing:
+    """A panel for each variant; `names` are those of the two axes."""
+
+    def draw(figure: Figure) -> None:
+        across = 2 if style.is_narrow(figure) else 3
+        shape = -(-len(variants) // across), across
+        panels = figure.subplots(*shape, sharex=True, sharey=True, squeeze=False).ravel()
+        for index, axes in enumerate(panels):
+            axes.set_visible(index < len(variants))
+            if index < len(variants):
+                _panel(axes, placed, variants, index)
+                _scale(axes, placed, training_length, chance)
+        figure.supxlabel(short(names[0], 60), color=INK, fontsize=11)
+        figure.supylabel(short(names[1], 40), color=INK, fontsize=11)
+
+    wide, narrow = -(-len(variants) // 3), -(-len(variants) // 2)
+    return Drawing(draw, (8, 0.8 + 1.7 * wide), 0.8 + 1.6 * narrow)
+
+
+def _scale(
+    axes: Axes, placed: Sequence[Summary], training_length: float | None, chance: float | None
+) -> None:
+    """Positions that are scored on the logarithmic axis, and the line of chance."""
+    positions = sorted({summary.x for summary in placed if summary.x})
+    style.log_positions(axes, positions, training_length)
+    if chance is not None:
+        axes.set_ylim(-0.02, 1.04)
+        axes.axhline(chance, color=FAINT, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
+
+
+def _panel(axes: Axes, placed: Sequence[Summary], variants: Sequence[str], index: int) -> None:
+    """One variant of several, with the lines of all of them in grey."""
+    for variant in variants:
+        own = [summary for summary in placed if summary.variant == variant]
+        x = [summary.x or math.nan for summary in own]
+        axes.plot(x, [summary.mean for summary in own], color=LINE, linewidth=1.2, zorder=1)
+    if own := [summary for summary in placed if summary.variant == variants[index]]:
+        _band(axes, own, index)
+    axes.set_title(short(variants[index], 22), loc="left", fontsize=SMALL, color=colour(index))
+
+
+def tasks(summaries: Sequence[Summary]) -> Drawing:
     """Mean scores with their 95 % intervals in tasks without a position: a line per task, a marker
     per variant."""
     scored = [summary for summary in summaries if summary.seeds]
@@ -84,7 +150,8 @@ def tasks(summaries: Sequence[Summary]) -> bytes:
             axes.plot(summary.mean, height, marker(index), markersize=5.5, **look)
         for line in range(1, len(names)):
             axes.axhline(line - 0.5, color=FAINT, linewidth=0.4, zorder=0)
-        shown = [short(name.rpartition("/")[2], 32) for name in names]
+        narrow = style.is_narrow(figure)
+        shown = [short(name.rpartition("/")[2], 16 if narrow else 32) for name in names]
         axes.set_yticks(range(len(names)), shown, fontsize=SMALL)
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(names) - 0.4, -0.6)
@@ -93,15 +160,17 @@ def tasks(summaries: Sequence[Summary]) -> bytes:
             Line2D((), (), color=colour(index), marker=marker(index), linestyle="")
             for index in range(len(variants))
         ]
-        look = {"loc": "outside upper center", "ncols": min(6, len(marks)), "frameon": False}
+        columns = style.legend_columns(variants, figure.get_figwidth())
+        look = {"loc": "outside upper center", "ncols": columns, "frameon": False}
         figure.legend(marks, list(map(short, variants)), **look)
 
-    return style.png(draw, (8, 1.2 + len(names) * max(0.3, 0.09 * len(variants))))
+    height = 1.2 + len(names) * max(0.3, 0.09 * len(variants))
+    return Drawing(draw, (8, height), height + 0.2 * len(variants))
 
 
 def heat_map(
     summaries: Sequence[Summary], grid: Mapping[str, tuple[str, str]], *, axis: str, grid_axis: str
-) -> bytes:
+) -> Drawing:
     """Mean scores in [0, 1] as colours and numbers, a column per task (Fig. 6 of the paper).
 
     A cell without any score stays empty. A thin frame marks where row and column name the same
@@ -117,7 +186,7 @@ def heat_map(
     def draw(figure: Figure) -> None:
         panels = list(dict.fromkeys(panel for panel, _ in grid.values()))
         columns = {summary.task: summary.x for summary in summaries if summary.variant in grid}
-        across = 1 if len(panels) == 1 else 2
+        across = 1 if len(panels) == 1 or style.is_narrow(figure) else 2
         down = -(-len(panels) // across)
         cells = figure.subplots(down, across, squeeze=False, sharey="row").ravel()
         for axes, panel in zip(cells, panels, strict=False):
@@ -131,7 +200,8 @@ def heat_map(
 
     rows = Counter(panel for panel, _ in grid.values())
     down = 1 if len(rows) == 1 else -(-len(rows) // 2)
-    return style.png(draw, (8, 0.9 + (0.45 + 0.36 * max(rows.values())) * down))
+    height = 0.45 + 0.36 * max(rows.values())
+    return Drawing(draw, (8, 0.9 + height * down), 0.9 + height * len(rows))
 
 
 def _cells(
@@ -144,29 +214,32 @@ def _cells(
     values = np.array(
         [[means.get((variant, task), math.nan) for task in columns] for variant in rows.values()]
     )
-    axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    edges = (np.arange(count + 1) - 0.5 for count in reversed(values.shape))
+    axes.pcolormesh(*edges, values, cmap="viridis", vmin=0, vmax=1)
+    axes.invert_yaxis()
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
             text = f"{value:.2f}".removeprefix("0") if value < 1 else "1"
-            ink = "white" if value < 0.7 else INK
+            ink = ON_DARK if value < 0.7 else ON_BRIGHT
             axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=ink)
     names = [short(task, 12) if x is None else position_label(x) for task, x in columns.items()]
     for row, name in enumerate(rows):
         if name in names:
             corner = (names.index(name) - 0.5, row - 0.5)
-            axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="white", linewidth=1.5))
+            axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=ON_DARK, linewidth=1.5))
     axes.set_xticks(range(len(names)), names, fontsize=SMALL, **SLANTED)
     axes.set_yticks(range(len(rows)), [short(name, 20) for name in rows], fontsize=SMALL)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
-def training(curves: Sequence[Curve], order: Sequence[str]) -> bytes:
+def training(curves: Sequence[Curve], order: Sequence[str]) -> Drawing:
     """Training loss (logarithmic) and accuracy against updates: seeds thin, their mean thick."""
 
     def draw(figure: Figure) -> None:
         names = style.ordered(order, (curve.variant for curve in curves))
-        for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        shape = (2, 1) if style.is_narrow(figure) else (1, 2)
+        for axes, quantity in zip(figure.subplots(*shape), ("loss", "accuracy"), strict=True):
             for index, variant in reversed(list(enumerate(names))):
                 own = [
                     _grouped(curve.updates, getattr(curve, quantity))
@@ -180,13 +253,13 @@ def training(curves: Sequence[Curve], order: Sequence[str]) -> bytes:
                     look: dict[str, Any] = {"color": colour(index), "linestyle": dashes(index)}
                     axes.plot(*_mean_line(lines), linewidth=2.2, **look)
             axes.set(xlabel="update", ylabel=quantity)
-            axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
+            axes.grid(axis="y", color=LINE, linewidth=0.8)
             axes.set_axisbelow(True)
             if quantity == "loss" and axes.lines:
                 style.log_values(axes)
         style.legend(figure, names)
 
-    return style.png(draw, (8, 3.6))
+    return Drawing(draw, (8, 3.6), 6.0)
 
 
 def _band(axes: Axes, summaries: Sequence[Summary], index: int) -> None:

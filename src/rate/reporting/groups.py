@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from rate.reporting import style
 from rate.reporting.intervals import mean_standard_error
 from rate.reporting.protocol import Row, latest
-from rate.reporting.style import FAINT, INK, SMALL, short
+from rate.reporting.style import FAINT, INK, SMALL, Drawing, short
 from rate.reporting.tables import Published, Table, mean_and_error
 
 ALL, IMBALANCE = "all", "imbalance"
@@ -108,7 +108,7 @@ def _cells(pairs: Mapping[str, tuple[float, float]], columns: Sequence[str]) -> 
     return [mean_and_error(*pairs[name]) if name in pairs else "—" for name in columns]
 
 
-def group_figure(found: Sequence[Breakdown], names: Mapping[str, str], metric: str) -> bytes:
+def group_figure(found: Sequence[Breakdown], names: Mapping[str, str], metric: str) -> Drawing:
     """Mean scores of each group of episodes with their standard errors, and of all of them as a
     line across: a panel per task, a place on the axis per variant (Fig. 4 of the paper).
 
@@ -122,7 +122,9 @@ def group_figure(found: Sequence[Breakdown], names: Mapping[str, str], metric: s
     groups = sorted({name for one in found for name in one.means} - {ALL, IMBALANCE})
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+        narrow = style.is_narrow(figure)
+        shape = (len(tasks), 1) if narrow else (1, len(tasks))
+        panels = figure.subplots(*shape, sharey=True, sharex=True, squeeze=False).ravel()
         for axes, task in zip(panels, tasks, strict=True):
             for one in found:
                 if one.task == task:
@@ -137,10 +139,14 @@ def group_figure(found: Sequence[Breakdown], names: Mapping[str, str], metric: s
             for place, name in enumerate(groups)
         ]
         shown.append(Line2D((), (), color=INK, linewidth=2))
-        look: dict[str, Any] = {"loc": "outside upper center", "ncols": 6, "frameon": False}
+        look: dict[str, Any] = {
+            "loc": "outside upper center",
+            "ncols": 3 if narrow else 6,
+            "frameon": False,
+        }
         figure.legend(shown, [*map(short, groups), "all episodes"], **look)
 
-    return style.png(draw, (8, 4.2))
+    return Drawing(draw, (8, 4.2), 1.4 + 2.0 * len(tasks))
 
 
 def _draw(axes: Any, one: Breakdown, place: int, groups: Sequence[str]) -> None:
@@ -157,4 +163,4 @@ def _draw(axes: Any, one: Breakdown, place: int, groups: Sequence[str]) -> None:
 
 def _ink(group: str, index: int) -> str:
     """A group that is called by a colour has it."""
-    return {"red": "#C1272D", "green": "#1E8449"}.get(group, style.colour(index))
+    return {"red": style.RED, "green": style.GREEN}.get(group, style.colour(index))

@@ -227,15 +227,20 @@ def run_folder(folder: Path, run: RunPlace) -> Path:
     return place(suite, *names) if shared else place(folder, above, *names)
 
 
-def read_picture(path: Path) -> bytes:
-    """The bytes of a PNG file, which are decoded once: anything else is a ReportError."""
+def read_picture(path: Path, kind: str = "PNG") -> bytes:
+    """The bytes of a picture, which is decoded once: anything else is a ReportError.
+
+    Args:
+        path: The file.
+        kind: Its format, in Pillow's words.
+    """
     from PIL import Image  # it takes time to load
 
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it has more than {MOST_BYTES} bytes")
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        with Image.open(io.BytesIO(data), formats=[kind]) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"it has more than {MOST_PIXELS} pixels")
             image.load()

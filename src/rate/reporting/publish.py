@@ -103,7 +103,8 @@ def render_results(results_folder: str | Path, docs_folder: str | Path) -> list[
         measured = measure(evidence, path)
         copies = sorted((results / INSPECTED / path.stem).glob("*"))
         inspected, pictures = inspections({copy.name: copy for copy in copies})
-        pictures = draw(evidence, measured) | pictures
+        drawn = draw(evidence, measured)
+        pictures = {name: drawing.png() for name, drawing in drawn.items()} | pictures
         for name, png in pictures.items():
             atomic_write(place(folder, f"{path.stem}-{name}"), png)
         if published and not facts.source:

@@ -18,6 +18,7 @@ from rate.reporting.statistics import (
     returned,
     summarise,
 )
+from rate.reporting.style import Drawing
 from rate.reporting.tables import labels, means
 
 
@@ -91,8 +92,8 @@ def _on_axis(summaries: Sequence[Summary]) -> bool:
     return bool(positions) and len(set(positions)) == len(positions)
 
 
-def draw(evidence: Evidence, results: Results) -> dict[str, bytes]:
-    """The figures that there is something to show for, as PNG by file name."""
+def draw(evidence: Evidence, results: Results) -> dict[str, Drawing]:
+    """The figures that there is something to show for, by file name."""
     facts, summaries, points = evidence.facts, results.summaries, results.points
     pictures, axis, length = {}, facts.axis or "task size", facts.training_length
     if _on_axis(summaries):

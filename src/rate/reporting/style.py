@@ -2,13 +2,15 @@
 
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from scipy.optimize import isotonic_regression
@@ -18,7 +20,23 @@ from scipy.optimize import isotonic_regression
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
 COLOURS = (*OKABE_ITO, "#882255", "#999933", "#332288")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
-INK, FAINT = "#333333", "#8C8C8C"
+INK, FAINT, LINE, SOFT = "#333333", "#8C8C8C", "#E6E6E6", "#F0F0F0"
+ON_DARK, ON_BRIGHT = "#FDFDFD", "#343434"
+"""Ink on coloured cells, whatever the page's colours are."""
+RED, GREEN = "#C1272D", "#1E8449"
+VARIABLES = {
+    INK.lower(): "ink",
+    FAINT.lower(): "faint",
+    LINE.lower(): "line",
+    SOFT.lower(): "soft",
+    "#ffffff": "ground",
+    RED.lower(): "red",
+    GREEN.lower(): "green",
+    **{colour.lower(): f"colour-{number}" for number, colour in enumerate(COLOURS)},
+}
+"""Variables of the page's style by the colours that figures are drawn in."""
+NARROW = 4.2
+"""Width in inches of a figure for a phone."""
 SMALL = 9.5
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -67,22 +85,74 @@ def short(text: str, width: int = 28) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
-    """A figure as PNG.
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that can be drawn wide, or narrow for a phone."""
 
-    Args:
-        draw: Fills the figure.
-        size: Width and height in inches; 8 inches are meant to be seen 800 pixels wide.
-    """
-    with rc_context():
-        rcdefaults()  # whatever a matplotlibrc of the current folder says
-        rcParams.update(STYLE)
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        buffer = io.BytesIO()
+    draw: Callable[[Figure], None]
+    """Fills a figure; asks `is_narrow` where the arrangement depends on it."""
+    size: tuple[float, float]
+    """Width and height in inches; 8 inches are meant to be seen 800 pixels wide."""
+    narrow_height: float
+    """Height in inches of the narrow figure, which is NARROW inches wide."""
+
+    def png(self) -> bytes:
+        """The wide figure as PNG."""
         # No software version in the file: equal rows give equal bytes.
-        figure.savefig(buffer, dpi=160, facecolor="white", metadata={"Software": None})
-    return buffer.getvalue()
+        look: dict[str, Any] = {"dpi": 160, "facecolor": "white", "metadata": {"Software": None}}
+        return self._saved(self.size, **look)
+
+    def svg(self, name: str, narrow: bool = False) -> str:
+        """The figure as an SVG element, in colours of the page's style.
+
+        Args:
+            name: Tells it apart from the other figures of a page.
+            narrow: Whether it is drawn for a phone.
+        """
+        size = (NARROW, self.narrow_height) if narrow else self.size
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        look: dict[str, Any] = {"format": "svg", "transparent": True, "metadata": metadata}
+        salt = f"{name}-{'narrow' if narrow else 'wide'}"
+        text = self._saved(size, {"svg.fonttype": "none", "svg.hashsalt": salt}, **look)
+        return _styled(text.decode("utf-8"))
+
+    def _saved(
+        self, size: tuple[float, float], style: Mapping[str, Any] | None = None, **look: Any
+    ) -> bytes:
+        with rc_context():
+            rcdefaults()  # whatever a matplotlibrc of the current folder says
+            rcParams.update(STYLE | dict(style or {}))
+            figure = Figure(figsize=size, layout="constrained")
+            self.draw(figure)
+            buffer = io.BytesIO()
+            figure.savefig(buffer, **look)
+        return buffer.getvalue()
+
+
+def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
+    """A figure as PNG; see `Drawing`."""
+    return Drawing(draw, size, size[1]).png()
+
+
+def is_narrow(figure: Figure | SubFigure) -> bool:
+    """Whether a figure is drawn for a phone."""
+    return bool(figure.bbox.width / figure.dpi < 6)
+
+
+def _styled(text: str) -> str:
+    """A document of matplotlib as an element of a page: colours are variables of the style, and
+    only those names are kept that something refers to."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r' (?:width|height)="[0-9.]+pt"', "", text, count=2)
+    text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    text = re.sub(r' id="([^"]*)"', lambda name: name[0] if name[1] in used else "", text)
+    return re.sub(
+        "|".join(VARIABLES),
+        lambda colour: f"var(--{VARIABLES[colour[0].lower()]})",
+        text,
+        flags=re.IGNORECASE,
+    )
 
 
 def log_positions(axes: Axes, positions: Sequence[float], marked: float | None = None) -> None:
@@ -95,9 +165,10 @@ def log_positions(axes: Axes, positions: Sequence[float], marked: float | None =
     span = max(high - low, 0.3)
     axes.set_xscale("log")
     axes.set_xlim(10 ** (low - 0.03 * span), 10 ** (high + 0.03 * span))
+    apart = 0.075 * span * (1.8 if is_narrow(axes.figure) else 1)
     shown: list[float] = []
     for x in [positions[0], positions[-1], *(x for x in positions if x == marked), *positions]:
-        if all(abs(math.log10(x / other)) > 0.075 * span for other in shown):
+        if all(abs(math.log10(x / other)) > apart for other in shown):
             shown.append(x)
     axes.set_xticks(shown, [position_label(x) for x in shown])
     axes.xaxis.set_minor_locator(FixedLocator([x for x in positions if x not in shown]))
@@ -161,9 +232,10 @@ def spread(
     return moved
 
 
-def legend_columns(names: Sequence[str]) -> int:
-    """Names side by side in a legend as wide as the figure."""
-    return max(1, min(5, 80 // (6 + max((len(short(name)) for name in names), default=0))))
+def legend_columns(names: Sequence[str], width: float = 8) -> int:
+    """Names side by side in a legend as wide as the figure, in inches."""
+    longest = max((len(short(name)) for name in names), default=0)
+    return max(1, min(5, int(10 * width) // (6 + longest)))
 
 
 def legend(figure: Figure, names: Sequence[str], marked: bool = False) -> None:
@@ -178,6 +250,6 @@ def legend(figure: Figure, names: Sequence[str], marked: bool = False) -> None:
         keys,
         list(map(short, names)),
         loc="outside upper left",
-        ncols=legend_columns(names),
+        ncols=legend_columns(names, figure.get_figwidth()),
         **{"frameon": False, "handlelength": 1.4, "columnspacing": 1.6},
     )

@@ -24,6 +24,8 @@ class Film(Checked):
 
     file: str
     """Name of the file."""
+    strip: str
+    """Name of a WebP image with a few of its pictures side by side."""
     task: str
     """Task that is played."""
     which: str
@@ -58,6 +60,7 @@ def read_films(folder: Path) -> list[Film]:
         raise FilmError(f"{path} cannot be read ({reason(error)}): remove it") from error
     for film in films:
         inside(folder, film.file, error=FilmError)
+        inside(folder, film.strip, error=FilmError)
     return films
 
 
