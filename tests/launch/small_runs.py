@@ -58,6 +58,23 @@ def require_equal(folder, serial):
         assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 
 
+def at_work(plan) -> list[int]:
+    """Processes that have claimed a job of a plan and not done it."""
+    claims, found = Claims(plan.claims, 2), []
+    state = claims.state()
+    for name in state.attempts.keys() - state.done:
+        last = state.attempts[name] - 1
+        if last not in state.ended.get(name, ()) and claims.alive(name, last):
+            found.append(int(claims.facts(f"{name}.{last}.claim")["worker"].split()[1]))
+    return found
+
+
+def interrupted(plan) -> int:
+    """Attempts at jobs that came to no end, because their processes were killed."""
+    state = Claims(plan.claims, 2).state()
+    return sum(state.attempts.values()) - len(state.done)
+
+
 def require_once(plan):
     """Every job is done, by one attempt, and no attempt came after it."""
     claims = Claims(plan.claims, 2)

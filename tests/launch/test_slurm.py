@@ -1,5 +1,6 @@
 """The launcher of SLURM: a real one, of two nodes on this machine, started by the test."""
 
+import contextlib
 import getpass
 import json
 import os
@@ -13,9 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
-from small_runs import require_equal, require_once, write_experiment
+from small_runs import at_work, interrupted, require_equal, require_once, write_experiment
 
 import rate
 from rate.compute import Compute
@@ -163,15 +163,6 @@ def states() -> dict[str, str]:
     return dict(line.split() for line in done.stdout.splitlines())
 
 
-def workers(plan) -> list[psutil.Process]:
-    """The processes that work on a plan."""
-    path = os.path.abspath(plan.path)
-    processes = [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"]]
-    return [
-        one for one in processes if "rate" in one.info["cmdline"] and path in one.info["cmdline"]
-    ]
-
-
 def wait_until(condition, seconds=600.0):
     until = time.monotonic() + seconds
     while not (value := condition()):
@@ -193,17 +184,19 @@ def test_24_runs_on_two_nodes_with_random_kills_give_the_rows_of_a_serial_run(cl
     started = launch(plan.path, slurm.Config(minutes=60, tasks=2), threads=1, trust=True)
     assert "2 tasks of 1 jobs side by side" in started
     while len(done(plan)) < len(plan.jobs):
-        time.sleep(moments.uniform(0.5, 3.0))
-        running = workers(plan)
-        assert running or states() or len(done(plan)) == len(plan.jobs)
-        if running and kills < 20:
-            moments.choice(running).kill()
-            kills += 1
+        time.sleep(moments.uniform(0.0, 0.5))
+        assert states() or len(done(plan)) == len(plan.jobs)
+        running = at_work(plan) if kills < 20 else []
+        if running:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(moments.choice(running), signal.SIGKILL)
+                kills += 1
     wait_until(lambda: not states())
     for path in plan.claims.glob("*.claim"):
         nodes.add(json.loads(path.read_text())["worker"].split()[-1])
     assert nodes == {"n1", "n2"}
-    assert kills >= 5, seed
+    assert 5 <= interrupted(plan) <= kills, seed
+    sys.stderr.write(f"{interrupted(plan)} jobs were killed\n")
     require_once(plan)
     require_equal(Path("out"), rate.reproduce(name, "serial", threads=1))
 

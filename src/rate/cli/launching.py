@@ -74,13 +74,22 @@ def work(arguments: list[str]) -> None:
 
 
 def launcher_options(arguments: Sequence[str], **others: tuple[Any, Any, str]) -> type:
-    """A dataclass of the option `--launcher`, of the options of the launcher that it names, and of
-    others.
+    """A dataclass of the fields of `launcher_fields` and of others.
 
     Args:
         arguments: The command line.
         others: Further options: type, default and help.
     """
+    fields: list[tuple[str, Any, Any]] = [
+        (option, Annotated[kind, tyro.conf.arg(help=text)], default)
+        for option, (kind, default, text) in others.items()
+    ]
+    return dataclasses.make_dataclass("Launching", [*fields, *launcher_fields(arguments)])
+
+
+def launcher_fields(arguments: Sequence[str]) -> list[tuple[str, Any, Any]]:
+    """Fields for tyro: the option `--launcher`, and the options of the launcher that the command
+    line names."""
     from rate.launch.launcher import LAUNCHERS
 
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
@@ -89,16 +98,14 @@ def launcher_options(arguments: Sequence[str], **others: tuple[Any, Any, str]) -
     allowed = ", ".join(LAUNCHERS.names())
     about = f"Start what works on the plan: {allowed}. Its options are shown where it is named."
     fields: list[tuple[str, Any, Any]] = [
-        (option, Annotated[kind, tyro.conf.arg(help=text)], default)
-        for option, (kind, default, text) in others.items()
+        ("launcher", Annotated[str, tyro.conf.arg(help=about)], "")
     ]
-    fields.append(("launcher", Annotated[str, tyro.conf.arg(help=about)], ""))
     if name:
         config: Any = mirror(LAUNCHERS.find(name))
         mark = tyro.conf.arg(name="launcher")
         settings = dataclasses.field(default_factory=config)
         fields.append(("settings", Annotated[config, mark], settings))
-    return dataclasses.make_dataclass("Launching", fields)
+    return fields
 
 
 def start(plan: Plan, asked: Any, **options: Any) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from rate.cli.console import out, show_names
+from rate.cli.launching import launcher_fields, show_plan, start
 from rate.cli.parse import parse
+from rate.compute import Compute, is_first_process
 
 if TYPE_CHECKING:
     from rate.recipe import Recipe
@@ -19,7 +21,7 @@ USAGE = """rate train MODEL --dataset FOLDER --run FOLDER [options]: train a pol
 rate train MODEL --help explains every option of a model and of the training.
 rate train --recipe FILE --run FOLDER [options]: train by a recipe.json, or by that of a run;
 options replace its own.
-rate train MODEL --seeds 0 1 2 --jobs 2 ...: several seeds, in the folders seed-0 ... of the run.
+rate train MODEL --seeds 0-9 --jobs 2 ...: several seeds, in the folders seed-0 ... of the run.
 rate train --resume RUN continues an interrupted run to the same weights; --updates N prolongs it.
 
 MODEL is one of these, or the address of a configuration of yours: module:Config or file.py:Config.
@@ -83,17 +85,27 @@ def _train(
         arguments,
         f"rate train {model}",
         types={ModelConfig: config, ObjectiveConfig: kind},
-        added=_added(name, objective, f"{', '.join(OBJECTIVES.names())}, or module:Config"),
+        added=_added(
+            arguments, name, objective, f"{', '.join(OBJECTIVES.names())}, or module:Config"
+        ),
         about=f"{model}: {config.__doc__}",
         defaults={"recipe": recipe} if recipe else {},
     )
     added = options.pop("added")
+    if added.launcher and not added.seeds:
+        raise ValueError("--launcher starts several runs: give their --seeds, such as 0-9")
     if not added.seeds:
         return _finish(run(**options, show_progress=True))
-    from rate.launch.seeds import train_seeds
+    from rate.launch.seeds import plan_seeds, read_seeds, train_seeds
 
     del options["seed"]
-    runs = train_seeds(**options, seeds=added.seeds, jobs=added.jobs, show_progress=True)
+    options |= {"seeds": read_seeds(added.seeds), "jobs": added.jobs}
+    if added.launcher:
+        plan, given = plan_seeds(**options), dataclasses.asdict(options["compute"])
+        compute = Compute(**{item.name: given[item.name] for item in dataclasses.fields(Compute)})
+        show_plan(plan)
+        return start(plan, added, jobs=added.jobs, compute=compute)
+    runs = train_seeds(**options, show_progress=True)
     folder = shlex.quote(str(options["run"]))
     out.print(f"{len(runs)} runs trained in {folder}. Next: rate report {folder}")
 
@@ -105,17 +117,17 @@ def _objective(arguments: Sequence[str], default: str) -> str:
     return str(parser.parse_known_args(arguments)[0].objective)
 
 
-def _added(objective: str, default: str, allowed: str) -> type:
+def _added(arguments: Sequence[str], objective: str, default: str, allowed: str) -> type:
     """A dataclass of the options that are not those of `rate.train`."""
     texts = {
         "objective": f"What the policy is trained for: {allowed}; --help explains its options.",
-        "seeds": "Train one run with each of these seeds, in folders of the run's.",
+        "seeds": "Train one run with each of these seeds, such as 0-9, in folders of the run's.",
         "jobs": "Runs side by side, with one thread each.",
     }
     hints = {"objective": f"(default: {default})"}
     fields: list[tuple[str, Any, Any]] = [
         ("objective", str, objective),
-        ("seeds", tuple[int, ...], ()),
+        ("seeds", tuple[str, ...], ()),
         ("jobs", int, 1),
     ]
     return dataclasses.make_dataclass(
@@ -129,7 +141,8 @@ def _added(objective: str, default: str, allowed: str) -> type:
                 value,
             )
             for name, kind, value in fields
-        ],
+        ]
+        + launcher_fields(arguments),
     )
 
 
@@ -144,6 +157,8 @@ def _finish(run: Path) -> None:
     from rate.runs.folder import Run
     from rate.runs.metrics import spent
 
+    if not is_first_process():
+        return
     seconds, selection = spent(Run(run).metrics())
     share = selection / max(seconds, 1e-9)
     out.print(f"{run}: {seconds:.0f} s, {share:.0%} of it in choosing the best checkpoint")
