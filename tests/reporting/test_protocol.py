@@ -77,8 +77,12 @@ def test_trial_seeds_are_named_as_long_as_there_are_no_others():
         "rate has an earlier result, of trial seeds 0–2, and none for seeds 100–102"
     ]
     assert score_table(summaries).rows[0][1].endswith("(trial seeds 0–2)")
-    assert "seeds 0, 1 lie below 100" in notice(Facts(seeds=(0, 1)), [row(0), row(1)])
-    assert "they choose recipes" in notice(Facts(seeds=(0,), trial=True), [row(0)])
+    assert "Earlier protocol, on seeds 0, 1: recipes" in notice(
+        Facts(seeds=(0, 1)), [row(0), row(1)]
+    )
+    assert "A trial on seed 0: it chooses recipes" in notice(
+        Facts(seeds=(0,), trial=True), [row(0)]
+    )
     assert notice(Facts(seeds=(100,)), [row(100)]) == ""
     experts = {key: value for key, value in row(0).items() if key != "recipe"}
     assert trial([experts]) == []

@@ -38,7 +38,7 @@ from rate.reporting.sections import (
 )
 from rate.reporting.suite import pages
 from rate.reporting.tables import Published, score_table
-from rate.reporting.terms import shared_policies
+from rate.reporting.terms import notice, shared_policies
 from rate.runs.folder import Run
 
 PAPER = "paper.toml"
@@ -220,6 +220,7 @@ def _table(results: Path, name: str, origin: Path) -> str:
             f"has the exact 95 % interval {count_interval(most, most)[0]:.2f} to 1.00 of the "
             f"proportion among all seeds. {extent(summaries).capitalize()}."
         )
+    text = " ".join(filter(None, (text, notice(evidence.facts, evidence.rows))))
     return f"\n{table.markdown()}\n{text}\n\n"
 
 

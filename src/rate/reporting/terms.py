@@ -48,12 +48,12 @@ def notice(facts: Facts, rows: Iterable[Row]) -> str:
     seeds = [seed for seed in trial(rows) if seed in facts.seeds]
     if not seeds:
         return ""
+    own = f"{'seeds' if len(seeds) > 1 else 'seed'} {seed_list(seeds)}"
     if facts.trial:
-        return f"Seeds {seed_list(seeds)} are trial seeds: they choose recipes, and are no result."
+        return f"A trial on {own}: it chooses recipes, and is no result."
     return (
-        f"Earlier protocol: seeds {seed_list(seeds)} lie below 100, among those on which recipes "
-        "were chosen. Until these policies are trained on seeds from 100 on, the numbers may be "
-        "too good."
+        f"Earlier protocol, on {own}: recipes were chosen on seeds below 100. Until these policies "
+        "are trained on seeds from 100 on, the numbers may be too good."
     )
 
 
