@@ -33,14 +33,20 @@ HELP = [
     ["record"],
     ["report"],
     ["reproduce"],
+    ["train"],
     ["train", "--resume", "runs/x"],
     ["work"],
+    ["work", "--launcher", "slurm"],
     *(["data", verb] for verb in ("import", "export", "info", "validate")),
 ]
 OBJECTIVES = [["train", "mlp", "--objective", name] for name in ("cql", "iql")]
 FOREIGN = {
     *("--editable", "--extra-index-url", "--constraint", "--torch-backend", "--python"),  # pip, uv
     *("--quick", "--check", "--count", "--seed", "--version", "--help", "--minutes"),  # of modules
+    *("--nnodes", "--nproc-per-node", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id"),  # torchrun
+    *("--max-restarts", "--job"),
+    *("--target", "--tag", "--build-arg", "--rm", "--volume", "--gpus", "--shm-size", "--ipc"),
+    *("--nv", "--bind"),  # containers
 }
 
 
