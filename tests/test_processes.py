@@ -47,6 +47,15 @@ def die(item: int) -> list[int]:
     return []
 
 
+def die_once(folder: Path, item: int) -> Iterator[int]:
+    """Each item kills the first worker that gets it, after a result."""
+    yield item
+    if item % 2 and not (folder / str(item)).exists():
+        (folder / str(item)).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield 10 + item
+
+
 def wait_long(item: int) -> Iterator[int]:
     yield os.getpid()
     time.sleep(1000)
@@ -164,3 +173,17 @@ def test_a_program_on_standard_input_may_use_workers() -> None:
         [sys.executable, "-"], input=program, text=True, capture_output=True, check=False
     )
     assert (done.stdout, done.returncode) == ("[0, 0, 1, 2]\n", 0), done.stderr
+
+
+def test_workers_that_die_are_replaced_as_often_as_was_asked(tmp_path):
+    (tmp_path / "first").mkdir()
+    with Processes(2) as processes:
+        found = list(
+            processes.results(
+                partial(die_once, tmp_path / "first"), range(4), ordered=False, replacements=2
+            )
+        )
+        # The new worker begins its item anew.
+        assert sorted(found) == [0, 1, 1, 2, 3, 3, 10, 11, 12, 13]
+        with pytest.raises(ValueError, match="a worker process died"):
+            list(processes.results(die, [0], replacements=1))

@@ -24,6 +24,9 @@ from rate.dataset.card import CARD, read_card, seal
 from rate.dataset.export_minari import export_minari
 from rate.dataset.importers import import_dataset
 from rate.dataset.validate import validate
+from rate.launch.claims import Claims
+from rate.launch.plan import Job, PlanError, read_plan, write_plan
+from rate.launch.work import status
 from rate.models.released import load_released
 from rate.recipe import Recipe, from_json, hash_of
 from rate.reporting import report
@@ -101,6 +104,10 @@ def _read_datasets(folder: Path) -> None:
         validate(path)
 
 
+def _seal_shards(folder: Path) -> None:
+    _seal_datasets(folder / "shards")
+
+
 def _seal_datasets(folder: Path) -> None:
     for path in folder.iterdir():
         card = read_card(path, verify=False)
@@ -110,6 +117,40 @@ def _seal_datasets(folder: Path) -> None:
             record["sha256"] = hashlib.sha256(content[size:]).hexdigest()
         plain = {key: value for key, value in card.items() if not key.endswith("hash")}
         (path / CARD).write_text(seal(plain))
+
+
+def _shards(folder: Path) -> None:
+    for number in range(2):
+        episodes = recorded([3, 4 + number], OBSERVATIONS["image"])
+        data = folder / "shards" / str(number)
+        write_dataset(data, episodes, OBSERVATIONS["image"], spaces.Discrete(3))
+
+
+def _read_shards(folder: Path) -> None:
+    data = open_dataset(folder / "shards", trust_memory=False)
+    data.episode(0), data.normalisation, data.returns, data.card["lengths"]
+
+
+def _plan(folder: Path) -> None:
+    recipe = {"model": {"name": "rate"}, "objective": {"name": "behaviour-cloning"}}
+    score = {"task": "recall/12", "checkpoint": "last", "episodes": 2}
+    write_plan(
+        folder / "plan.jsonl",
+        [
+            Job("data", "collect", {"task": "recall/6", "output": "data", "lengths": [2, 9]}),
+            Job("train", "train", {"run": "a/b", "seed": 0, "recipe": recipe}, ("data",)),
+            Job("score", "evaluate", {"run": "a/b", "scores": [score]}, ("train",)),
+            Job("report", "report", {"experiments": ["demo"], "output": "."}, ("score",)),
+        ],
+    )
+    Claims(folder / "plan.claims", 60).write("data.done", {"attempt": 0})
+    (folder / "plan.claims" / "train.0.claim").write_text('{"machine": "a", "expire": 1}')
+
+
+def _read_plan(folder: Path) -> None:
+    plan = read_plan(folder / "plan.jsonl")
+    plan.require_trusted(False)
+    status(plan, Claims(plan.claims, 60))
 
 
 # Recordings
@@ -455,6 +496,8 @@ FORMATS = {
     "dataset": Format(
         _dataset("vector", "nested"), _read_datasets, (DatasetError,), _seal_datasets
     ),
+    "shards": Format(_shards, _read_shards, (DatasetError,), _seal_shards),
+    "plan": Format(_plan, _read_plan, (PlanError, UntrustedError)),
     "npz": _recording(_npz, "data.npz"),
     "npy": _recording(_npy, "data"),
     "episodes": _recording(_episodes, "data"),

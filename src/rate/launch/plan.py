@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from rate.addresses import require_trusted
 from rate.files import atomic_write, read_jsonl
-from rate.messages import brief
+from rate.messages import brief, reason
 from rate.recipe import Recipe
 from rate.recipe import addresses as of_recipe
 from rate.tasks.gym.options import addresses as of_task
@@ -208,8 +208,8 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         raise PlanError(
             f"there is no plan {path}: write one with `rate reproduce NAME --plan {path}`"
         ) from error
-    except ValueError as error:
-        raise PlanError(f"{path} cannot be read as a plan: {error}") from error
+    except (OSError, ValueError) as error:
+        raise PlanError(f"{path} cannot be read as a plan: {reason(error)}") from error
     if header.get("format") != FORMAT or header.get("format_version") != FORMAT_VERSION:
         shown = header.get("format"), header.get("format_version")
         raise PlanError(
