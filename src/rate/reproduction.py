@@ -29,6 +29,7 @@ from rate.reporting import report
 from rate.reporting.load import FACTS, REMARKS, ROWS, SuiteFacts, read_remarks
 from rate.reporting.suite import overview, write_suite
 from rate.runs.folder import Run
+from rate.runs.metrics import cue_correlation
 from rate.values import Positive, checks_arguments
 
 RESULTS = Path("results")
@@ -191,18 +192,25 @@ def _separation(member: Member, variant: str, run: Run) -> list[float]:
     return list(json.loads(run.separation_file.read_text(encoding="utf-8")))
 
 
+def _measured(separation: list[float], correlation: float | None) -> dict[str, Any]:
+    """What was measured of a policy besides its scores, as entries of rows."""
+    found = {"separation": separation or None, "cue_correlation": correlation}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _gather(member: Member) -> None:
     """Write the newest row of everything that a member asks for to its rows.jsonl, under its own
     names."""
     rows = []
     for (variant, seed), work in member.work.items():
         scored, apart = work.run.scores(), _separation(member, variant, work.run)
+        together = cue_correlation(work.run.metrics())
         for condition, scores in scores_of(member.experiment, variant, seed).items():
             for score in scores:
                 newest = [row for row in scored if score.matches(row)][-1]
                 names = {"experiment": member.name, "variant": condition}
                 if variant in member.experiment.single:
                     names["trained_for"] = member.experiment.single[variant][1]
-                apart_here = {"separation": apart} if apart and not score.corruption else {}
-                rows.append({**newest, **apart_here, **names})
+                measured = {} if score.corruption else _measured(apart, together)
+                rows.append({**newest, **measured, **names})
     atomic_write(member.folder / ROWS, "".join(json.dumps(row) + "\n" for row in rows))

@@ -25,5 +25,6 @@ EXPERIMENT = Suite(
         "tmaze-recurrent-observations",
         "tmaze-backpropagation",
         "aar",
+        "aar-training",
     ),
 )

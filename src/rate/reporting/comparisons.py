@@ -42,6 +42,20 @@ def _signed(value: float) -> str:
     return text if float(text) == 0 else ("+" if value > 0 else "−") + text
 
 
+def correlation_table(rows: Iterable[Row]) -> Table | None:
+    """Correlation of two cues' scores over training, a row per variant; None where no row says
+    so."""
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if row.get("cue_correlation") is not None:
+            found.setdefault(row["variant"], {})[row["seed"]] = row["cue_correlation"]
+    lines = [
+        (variant, _spread(list(by_seed.values())), str(len(by_seed)))
+        for variant, by_seed in found.items()
+    ]
+    return Table(("variant", "correlation", "seeds"), lines) if lines else None
+
+
 def separation_table(rows: Iterable[Row]) -> Table | None:
     """How far the memories of cues lie apart, a row per variant; None where no row says so."""
     found: dict[str, dict[int, list[float]]] = {}

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rate.messages import reason
-from rate.reporting.comparisons import difference_table, held_table, separation_table
+from rate.reporting.comparisons import (
+    correlation_table,
+    difference_table,
+    held_table,
+    separation_table,
+)
 from rate.reporting.groups import TEXT, group_table
 from rate.reporting.load import (
     Evidence,
@@ -50,6 +55,11 @@ APART = (
     "one and after ten transitions, in all of which memory reads the same segment, without a cue. "
     "What is kept is the last as a part of the first; each number is the mean over seeds, with the "
     "lowest and the highest seed. A difference that ten transitions leave as it is lasts."
+)
+TOGETHER = (
+    "Correlation, over training, of the scores of two cues in the task that was validated on, the "
+    "first hundredth left out: mean over seeds, with the lowest and the highest seed. Close to 1 "
+    "there is memory; below 0 the policy comes to prefer one answer."
 )
 HELD = (
     "Seeds whose success is at least 0.95, of those that were trained, with the exact 95 % "
@@ -147,6 +157,8 @@ def _compared(facts: Facts, results: Results, rows: Sequence[Row]) -> list[Part]
         parts.append(Part("Seeds that hold", HELD, table=held_table(results.summaries, facts.axis)))
     if apart := separation_table(rows):
         parts.append(Part("How long memory lasts", APART, table=apart))
+    if together := correlation_table(rows):
+        parts.append(Part("Do the cues' scores rise together?", TOGETHER, table=together))
     if results.differences:
         against = dict.fromkeys(one.reference for one in results.differences)
         text = f"Mean less that of {' / '.join(against)}, with 95 % intervals"

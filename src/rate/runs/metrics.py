@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 from rate.files import atomic_write, storage_errors
 from rate.runs.folder import Run
 from rate.runs.loggers import require_loggers, start_loggers
@@ -94,3 +96,29 @@ class RunLog:
         if self.file:
             with storage_errors(self.path):
                 self.file.close()
+
+
+CUE = "selection_score_cue_"
+"""What stands before a cue in the name of its score on the selection task."""
+
+
+def cue_correlation(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """Correlation, over training, of the selection scores of two cues (App. D of the paper).
+
+    With memory both rise together; a policy without memory that comes to prefer one answer gains
+    for one cue what it loses for the other. None where a task has not two cues, or where a score
+    never changes.
+
+    Args:
+        rows: Metrics of a run; the first hundredth of its updates is left out.
+    """
+    names = sorted({name for row in rows for name in row if name.startswith(CUE)})
+    scored = [row for row in rows if all(name in row for name in names)]
+    last = max((row["update"] for row in rows if "update" in row), default=0)
+    scored = [row for row in scored if row["update"] > last / 100]
+    if len(names) != 2 or len(scored) < 3:
+        return None
+    one, other = (np.array([float(row[name]) for row in scored]) for name in names)
+    if not (one.std() and other.std()):
+        return None
+    return round(float(np.corrcoef(one, other)[0, 1]), 6)

@@ -19,6 +19,7 @@ from rate.processes import Processes
 from rate.recipe import Recipe
 from rate.runs.checkpoint import save_policy
 from rate.runs.folder import Run
+from rate.runs.metrics import CUE
 from rate.tasks.lookup import find
 from rate.tasks.task import differing_space
 from rate.training.data import fill_in
@@ -60,7 +61,7 @@ class Selection:
 
     def validate(self, policy: Policy) -> dict[str, float]:
         """Metrics of the policy: `selection_score` among them if there is something to select by,
-        and `selection_seconds`, what it took."""
+        and that of each cue if the task has cues; and `selection_seconds`, what it took."""
         started = time.perf_counter()
         metrics = {}
         policy.eval()
@@ -70,19 +71,25 @@ class Selection:
                 metrics["validation_loss"], metrics["validation_accuracy"] = self._held_out(policy)
                 metrics["selection_score"] = -metrics["validation_loss"]
             if self.recipe.selection.task:
-                metrics["selection_score"] = self._score(policy)
+                metrics |= self._score(policy)
         policy.train()
         self.objective.train()
         return {**metrics, "selection_seconds": time.perf_counter() - started}
 
-    def _score(self, policy: Policy) -> float:
+    def _score(self, policy: Policy) -> dict[str, float]:
         task = find(self.recipe.selection.task)
         seeds = range(SELECTION_SEEDS, SELECTION_SEEDS + self.recipe.selection.episodes)
-        scores = [
-            task.score(outcome.total_return, outcome.length)
-            for outcome in self._outcomes(policy, seeds)
-        ]
-        return float(np.mean(scores))
+        scores = np.array(
+            [
+                task.score(outcome.total_return, outcome.length)
+                for outcome in self._outcomes(policy, seeds)
+            ]
+        )
+        metrics = {"selection_score": float(scores.mean())}
+        if task.cue:
+            cues = np.array([int(task.cue(seed)) for seed in seeds])
+            metrics |= {f"{CUE}{cue}": float(scores[cues == cue].mean()) for cue in np.unique(cues)}
+        return metrics
 
     def _outcomes(self, policy: Policy, seeds: range) -> Iterator[Outcome]:
         name, target_return = self.recipe.selection.task, self.recipe.target_return
