@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rate.dataset import Dataset as Dataset
     from rate.dataset import open_dataset as open_dataset
     from rate.dataset import write_dataset as write_dataset
+    from rate.dataset.export_lerobot import export_lerobot as export_lerobot
     from rate.dataset.export_minari import export_minari as export_minari
     from rate.dataset.importers import import_dataset as import_dataset
     from rate.episode import Episode as Episode
@@ -58,6 +59,7 @@ _HOMES = {
     "config_class": ("rate.models", "config_class"),
     "evaluate": ("rate.acting.evaluation", "evaluate"),
     "export": ("rate.exporting", "export"),
+    "export_lerobot": ("rate.dataset.export_lerobot", "export_lerobot"),
     "export_minari": ("rate.dataset.export_minari", "export_minari"),
     "find_task": ("rate.tasks", "find"),
     "import_dataset": ("rate.dataset.importers", "import_dataset"),

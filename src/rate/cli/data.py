@@ -29,8 +29,8 @@ _PROVENANCE = (
 
 USAGE = """rate data VERB: recorded data of your own.
 
-  rate data import PATH --output DATASET     from Minari, D4RL, NumPy or RATE's authors
-  rate data export DATASET --output FOLDER   as a dataset of Minari
+  rate data import PATH --output DATASET     from Minari, LeRobot, D4RL, NumPy ...
+  rate data export DATASET --output FOLDER   as a dataset of Minari or LeRobot
   rate data info DATASET                     spaces, statistics, a histogram of returns
   rate data validate DATASET                 what may be wrong with it, and what to do
 
@@ -60,16 +60,17 @@ def import_(arguments: list[str]) -> None:
 
 
 def export(arguments: list[str]) -> None:
-    """Write a dataset as one of Minari's."""
+    """Write a dataset for another library."""
     from rate.dataset import Dataset, open_dataset
-    from rate.dataset.export_minari import export_minari as run
+    from rate.dataset.export import export_dataset as run
 
     folder = Reader(Path, open_dataset, "DATASET")
     options = parse(run, arguments, "rate data export", types={Dataset: folder})
-    out.print(
-        f"{run(**options)}: written; read it with minari.load_dataset and "
-        f"MINARI_DATASETS_PATH={options['output']}"
-    )
+    readers = {
+        "minari": f"minari.load_dataset and MINARI_DATASETS_PATH={options['output']}",
+        "lerobot": f"LeRobotDataset('name', root='{options['output']}')",
+    }
+    out.print(f"{run(**options)}: written; read it with {readers[options['file_format']]}")
 
 
 def info(arguments: list[str]) -> None:

@@ -115,7 +115,8 @@ def import_dataset(
         path: File or folder, or the id of a Minari dataset on this machine.
         output: Folder of the new dataset.
         file_format: arrays (NumPy), d4rl, d3rlpy or robomimic (HDF5), dopamine (replay buffers),
-            episodes (folder of .npz), minari or trajectories (pickles); by default recognised.
+            episodes (folder of .npz), lerobot, minari or trajectories (pickles); by default
+            recognised.
         options: What is known better than the file says.
         task: Name of the task that was recorded, for evaluation.
         episodes: At most so many episodes; 0 for all.

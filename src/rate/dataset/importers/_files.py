@@ -94,7 +94,7 @@ def npz_arrays(path: Path, used: Used) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             chosen = {name: entry for name, entry in entries.items() if used(name)}
-            _check_growth(path, sum(entry.file_size for entry in chosen.values()))
+            check_growth(path, sum(entry.file_size for entry in chosen.values()))
             arrays: dict[str, Any] = dict.fromkeys(entries)
             for name, entry in chosen.items():
                 with archive.open(entry) as file:
@@ -202,7 +202,7 @@ def check_stored(file: Any) -> None:
     arrays: list[Any] = []
     kind = require("h5py").Dataset
     file.visititems(lambda _, item: arrays.append(item) if isinstance(item, kind) else None)
-    _check_growth(Path(file.filename), sum(map(_stored, arrays)))
+    check_growth(Path(file.filename), sum(map(_stored, arrays)))
 
 
 def hdf5_arrays(group: Any, used: Used) -> dict[str, Any]:
@@ -229,7 +229,7 @@ def hdf5_arrays(group: Any, used: Used) -> dict[str, Any]:
                 del arrays[name]
                 groups.append((f"{name}/", item))
     sizes = [_stored(array) for array in arrays.values() if array is not None]
-    _check_growth(Path(group.file.filename), sum(sizes))
+    check_growth(Path(group.file.filename), sum(sizes))
     return {name: array if array is None else _text(array) for name, array in arrays.items()}
 
 
@@ -255,7 +255,7 @@ def _stored(array: Any) -> int:
     return size
 
 
-def _check_growth(path: Path, size: int) -> None:
+def check_growth(path: Path, size: int) -> None:
     most = max(ALWAYS_ALLOWED, GREATEST_GROWTH * path.stat().st_size)
     if size > most:
         raise DatasetError(
