@@ -21,6 +21,7 @@ import rate
 from rate.addresses import UntrustedError
 from rate.dataset import DatasetError, open_dataset, write_dataset
 from rate.dataset.card import CARD, read_card, seal
+from rate.dataset.export_lerobot import export_lerobot
 from rate.dataset.export_minari import export_minari
 from rate.dataset.importers import import_dataset
 from rate.dataset.validate import validate
@@ -252,6 +253,14 @@ def _dopamine(folder: Path) -> None:
     for name, array in fields.items():
         with gzip.open(folder / "data" / f"{name}_ckpt.0.gz", "wb", 1) as file:
             np.save(file, array)
+
+
+def _lerobot(folder: Path) -> None:
+    image = spaces.Box(0, 255, (5, 4, 3), np.uint8)
+    space = spaces.Dict({"front": image, "state": spaces.Box(-1, 1, (2,))})
+    dataset = write_dataset(folder / "ours", recorded([3, 4], space), space, spaces.Discrete(3))
+    export_lerobot(dataset, folder / "data")
+    shutil.rmtree(folder / "ours")
 
 
 def _minari(data_format: str) -> Callable[[Path], None]:
@@ -508,6 +517,7 @@ FORMATS = {
     "d3rlpy-2": _recording(_d3rlpy_2, "data.h5"),
     "robomimic": _recording(_robomimic, "data.hdf5"),
     "dopamine": _recording(_dopamine, "data"),
+    "lerobot": _recording(_lerobot, "data"),
     "minari-hdf5": _recording(_minari("hdf5"), "data"),
     "minari-arrow": _recording(_minari("arrow"), "data"),
     "released": Format(

@@ -256,8 +256,11 @@ class _Statistics:
     """Range, mean and deviation of a feature; of images by channel, of values from 0 to 1."""
 
     def __init__(self) -> None:
-        self.count, self.total, self.squares = 0, 0.0, 0.0
-        self.least, self.most = np.inf, -np.inf
+        self.count, self.image = 0, False
+        self.total: Any = 0.0
+        self.squares: Any = 0.0
+        self.least: Any = np.inf
+        self.most: Any = -np.inf
 
     def add(self, array: np.ndarray, image: bool) -> None:
         """Take the steps of an episode into account."""

@@ -597,7 +597,8 @@ def test_damaged_files_are_speaking_errors(tmp_path, name, file_format):
 
 def test_what_is_unknown_is_named_with_what_is_known(tmp_path):
     assert list(formats()) == [
-        *("arrays", "d3rlpy", "d4rl", "episodes", "minari", "robomimic", "trajectories")
+        *("arrays", "d3rlpy", "d4rl", "dopamine", "episodes", "lerobot", "minari", "robomimic"),
+        "trajectories",
     ]
     refused(
         tmp_path,
