@@ -62,6 +62,10 @@ def test_longer_episodes_are_not_cut_to_their_beginnings(tmp_path, longest):
     line = describe(asked, data, [sampler])
     assert f"{(5 + WINDOW) / (5 + longest):.0%} of the steps are seen" in line
     assert f"nothing behind step {WINDOW} is learned" in line
+    full = Sampler(data.lengths, 2, WINDOW, "full", 0)
+    line = describe(replace(asked, sampling="full"), data, [full])
+    assert f"{longest / (5 + longest):.0%} of the steps are seen" in line
+    assert "1 of 2 episodes are shorter than a window and left out" in line
 
 
 def test_what_happens_late_in_long_episodes_is_learned_and_validated(tmp_path, capsys):

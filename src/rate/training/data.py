@@ -43,7 +43,13 @@ def describe(recipe: Recipe, dataset: Dataset, stages: Sequence[Sampler]) -> str
     )
     if dataset.shards:
         line += f"; {len(dataset.shards)} shards, from {dataset.shards[0]} on"
-    if sampler.coverage < 1:
+    if sampler.coverage < 1 and sampler.sampling == "full":
+        short = int((dataset.lengths < model.window).sum())
+        line += (
+            f". {short} of {len(dataset)} episodes are shorter than a window and left out: "
+            "sampling uniform takes them, too"
+        )
+    elif sampler.coverage < 1:
         longest = int(dataset.lengths.max())
         line += (
             f". Episodes have up to {longest} steps, and nothing behind step {model.window} is "
