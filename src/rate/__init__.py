@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rate.acting.collection import collect as collect
     from rate.acting.corruption import Corruption as Corruption
     from rate.acting.evaluation import evaluate as evaluate
+    from rate.acting.recorded import evaluate_recorded as evaluate_recorded
     from rate.acting.recording import record as record
     from rate.dataset import Dataset as Dataset
     from rate.dataset import open_dataset as open_dataset
@@ -58,6 +59,7 @@ _HOMES = {
     "collect": ("rate.acting.collection", "collect"),
     "config_class": ("rate.models", "config_class"),
     "evaluate": ("rate.acting.evaluation", "evaluate"),
+    "evaluate_recorded": ("rate.acting.recorded", "evaluate_recorded"),
     "export": ("rate.exporting", "export"),
     "export_lerobot": ("rate.dataset.export_lerobot", "export_lerobot"),
     "export_minari": ("rate.dataset.export_minari", "export_minari"),

@@ -60,6 +60,8 @@ def evaluate(arguments: list[str]) -> None:
     from rate.acting.corruption import Corruption
     from rate.acting.evaluation import evaluate as run
 
+    if any(word.partition("=")[0] == "--dataset" for word in arguments):
+        return _evaluate_recorded(arguments)
     corrupt = {"what": "corrupt", "strength": "corrupt_strength", "step": "corrupt_from"}
     options = parse(
         run,
@@ -78,6 +80,26 @@ def evaluate(arguments: list[str]) -> None:
         speed = row["steps"] / max(row["seconds"], 1e-9)
         table.add_row(row["task"], row["metric"], *numbers, f"{speed:.0f}")
     out.print(table)
+
+
+def _evaluate_recorded(arguments: list[str]) -> None:
+    """Score a trained policy on recorded data and show the scores."""
+    from rate.acting.recorded import evaluate_recorded as run
+
+    row = run(**parse(run, arguments, "rate evaluate"), show_progress=True)
+    measure = "log_likelihood" if "log_likelihood" in row else "squared_error"
+    table = Table("steps of the episode", "steps", measure.replace("_", " "), "accuracy")
+    for part in row["by_distance"]:
+        place = f"{part['from']} to {part['to']}" if part["to"] > part["from"] else part["from"]
+        numbers = f"{part[measure]:.4f}", f"{part['accuracy']:.3f}"
+        table.add_row(str(place), f"{part['steps']:,}", *numbers)
+    table.add_row("all", f"{row['steps']:,}", f"{row[measure]:.4f}", f"{row['accuracy']:.3f}")
+    out.print(table)
+    which = "held-out episodes" if row["held_out"] else "episodes"
+    text = f"{row['episodes']} {which}"
+    if "calibration_error" in row:
+        text += f"; calibration error {row['calibration_error']:.3f}"
+    out.print(text)
 
 
 def record(arguments: list[str]) -> None:

@@ -123,6 +123,11 @@ class Run:
         return self._file("scores.jsonl")
 
     @property
+    def recorded_file(self) -> Path:
+        """JSON lines: one row for each evaluation on recorded data."""
+        return self._file("recorded.jsonl")
+
+    @property
     def state_file(self) -> Path:
         """Weights and optimiser state, from which training goes on."""
         return self._file("training.safetensors")
