@@ -12,8 +12,10 @@ import rate.acting.evaluation
 from rate.acting.actor import Actor
 from rate.acting.evaluation import Protocol
 from rate.acting.rollout import Outcome
+from rate.cli import main
 from rate.compute import Compute
 from rate.files import read_jsonl
+from rate.models.sampling import Sampling
 from rate.runs.checkpoint import load_policy
 from rate.runs.folder import Run, RunError
 from rate.tasks.lookup import find
@@ -164,7 +166,7 @@ def test_options_may_be_given_as_a_protocol(run):
         ),
         ({"tasks": ["recall/12", "recall-image/4"]}, ValueError, "but recall-image/4 has"),
         ({"tasks": ["recal/12"]}, ValueError, "Did you mean 'recall/12'"),
-        ({"checkpoint": "first"}, ValueError, "checkpoint must be one of last, best"),
+        ({"checkpoint": "first"}, ValueError, "it must be last, best, both, or"),
         ({"episodes": 0}, ValueError, "episodes must be at least 1, but 0 was given"),
         ({"num_envs": 0}, ValueError, "num_envs must be at least 1, but 0 was given"),
         ({"first_seed": -1}, ValueError, "first_seed must be at least 0, but -1 was given"),
@@ -239,3 +241,46 @@ def test_rows_name_the_group_of_every_episode():
     row = rate.acting.evaluation._scored(task, played)
     assert row["groups"] == ["a", "b", "b"]
     assert "groups" not in rate.acting.evaluation._scored(find("recall/6"), played)
+
+
+def test_actions_are_drawn_from_the_likeliest_at_a_temperature():
+    logits = np.array([[0.0, 1.0, 2.0, 5.0, 5.0]], np.float32)
+    narrowed = Sampling(temperature=0.5, top_k=1).narrowed(logits, [3, 2])
+    np.testing.assert_array_equal(narrowed, [[-np.inf, -np.inf, 4.0, 10.0, -np.inf]])
+    np.testing.assert_array_equal(Sampling(top_k=9).narrowed(logits, [3, 2]), logits)
+    assert str(Sampling(0.5, 3)) == "sampled at temperature 0.5 from the 3 likeliest"
+    with pytest.raises(ValueError, match="temperature"):
+        Sampling(temperature=0.0)
+
+
+def test_among_one_action_nothing_is_drawn(run):
+    greedy, narrow, cold, free = (
+        rate.evaluate(run, ["recall/12"], episodes=8, **options)[0]
+        for options in (
+            {},
+            {"sample": True, "top_k": 1},
+            {"sample": True, "temperature": 1e-3},
+            {"sample": True},
+        )
+    )
+    assert narrow["scores"] == cold["scores"] == greedy["scores"]
+    assert free["actions"] == "sampled"
+    assert narrow["actions"] == "sampled from the 1 likeliest"
+    with pytest.raises(ValueError, match="add sample"):
+        rate.evaluate(run, ["recall/12"], top_k=2)
+
+
+def test_both_checkpoints_side_by_side(run):
+    rows = rate.evaluate(run, ["recall/12"], episodes=4, checkpoint="both")
+    assert [row["checkpoint"] for row in rows] == ["last", "best"]
+    with pytest.raises(ValueError, match="must be last, best, both, or one that was kept"):
+        rate.evaluate(run, ["recall/12"], checkpoint="newest")
+    with pytest.raises(ValueError, match=r"there is no checkpoint .*update-7"):
+        rate.evaluate(run, ["recall/12"], checkpoint="update-7")
+
+
+def test_a_score_gates_the_exit_status(run, capsys):
+    words = ["evaluate", str(run), "--tasks", "recall/12", "--episodes", "4"]
+    assert main([*words, "--at-least", "-100"]) == 0
+    assert main([*words, "--at-least", "1e9"]) == 1
+    assert "is below 1e+09" in capsys.readouterr().err

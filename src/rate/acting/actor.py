@@ -15,7 +15,9 @@ from rate.acting.graphed import GraphedSteps
 from rate.compute import Switch
 from rate.images import FrameStack
 from rate.models.backbone import Memory, Stream
+from rate.models.heads import CategoricalHead
 from rate.models.policy import Policy
+from rate.models.sampling import Sampling
 from rate.runs.checkpoint import load_policy
 from rate.spaces import PLAIN, Checker, SpaceError, flatten, leaves
 from rate.spaces.structure import parts
@@ -31,6 +33,7 @@ class Actor:
             off it.
         sample: Draw actions in place of taking the most likely ones. Row k draws from a generator
             seeded by the k-th seed, so actions do not depend on how many episodes run together.
+            A `Sampling` says from what.
         check: Check observations, rewards and imposed actions against the policy's spaces, and what
             it puts out for NaN. Otherwise they are taken as they are.
         graph: Compute steps in two fixed shapes, which CUDA replays as graphs; auto: on CUDA.
@@ -38,20 +41,27 @@ class Actor:
             paper's evaluation on MuJoCo), in place of what is left of it.
 
     Raises:
-        ValueError: The target return is not finite.
+        ValueError: The target return is not finite, or a temperature is given where actions are
+            no choices.
     """
 
     def __init__(
         self,
         policy: Policy,
         target_return: float,
-        sample: bool = False,
+        sample: bool | Sampling = False,
         check: bool = True,
         graph: Switch = "auto",
         restart_return: bool = False,
     ) -> None:
         if not math.isfinite(target_return):
             raise ValueError(f"target_return must be a finite number, but it is {target_return}")
+        self.sampling = sample if isinstance(sample, Sampling) else Sampling()
+        if not self.sampling.plain and not isinstance(policy.head, CategoricalHead):
+            raise ValueError(
+                f"actions are {self.sampling}, but those of {policy.action_space} are no choices: "
+                "leave temperature at 1 and top_k at 0"
+            )
         self.policy = policy.eval()
         self.observation_space, self.action_space = policy.observation_space, policy.action_space
         self.target_return = target_return
@@ -149,6 +159,8 @@ class Actor:
                 )
             uniform = None
             if self.sample:
+                if isinstance(self.policy.head, CategoricalHead):
+                    numbers = self.sampling.narrowed(numbers, self.policy.head.counts)
                 components = max(1, int(np.prod(self.actions.shape[1:])))
                 uniform = np.stack([generator.random(components) for generator in self.generators])
             self.actions = self.policy.head.choose(numbers, uniform)
@@ -298,7 +310,7 @@ def load_agent(
     path: str | Path,
     *,
     target_return: float | None = None,
-    sample: bool = False,
+    sample: bool | Sampling = False,
     device: str | None = None,
     check: bool = True,
     graph: Switch = "auto",
@@ -317,7 +329,7 @@ def load_agent(
     Args:
         path: Run folder, or a checkpoint in it.
         target_return: The return to ask for; by default the one that the checkpoint names.
-        sample: Draw actions in place of taking the most likely ones.
+        sample: Draw actions in place of taking the most likely ones; a `Sampling` says from what.
         device: Where to compute, in PyTorch's words; by default where PyTorch makes tensors.
         check: Check what the agent is given and what it puts out, see `Actor`.
         graph: Replay steps as CUDA graphs, see `Actor`.

@@ -13,6 +13,7 @@ from torch import Tensor
 from rate.acting.actor import Actor
 from rate.models.backbone import Memory, Stream
 from rate.models.policy import Policy
+from rate.models.sampling import Sampling
 from rate.values import Checked, NotNegative, Range
 
 Part = Literal["memory", "cache", "all"]
@@ -141,7 +142,7 @@ class Corrupted(Actor):
         policy: Policy,
         target_return: float,
         corruption: Corruption,
-        sample: bool = False,
+        sample: bool | Sampling = False,
         check: bool = True,
         restart_return: bool = False,
     ) -> None:

@@ -19,6 +19,7 @@ from rate.acting.video import require_videos
 from rate.acting.workers import Acting, play, ticks
 from rate.compute import Compute, with_changes
 from rate.files import append_jsonl, read_jsonl, require_appendable
+from rate.models.sampling import Sampling, Temperature
 from rate.processes import Processes
 from rate.progress import progress_bar
 from rate.provenance import commit, packages
@@ -27,7 +28,7 @@ from rate.runs.folder import Run
 from rate.tasks.gym.options import split
 from rate.tasks.lookup import find
 from rate.tasks.task import Task, differing_space
-from rate.values import Checked, FirstSeed, Positive, checks_arguments
+from rate.values import Checked, FirstSeed, NotNegative, Positive, checks_arguments
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,19 @@ class Protocol(Checked):
     """What is evaluated, how, and what becomes of the rows; all but this last has an influence on
     the scores."""
 
-    checkpoint: Literal["last", "best"] = "last"
-    """The last checkpoint, or the best by validation."""
+    checkpoint: str = "last"
+    """The last checkpoint, the best by validation, both of them, or one that was kept, such as
+    update-600."""
     episodes: Positive = 100
     """Episodes per task."""
     first_seed: FirstSeed = 0
     """Seed of the first episode; the k-th has seed `first_seed + k`."""
     sample: bool = False
     """Draw actions in place of taking the most likely ones."""
+    temperature: Temperature = 1.0
+    """What logits are divided by where actions are drawn."""
+    top_k: NotNegative = 0
+    """Categories among which actions are drawn, the likeliest ones; 0: all."""
     target_return: float | None = None
     """Return that is asked for; by default the task's own, else the checkpoint's. Rewards received
     are taken off it step by step."""
@@ -59,6 +65,21 @@ class Protocol(Checked):
     video: str | Path | None = field(default=None, compare=False)
     """Folder for videos of the best, the typical and the worst episode of each task; a report shows
     those that are in the folder films of its run."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"last|best|both|update-\d+", self.checkpoint):
+            raise ValueError(
+                f"checkpoint is {self.checkpoint!r}: it must be last, best, both, or one that was "
+                "kept, such as update-600"
+            )
+        if not (self.sample or Sampling(self.temperature, self.top_k).plain):
+            raise ValueError("temperature and top_k are for actions that are drawn: add sample")
+
+    @property
+    def sampling(self) -> Sampling | Literal[False]:
+        """What actions are drawn from; False: the most likely ones are taken."""
+        return Sampling(self.temperature, self.top_k) if self.sample else False
 
 
 @checks_arguments
@@ -101,6 +122,12 @@ def evaluate(
         TypeError: A change is no field of `protocol`, `compute` or `stepping`.
     """
     protocol, compute, stepping = with_changes(changes, protocol, compute, stepping)
+    if protocol.checkpoint == "both":
+        options = {"trust": trust, "show_progress": show_progress}
+        each = (replace(protocol, checkpoint=name) for name in ("last", "best"))
+        return [
+            row for one in each for row in evaluate(run, tasks, one, compute, stepping, **options)
+        ]
     folder, played, rows = Run(run), [find(name) for name in tasks], []
     facts = _facts(folder, protocol, compute, played, trust)
     output = Path(protocol.output or folder.scores_file)
@@ -163,7 +190,7 @@ def _acting(
         run.checkpoint(protocol.checkpoint),
         task.name,
         protocol.target_return,
-        protocol.sample,
+        protocol.sampling,
         protocol.restart_return,
         protocol.corruption,
         compute,
@@ -199,7 +226,7 @@ def _row(
         "dataset": facts["dataset"],
         "seed": facts["seed"],
         **scored,
-        "actions": "sampled" if protocol.sample else "greedy",
+        "actions": str(protocol.sampling or "greedy"),
         "first_seed": protocol.first_seed,
         "update": facts["update"],
         "training_commit": facts["training_commit"],

@@ -11,6 +11,7 @@ from rate.models.backbone import Backbone, Memory, Stream
 from rate.models.nn.transformer import RelativeAttention
 from rate.models.policy import Policy
 from rate.models.rate import MemoryTransformer
+from rate.models.sampling import Sampling
 
 
 class Activity(NamedTuple):
@@ -36,7 +37,9 @@ class Watched(Actor):
         sample: See `Actor`.
     """
 
-    def __init__(self, policy: Policy, target_return: float, sample: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, target_return: float, sample: bool | Sampling = False
+    ) -> None:
         super().__init__(policy, target_return, sample, check=False, graph="off")
         backbone = policy.backbone
         self._entries = backbone.memory_parts().get("memory", ())

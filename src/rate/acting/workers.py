@@ -11,6 +11,7 @@ from rate.acting.corruption import Corrupted, Corruption
 from rate.acting.environments import Stepping
 from rate.acting.rollout import Outcome, Progress, outcomes, shares
 from rate.compute import Compute
+from rate.models.sampling import Sampling
 from rate.processes import Processes, worker_index
 from rate.tasks.lookup import find
 from rate.tasks.task import Task
@@ -26,8 +27,8 @@ class Acting:
     """Name of the task, as `rate.tasks.find` takes it."""
     target_return: float | None = None
     """Return that is asked for; None for the one that the checkpoint names."""
-    sample: bool = False
-    """Whether actions are drawn; otherwise the most likely ones are taken."""
+    sample: bool | Sampling = False
+    """Whether actions are drawn, and from what; otherwise the most likely ones are taken."""
     restart_return: bool = False
     """Whether each segment asks for the whole target return again."""
     corruption: Corruption | None = None

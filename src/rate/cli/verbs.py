@@ -1,5 +1,6 @@
 """Verbs that act on tasks, runs and experiments; `data` and `train` have modules of their own."""
 
+from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -7,7 +8,7 @@ from typing import Any, Literal
 from rich.markdown import Markdown
 from rich.table import Column, Table
 
-from rate.cli.console import out, show_names
+from rate.cli.console import err, out, show_names
 from rate.cli.films import film, film_options
 from rate.cli.parse import Reader, mirror, parse
 from rate.tasks.gym.options import Options, join, read_arguments
@@ -16,6 +17,11 @@ ARGUMENTS: dict[Any, type | Reader] = {
     Mapping: Reader(Sequence[str], read_arguments, "[KEY=VALUE ...]")
 }
 """How the keyword arguments of an environment are read."""
+
+
+_GATE = """--at-least SCORE makes the exit status 1 if the mean score of a task is below it.
+
+--dataset DATASET, in place of tasks, scores the policy on recorded data, without an environment."""
 
 
 def list_(arguments: list[str]) -> None:
@@ -55,13 +61,17 @@ def collect(arguments: list[str]) -> None:
     )
 
 
-def evaluate(arguments: list[str]) -> None:
-    """Score a trained policy and show the scores."""
+def evaluate(arguments: list[str]) -> int:
+    """Score a trained policy and show the scores; returns 1 if one is below what is asked for."""
     from rate.acting.corruption import Corruption
     from rate.acting.evaluation import evaluate as run
 
     if any(word.partition("=")[0] == "--dataset" for word in arguments):
-        return _evaluate_recorded(arguments)
+        _evaluate_recorded(arguments)
+        return 0
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--at-least", type=float)
+    gate, arguments = parser.parse_known_args(arguments)
     corrupt = {"what": "corrupt", "strength": "corrupt_strength", "step": "corrupt_from"}
     options = parse(
         run,
@@ -69,17 +79,22 @@ def evaluate(arguments: list[str]) -> None:
         "rate evaluate",
         types={Corruption | None: mirror(Corruption, corrupt, absent="nothing")},
         added=_task_options("horizon", "environment"),
+        about=_GATE,
     )
     added = options.pop("added")
     options["tasks"] = [join(task, added) for task in options["tasks"]]
-    table = Table(
-        Column("task", overflow="fold"), "metric", "mean", "standard error", "episodes", "steps/s"
-    )
-    for row in run(**options, show_progress=True):
-        numbers = f"{row['value']:.3f}", f"{row['standard_error']:.3f}", str(row["episodes"])
+    numbers = "mean", "standard error", "episodes", "steps/s"
+    table = Table(Column("task", overflow="fold"), "checkpoint", "metric", *numbers)
+    rows = run(**options, show_progress=True)
+    for row in rows:
+        score = f"{row['value']:.3f}", f"{row['standard_error']:.3f}", str(row["episodes"])
         speed = row["steps"] / max(row["seconds"], 1e-9)
-        table.add_row(row["task"], row["metric"], *numbers, f"{speed:.0f}")
+        table.add_row(row["task"], row["checkpoint"], row["metric"], *score, f"{speed:.0f}")
     out.print(table)
+    below = [row for row in rows if gate.at_least is not None and row["value"] < gate.at_least]
+    for row in below:
+        err.print(f"{row['task']}: {row['value']:.3f} is below {gate.at_least:g}")
+    return int(bool(below))
 
 
 def _evaluate_recorded(arguments: list[str]) -> None:
