@@ -122,33 +122,46 @@ def evaluate(
         TypeError: A change is no field of `protocol`, `compute` or `stepping`.
     """
     protocol, compute, stepping = with_changes(changes, protocol, compute, stepping)
-    if protocol.checkpoint == "both":
-        options = {"trust": trust, "show_progress": show_progress}
-        each = (replace(protocol, checkpoint=name) for name in ("last", "best"))
-        return [
-            row for one in each for row in evaluate(run, tasks, one, compute, stepping, **options)
-        ]
+    names = ("last", "best") if protocol.checkpoint == "both" else (protocol.checkpoint,)
+    each = [replace(protocol, checkpoint=name) for name in names]
     folder, played, rows = Run(run), [find(name) for name in tasks], []
-    facts = _facts(folder, protocol, compute, played, trust)
+    facts = [_facts(folder, one, compute, played, trust) for one in each]
     output = Path(protocol.output or folder.scores_file)
     require_appendable(output)
     if protocol.video is not None:
         require_videos(Path(protocol.video))
     compute.use_threads()
     with Processes(stepping.workers, threads=compute.threads or 1) as processes:
-        for task in played:
-            started = time.perf_counter()
-            given = protocol.target_return, task.target_return, facts["target_return"]
-            asked = replace(protocol, target_return=next(one for one in given if one is not None))
-            acting = _acting(folder, task, asked, compute, stepping)
-            results = _play(processes, folder, task, asked, acting, show_progress)
-            seconds = round(time.perf_counter() - started, 3)
-            scored = {**_scored(task, results), "target_return": asked.target_return}
-            rows.append(_row(folder.name, facts, protocol, scored, seconds))
-            _append(output, rows[-1])
-            if asked.video is not None:
-                film(acting, Path(asked.video), results, folder.name, show_progress)
+        for one, known in zip(each, facts, strict=True):
+            for task in played:
+                place = compute, stepping, show_progress
+                rows.append(_score(processes, folder, task, one, known, *place))
+                _append(output, rows[-1])
     return rows
+
+
+def _score(
+    processes: Processes,
+    run: Run,
+    task: Task,
+    protocol: Protocol,
+    facts: dict[str, Any],
+    compute: Compute,
+    stepping: Stepping,
+    show_progress: bool,
+) -> dict[str, Any]:
+    """The row of one task."""
+    started = time.perf_counter()
+    given = protocol.target_return, task.target_return, facts["target_return"]
+    asked = replace(protocol, target_return=next(one for one in given if one is not None))
+    acting = _acting(run, task, asked, compute, stepping)
+    results = _play(processes, run, task, asked, acting, show_progress)
+    seconds = round(time.perf_counter() - started, 3)
+    scored = {**_scored(task, results), "target_return": asked.target_return}
+    row = _row(run.name, facts, protocol, scored, seconds)
+    if asked.video is not None:
+        film(acting, Path(asked.video), results, run.name, show_progress)
+    return row
 
 
 def _append(output: Path, row: dict[str, Any]) -> None:

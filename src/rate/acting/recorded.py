@@ -56,11 +56,10 @@ def evaluate_recorded(
 ) -> dict[str, Any]:
     """Score a policy on recorded episodes, without an environment.
 
-    Episodes are read from their beginning, with memory carried through to their end and with the
-    returns-to-go of the recording. Likelihood and accuracy of the recorded actions are given for
-    all steps, by distance from the episode's beginning, and by position in the segment; for choices
-    also how often the most likely one is right at each confidence. A row is appended to
-    recorded.jsonl in the run folder.
+    Episodes are read from their beginning, with memory carried through and the returns-to-go of the
+    recording. Rows are appended to recorded.jsonl in the run folder: likelihood and accuracy of the
+    recorded actions, by distance from the episode's beginning and by position in the segment, and
+    for choices a calibration.
 
     Args:
         run: Run folder.
@@ -83,18 +82,11 @@ def evaluate_recorded(
     require_appendable(known.recorded_file)
     recipe, facts = known.recipe(trust), known.provenance()
     policy, header = load_policy(known.checkpoint(reading.checkpoint), trust=trust)
-    if difference := differing_space(policy, data):
-        name, trained, offered, reason = difference
-        raise ValueError(
-            f"the policy was trained for the {name} {trained}, but {dataset} has {offered}: "
-            f"{reason}"
-        )
+    _check_spaces(policy, data)
     compute.use_threads()
-    episodes, unseen = np.arange(len(data)), False
-    if reading.held_out and data.content_hash == facts.get("dataset"):
-        _, held_out = split(data, recipe.selection.fraction, facts["seed"])
-        episodes, unseen = (held_out, True) if len(held_out) else (episodes, False)
-    episodes = episodes[: reading.episodes or None]
+    known_data = data.content_hash == facts.get("dataset")
+    seen = (recipe.selection.fraction, facts["seed"]) if known_data else None
+    episodes, unseen = _chosen(data, reading, seen)
     steps = _read(policy.to(compute.device()), data, episodes, f"read {dataset}", show_progress)
     row = {
         "variant": known.name,
@@ -111,6 +103,29 @@ def evaluate_recorded(
     }
     append_jsonl(known.recorded_file, row)
     return row
+
+
+def _check_spaces(policy: Policy, dataset: Dataset) -> None:
+    if difference := differing_space(policy, dataset):
+        name, trained, offered, reason = difference
+        raise ValueError(
+            f"the policy was trained for the {name} {trained}, but {dataset.path} has {offered}: "
+            f"{reason}"
+        )
+
+
+def _chosen(
+    dataset: Dataset, reading: Reading, seen: tuple[float, int] | None
+) -> tuple[np.ndarray, bool]:
+    """Indices of the episodes to read, and whether they were held out from training.
+
+    `seen` is the fraction that was held out and the seed, if the policy was trained on this data.
+    """
+    episodes, unseen = np.arange(len(dataset)), False
+    if reading.held_out and seen is not None:
+        _, held_out = split(dataset, *seen)
+        episodes, unseen = (held_out, True) if len(held_out) else (episodes, False)
+    return episodes[: reading.episodes or None], unseen
 
 
 @dataclass(frozen=True)
