@@ -20,6 +20,7 @@ EXPERIMENT = Suite(
         "tmaze-segments",
         "tmaze-memory",
         "tmaze-sizes",
+        "tmaze-additions",
         "tmaze-cached-states",
         "tmaze-recurrent",
         "tmaze-recurrent-observations",
