@@ -61,7 +61,7 @@ def nodes(recipes_, run, *options) -> dict[int, str]:
     for one in processes:
         one.start()
     for one in processes:
-        one.join(120)
+        one.join(600)
         assert one.exitcode == 0
     found = {}
     while len(found) < 2 and not errors.empty():
