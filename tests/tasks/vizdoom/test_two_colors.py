@@ -3,6 +3,8 @@ behind."""
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -228,6 +230,16 @@ def test_an_engine_that_dies_or_hangs_is_a_clear_error_and_others_go_on(number, 
     other.begin(0)
     assert other.act(2) is not None
     other.close()
+    assert leftovers() == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")
+def test_engines_of_a_process_that_was_killed_end_when_the_next_one_starts():
+    before = leftovers()
+    code = "from rate.tasks.vizdoom.engine import *; one = Engine(Rules()); os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert leftovers() != before
+    Engine(Rules()).close()
     assert leftovers() == before
 
 

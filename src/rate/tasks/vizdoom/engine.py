@@ -25,6 +25,13 @@ BUTTONS = (
 )
 """Turn left, turn right and move forward, for each action."""
 
+CONFIG = "engine.ini"
+PREFIX, OWNER = "rate-vizdoom-", "owner"
+"""Beginning of the name of an engine's folder, and the file in it that names the process that owns
+the engine."""
+SHARED = Path("/dev/shm")
+"""Where an engine keeps its memory on Linux."""
+
 _START = threading.Lock()
 """One engine starts at a time, so that its process is recognised."""
 
@@ -70,7 +77,9 @@ class Engine:
         self._asked = 0
         self._waiting = False
         self._late = (0, 0)
-        self._folder = Path(tempfile.mkdtemp(prefix="rate-vizdoom-"))
+        remove_orphans()
+        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        (self._folder / OWNER).write_text(f"{os.getpid()} {psutil.Process().create_time()}")
         self._game = _configured(self._folder, rules, size)
         with _START:
             before = {child.pid for child in psutil.Process().children()}
@@ -160,6 +169,27 @@ def _watch(engine: "weakref.ref[Engine]", stopped: threading.Event) -> None:
         del watched
 
 
+def remove_orphans() -> None:
+    """End engines whose owners were killed, which left them no time to do so, and remove their
+    files."""
+    import psutil
+
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError, ValueError, psutil.Error):
+            owner, created = (folder / OWNER).read_text().split()
+            with suppress(psutil.NoSuchProcess):
+                if psutil.Process(int(owner)).create_time() == float(created):
+                    continue
+            for process in psutil.process_iter(["cmdline"]):
+                words = process.info["cmdline"] or []
+                if str(folder / CONFIG) in words:
+                    process.kill()
+                    name = words[words.index("+viz_instance_id") + 1]
+                    for file in SHARED.glob(f"ViZDoom*{name}"):
+                        file.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _configured(folder: Path, rules: Rules, size: str) -> Any:
     import vizdoom
 
@@ -167,7 +197,7 @@ def _configured(folder: Path, rules: Rules, size: str) -> Any:
     game = vizdoom.DoomGame()
     game.set_doom_scenario_path(str(folder / "scenario.wad"))
     game.set_doom_map("map01")
-    game.set_doom_config_path(str(folder / "engine.ini"))
+    game.set_doom_config_path(str(folder / CONFIG))
     game.set_screen_resolution(getattr(vizdoom.ScreenResolution, f"RES_{size}"))
     game.set_screen_format(vizdoom.ScreenFormat.RGB24)
     for part in ("hud", "crosshair", "weapon", "decals", "particles"):

@@ -218,7 +218,9 @@ def _first_touch(paths: np.ndarray, items: np.ndarray, reach: float) -> np.ndarr
     """The first decision after which each path is within reach of an item; AHEAD where none is."""
     if not len(items):
         return np.full(len(paths), AHEAD)
-    near = np.zeros(paths.shape[:2], bool)
-    for item in items:
-        near |= (np.abs(paths - item) < reach).all(-1)
+    # Far items are left out first: coordinate by coordinate is several times as fast as pairs.
+    inside = (items > paths.min((0, 1)) - reach) & (items < paths.max((0, 1)) + reach)
+    x, y = items[inside.all(-1)].T
+    near = (np.abs(paths[..., :1] - x) < reach) & (np.abs(paths[..., 1:] - y) < reach)
+    near = near.any(-1)
     return np.where(near.any(1), near.argmax(1), AHEAD)

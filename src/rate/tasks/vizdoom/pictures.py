@@ -5,7 +5,9 @@ import zlib
 
 import numpy as np
 
-GREEN, RED = (40, 200, 60), (220, 40, 30)
+GREEN, RED = (110, 255, 100), (220, 40, 30)
+"""The engine shows the nearest colours that its palette has: a darker green would be lost on the
+floor."""
 
 
 def wall() -> np.ndarray:
