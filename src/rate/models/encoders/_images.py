@@ -96,7 +96,8 @@ class PictureScaling(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         images = images.to(self.scale.dtype)
         if not self.channels_last:
-            return images / self.scale[:, None, None] - self.shift[:, None, None]
+            # In place: a batch of pictures is larger than any cache.
+            return images.div(self.scale[:, None, None]).sub_(self.shift[:, None, None])
         # Whole rows of pixels side by side are faster than one pixel's few channels.
         breadth, channels = images.shape[-2:]
         rows = images.flatten(-2) / self.scale.repeat(breadth) - self.shift.repeat(breadth)

@@ -12,7 +12,8 @@ class Encoder(ImageEncoder):
     """See `ImageEncoder`.
 
     Attributes:
-        widths: Channels of the three convolutions.
+        pooling: Side of the squares of pixels whose means the first convolution sees.
+        kernels: Channels, size and stride of each convolution.
 
     Args:
         space: An image space.
@@ -22,7 +23,8 @@ class Encoder(ImageEncoder):
         axis: Axis of the channels, if it is given.
     """
 
-    widths: ClassVar[tuple[int, int, int]] = (32, 64, 64)
+    pooling: ClassVar[int] = 1
+    kernels: ClassVar[tuple[tuple[int, int, int], ...]] = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 
     def __init__(
         self,
@@ -32,17 +34,15 @@ class Encoder(ImageEncoder):
         padding: int | None = None,
         axis: int | None = None,
     ) -> None:
-        channels, *sides = planes(space, self.__module__.rpartition(".")[2], axis)
+        before, *sides = planes(space, self.__module__.rpartition(".")[2], axis)
         if padding is None:
             side = min(sides)
             # 36 is the smallest side that the convolutions cover unpadded, 4 padded by 2.
             padding = 0 if side >= 36 else 2 if side >= 4 else 4
         layers: list[nn.Module] = []
-        first, second, third = self.widths
-        for before, after, size, stride in (
-            (channels, first, 8, 4),
-            (first, second, 4, 2),
-            (second, third, 3, 1),
-        ):
-            layers += [nn.Conv2d(before, after, size, stride, padding), nn.ReLU()]
+        if self.pooling > 1:
+            layers.append(nn.AvgPool2d(self.pooling, ceil_mode=True))
+        for channels, size, stride in self.kernels:
+            layers += [nn.Conv2d(before, channels, size, stride, padding), nn.ReLU()]
+            before = channels
         super().__init__(space, width, statistics, layers, axis)
