@@ -27,7 +27,6 @@ from rate.models import dt, lstm, rate, rmt, trxl
 from rate.recipe import OptimiserConfig, Recipe
 
 TASK = "vizdoom-two-colors"
-EXPERT = "expert=rate.tasks.vizdoom:TwoColorsDataExpert"
 LIMIT, BLIND = f"{TASK}/2100", f"{TASK}/2100,environment.pillar=false"
 
 IMAGES: dict[str, Any] = {"encoder": "compact", "dropout": 0.2}
@@ -58,7 +57,7 @@ LONG: dict[str, Any] = {
 }
 
 PAPER = Experiment(
-    data={"episodes": Collection(f"{TASK}/150,{EXPERT}", 5000)},
+    data={"episodes": Collection(f"{TASK}/150,expert=data", 5000)},
     variants={
         "rate": Recipe(model=rate.Config(**LARGE, memory_tokens=15, cached_states=100), **LONG),
         "dt": Recipe(model=dt.Config(**LARGE | {"segment_length": 10, "segments": 15}), **LONG),
@@ -72,7 +71,7 @@ PAPER = Experiment(
 )
 
 EXPERIMENT = Experiment(
-    data={"episodes": Collection(f"{TASK}/90,{EXPERT}", 1000)},
+    data={"episodes": Collection(f"{TASK}/90,expert=data", 1000)},
     variants={
         "rate": Recipe(
             model=rate.Config(**SMALL, cached_states=100), growing_segments=6, **TRAINING

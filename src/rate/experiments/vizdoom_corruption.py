@@ -18,7 +18,6 @@ from rate.models import rate
 from rate.recipe import OptimiserConfig, Recipe
 
 TASK = "vizdoom-two-colors"
-EXPERT = "expert=rate.tasks.vizdoom:TwoColorsDataExpert"
 LIMIT = f"{TASK}/2100"
 
 IMAGES: dict[str, Any] = {"encoder": "compact", "dropout": 0.2}
@@ -57,7 +56,7 @@ CORRUPTIONS = {
 }
 
 PAPER = Experiment(
-    data={"episodes": Collection(f"{TASK}/150,{EXPERT}", 5000)},
+    data={"episodes": Collection(f"{TASK}/150,expert=data", 5000)},
     variants={
         "rate": Recipe(model=rate.Config(**LARGE, memory_tokens=15, cached_states=100), **LONG)
     },
@@ -68,7 +67,7 @@ PAPER = Experiment(
 )
 
 EXPERIMENT = Experiment(
-    data={"episodes": Collection(f"{TASK}/90,{EXPERT}", 1000)},
+    data={"episodes": Collection(f"{TASK}/90,expert=data", 1000)},
     variants={
         "rate": Recipe(
             model=rate.Config(**SMALL, cached_states=100), growing_segments=6, **TRAINING

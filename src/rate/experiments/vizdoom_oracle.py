@@ -19,7 +19,6 @@ from rate.models import dt, oracle_dt, rate
 from rate.recipe import OptimiserConfig, Recipe
 
 TASK = "vizdoom-two-colors"
-EXPERT = "expert=rate.tasks.vizdoom:TwoColorsDataExpert"
 LIMIT = f"{TASK}/2100"
 
 IMAGES: dict[str, Any] = {"encoder": "compact", "dropout": 0.2}
@@ -50,7 +49,7 @@ LONG: dict[str, Any] = {
 }
 
 PAPER = Experiment(
-    data={"episodes": Collection(f"{TASK}/150,{EXPERT}", 5000)},
+    data={"episodes": Collection(f"{TASK}/150,expert=data", 5000)},
     variants={
         "rate": Recipe(model=rate.Config(**LARGE, memory_tokens=15, cached_states=100), **LONG),
         "oracle-dt": Recipe(model=oracle_dt.Config(**LARGE), **LONG),
@@ -61,7 +60,7 @@ PAPER = Experiment(
 )
 
 EXPERIMENT = Experiment(
-    data={"episodes": Collection(f"{TASK}/90,{EXPERT}", 1000)},
+    data={"episodes": Collection(f"{TASK}/90,expert=data", 1000)},
     variants={
         "rate": Recipe(
             model=rate.Config(**SMALL, cached_states=100), growing_segments=6, **TRAINING

@@ -18,7 +18,7 @@ import psutil
 
 from rate.acting.rollout import outcomes
 from rate.tasks.lookup import find
-from rate.tasks.vizdoom import TwoColors, TwoColorsDataExpert, is_red
+from rate.tasks.vizdoom import TwoColors, is_red
 from rate.tasks.vizdoom.engine import Engine, EngineError
 from rate.tasks.vizdoom.expert import plans
 from rate.tasks.vizdoom.scenario import CENTRE, Rules, scenario
@@ -190,8 +190,8 @@ def test_the_expert_lives_long_by_the_right_items():
 
 @pytest.mark.slow
 def test_the_expert_that_errs_earns_what_the_data_of_the_paper_does():
-    task = find("vizdoom-two-colors/90")
-    returns = [played.total_return for played in outcomes(TwoColorsDataExpert(), task, range(120))]
+    task = find("vizdoom-two-colors/90,expert=data")
+    returns = [played.total_return for played in outcomes(task.expert(), task, range(120))]
     assert np.mean(returns) == pytest.approx(4.46, abs=0.2)
 
 

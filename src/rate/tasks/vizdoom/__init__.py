@@ -26,6 +26,7 @@ def _task(size: str, **arguments: Any) -> Task:
         metric="return",
         description=f"ViZDoom-Two-Colors: at most {limit} decisions",
         expert=partial(TwoColorsExpert, rules),
+        experts={"data": partial(TwoColorsDataExpert, rules)},
         group=colour,
         reference={"standing": 3.84, "random": 4.74, "expert": 4.0},
         num_envs=8,
