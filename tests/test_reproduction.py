@@ -126,6 +126,7 @@ EXPERIMENT = replace(
     SMALL,
     target_returns={"recall/6": (0.5, 0.25)},
     fewer_episodes={"recall/6,target_return=0.25": 2},
+    sample=True,
     paper=replace(
         SMALL,
         data={"recall": Collection("recall/6", 30)},
@@ -148,7 +149,12 @@ def test_every_policy_is_asked_for_further_returns(own):
         ("recall/6,target_return=0.5", 0.5, 4),
         ("recall/6,target_return=0.25", 0.25, 2),
     ]
-    assert "--size paper takes those of the paper" in (folder / "report.md").read_text()
+    text = (folder / "report.md").read_text()
+    assert "--size paper takes those of the paper" in text
+    assert {row["actions"] for row in rows} == {"sampled"}
+    assert "| actions | sampled | sampled |" in text
+    rate.reproduce("sized.py", "out", seeds=[0])
+    assert read_jsonl(folder / "rows.jsonl") == rows, "scores that are there are not made again"
 
 
 def test_the_paper_s_size_is_an_experiment_of_its_own(own):

@@ -153,7 +153,12 @@ def evaluate_missing(
         evaluate(
             run,
             [score.task],
-            Protocol(score.checkpoint, score.episodes, corruption=score.corruption),
+            Protocol(
+                score.checkpoint,
+                score.episodes,
+                sample=score.sample,
+                corruption=score.corruption,
+            ),
             compute,
             show_progress=show_progress,
         )

@@ -46,7 +46,7 @@ def test_rows_of_reported_seeds_are_of_frozen_recipes(name):
         if row["seed"] not in TRIAL_SEEDS:
             made = recipes[of.get(row["variant"], row["variant"]), row.get("trained_for", "")]
             # The return asked for and the sampling are filled in from the data.
-            asked = (None, 1.0, row["target_return"])
+            asked = (made.target_return, None, 1.0, row["target_return"])
             assert row["recipe"] in {replace(made, target_return=one).hash for one in asked}
 
 

@@ -78,6 +78,8 @@ class Experiment:
     its own, `TASK,target_return=R`."""
     checkpoint: Literal["last", "best"] = "last"
     """Checkpoint that is scored."""
+    sample: bool = False
+    """Draw actions in place of taking the most likely ones."""
     corruptions: Mapping[str, "Corruption"] = field(default_factory=dict)
     """Ways to corrupt memory while acting, by name."""
     corrupted: tuple[str, ...] = ()

@@ -53,12 +53,14 @@ class Score:
     checkpoint: Literal["last", "best"]
     episodes: int
     corruption: Corruption | None = None
+    sample: bool = False
 
     def matches(self, row: dict[str, Any]) -> bool:
         """Whether a row of a run's scores holds this evaluation."""
         corruption = asdict(self.corruption) if self.corruption else None
-        key = (self.task, self.checkpoint, self.episodes, corruption)
-        return key == (row["task"], row["checkpoint"], row["episodes"], row.get("corruption"))
+        key = (self.task, self.checkpoint, self.episodes, corruption, self.sample)
+        found = (row["task"], row["checkpoint"], row["episodes"], row.get("corruption"))
+        return key == (*found, row.get("actions") == "sampled")
 
 
 @dataclass
@@ -243,13 +245,16 @@ def scores_of(experiment: Experiment, variant: str, seed: int) -> dict[str, list
     if variant in experiment.single:
         name, task = experiment.single[variant]
         asked = experiment.asked(task).items()
-        return {name: [Score(one, experiment.checkpoint, episodes) for one, episodes in asked]}
+        last = (None, experiment.sample)
+        return {
+            name: [Score(one, experiment.checkpoint, episodes, *last) for one, episodes in asked]
+        }
     tasks = experiment.scored
     if seed == experiment.seeds[0]:
         tasks |= experiment.long_evaluations
     return {
         condition: [
-            Score(task, experiment.checkpoint, episodes, corruption)
+            Score(task, experiment.checkpoint, episodes, corruption, experiment.sample)
             for task, episodes in tasks.items()
         ]
         for condition, (of, corruption) in experiment.conditions.items()

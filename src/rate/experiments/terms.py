@@ -23,6 +23,8 @@ def terms(experiment: Experiment) -> dict[str, dict[str, str]]:
                 own[name].append(text)
     for name, own in table.items():
         own["seeds"] = [str(experiment.fewer_seeds.get(name, len(experiment.seeds)))]
+        if experiment.sample:
+            own["actions"] = ["sampled"]
         if experiment.trials:
             own["recipes tried"] = [str(experiment.trials.get(name, "not counted"))]
     return {
