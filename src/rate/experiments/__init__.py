@@ -61,8 +61,7 @@ class Experiment:
     seeds: tuple[int, ...] = (100, 101, 102, 103)
     """Seeds of the training runs that are reported: from 100 on, see `TRIAL_SEEDS`."""
     fewer_seeds: Mapping[str, int] = field(default_factory=dict)
-    """Variants, by the names under which they are reported, that are trained with the first so many
-    seeds alone."""
+    """Variants, by reported name, that are trained with the first so many seeds alone."""
     trial_seeds: tuple[int, ...] = (0, 1)
     """Seeds on which recipes are tried out, below 100; their scores are no result."""
     trials: Mapping[str, int] = field(default_factory=dict)
@@ -74,8 +73,7 @@ class Experiment:
     long_evaluations: Mapping[str, int] = field(default_factory=dict)
     """Further tasks with their number of episodes, for the first seed alone."""
     target_returns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Further returns that every policy is asked for in an evaluation task. Each makes a task of
-    its own, `TASK,target_return=R`."""
+    """Further returns that are asked for in a task; each makes a task `TASK,target_return=R`."""
     checkpoint: Literal["last", "best"] = "last"
     """Checkpoint that is scored."""
     sample: bool = False
