@@ -283,7 +283,11 @@ def test_evaluate_films_the_best_typical_and_worst_episodes(trained, tmp_path):
     # The same again replaces them.
     assert main(words) == 0
     assert read_films(folder) == films
-    assert len(list(folder.iterdir())) == 1 + len(films)
+    assert len(list(folder.iterdir())) == 1 + 2 * len(films)
+    # Of a single episode there is one film, and none is left of those before.
+    assert main([*words, "--episodes", "1"]) == 0
+    assert [film.which for film in read_films(folder)] == ["typical"]
+    assert len(list(folder.iterdir())) == 3
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,28 @@ def test_a_verdict_says_what_is_not_shown():
     assert held.numbers[-1] == ("1 of 2", "seeds of rate hold (95 % interval 0.01 to 0.99)")
     assert len(verdict(facts, [summary("dt", 0.5)]).numbers) == 2
     assert verdict(facts, []) is None
+
+
+def test_without_positions_the_verdict_is_about_all_tasks():
+    scores = [
+        replace(summary(name, mean, None), task=f"popgym/{task}")
+        for name, means in {"rate": (0.5, 0.7, -0.004), "dt": (0.1, 0.9, 0.0), "mlp": (1,)}.items()
+        for task, mean in zip("ABC", means, strict=False)
+    ]
+    compared = [
+        Difference("dt", "rate", f"popgym/{task}", mean, (mean - 0.1, mean + 0.1))
+        for task, mean in (("A", -0.4), ("B", 0.2), ("C", 0.0))
+    ]
+    said = verdict(Facts(order=("rate", "dt")), scores, compared)
+    assert said.numbers == [
+        ("0.40", "rate, mean success over 3 tasks"),
+        ("0.33", "dt"),
+        ("1 : 1", "tasks in which rate is ahead, or behind"),
+    ]
+    assert said.sentence == (
+        "Over 3 tasks rate has the mean success 0.40; dt, 0.33. rate is ahead of dt in 1 tasks and "
+        "behind in 1; in the other 1 the 95 % interval of the difference holds 0."
+    )
 
 
 # Figures

@@ -52,7 +52,7 @@ def film_chosen(
     show_progress: bool = False,
 ) -> list[Film]:
     """Film episodes that were scored, anew by their seeds, and list them in the folder's
-    films.json, which keeps films of other tasks.
+    films.json. Films of other tasks stay there, older ones of this task do not.
 
     A film has about MOST_FRAMES frames at most; longer episodes are shown in larger steps.
 
@@ -92,9 +92,13 @@ def film_chosen(
                     length=outcome.length,
                 )
             )
-            others = [film for film in read_films(folder) if film.file != files[0]]
-            write_films(folder, [*others, films[-1]])
             advance(1)
+    earlier = read_films(folder)
+    write_films(folder, [*(film for film in earlier if film.task != task.name), *films])
+    kept = {name for film in films for name in (film.file, film.strip)}
+    for film in earlier:
+        for name in {film.file, film.strip} - kept if film.task == task.name else ():
+            (folder / name).unlink(missing_ok=True)
     return films
 
 
@@ -103,7 +107,7 @@ def filming_of(acting: Acting) -> Filming:
     agent = acting.agent()
     asked = agent.target_return if "return_to_go" in agent.policy.tokens else None
     if type(agent) is Actor:  # what corrupts memory does not show it
-        agent = Watched(agent.policy, agent.target_return, agent.sample)
+        agent = Watched(agent.policy, agent.target_return, agent.sample, agent.restart_return)
     return Filming(agent, find(acting.task), asked, acting.stepping)
 
 
@@ -129,7 +133,9 @@ def film_run(run: Run, show_progress: bool = False) -> list[Film]:
         encoder is missing, the run names code of its own, or its files are damaged.
     """
     try:
-        rows = [row for row in run.scores() if not row.get("corruption")]
+        plain = ("greedy", "sampled")  # without a temperature
+        rows = [row for row in run.scores() if row.get("actions", "greedy") in plain]
+        rows = [row for row in rows if not row.get("corruption")]
         if not rows or read_films(run.films_folder):
             return []
         lengths = [row["steps"] / row["episodes"] for row in rows]
@@ -140,7 +146,8 @@ def film_run(run: Run, show_progress: bool = False) -> list[Film]:
         require_videos(run.films_folder)
         sample = row.get("actions") == "sampled"
         checkpoint, asked = run.checkpoint(row["checkpoint"]), row.get("target_return")
-        filming = filming_of(Acting(checkpoint, row["task"], asked, sample))
+        restart = bool(row.get("restart_return"))
+        filming = filming_of(Acting(checkpoint, row["task"], asked, sample, restart))
         first, scores = row.get("first_seed", 0), [float(score) for score in row["scores"]]
         chosen = [
             Chosen(which, first + number, scores[number], max(fitting))

@@ -35,12 +35,17 @@ class Watched(Actor):
         policy: The policy.
         target_return: See `Actor`.
         sample: See `Actor`.
+        restart_return: See `Actor`.
     """
 
     def __init__(
-        self, policy: Policy, target_return: float, sample: bool | Sampling = False
+        self,
+        policy: Policy,
+        target_return: float,
+        sample: bool | Sampling = False,
+        restart_return: bool = False,
     ) -> None:
-        super().__init__(policy, target_return, sample, check=False, graph="off")
+        super().__init__(policy, target_return, sample, False, "off", restart_return)
         backbone = policy.backbone
         self._entries = backbone.memory_parts().get("memory", ())
         self._stepwise = type(backbone).write_memory is Backbone.write_memory

@@ -234,15 +234,19 @@ def _cells(
 
 
 def training(curves: Sequence[Curve], order: Sequence[str]) -> Drawing:
-    """Training loss (logarithmic) and accuracy against updates: seeds thin, their mean thick."""
+    """Training loss (logarithmic), accuracy and, where checkpoints were selected, validation
+    against updates: seeds thin, their mean thick."""
+    selected = any(np.isfinite(curve.score).any() for curve in curves)
+    panels = {"loss": "loss", "accuracy": "accuracy"}
+    panels |= {"score": "score in validation"} if selected else {}
 
     def draw(figure: Figure) -> None:
         names = style.ordered(order, (curve.variant for curve in curves))
-        shape = (2, 1) if style.is_narrow(figure) else (1, 2)
-        for axes, quantity in zip(figure.subplots(*shape), ("loss", "accuracy"), strict=True):
+        shape = (len(panels), 1) if style.is_narrow(figure) else (1, len(panels))
+        for axes, quantity in zip(figure.subplots(*shape), panels, strict=True):
             for index, variant in reversed(list(enumerate(names))):
                 own = [
-                    _grouped(curve.updates, getattr(curve, quantity))
+                    _measured(curve.updates, getattr(curve, quantity))
                     for curve in curves
                     if curve.variant == variant
                 ]
@@ -252,14 +256,14 @@ def training(curves: Sequence[Curve], order: Sequence[str]) -> Drawing:
                 if lines:
                     look: dict[str, Any] = {"color": colour(index), "linestyle": dashes(index)}
                     axes.plot(*_mean_line(lines), linewidth=2.2, **look)
-            axes.set(xlabel="update", ylabel=quantity)
+            axes.set(xlabel="update", ylabel=panels[quantity])
             axes.grid(axis="y", color=LINE, linewidth=0.8)
             axes.set_axisbelow(True)
             if quantity == "loss" and axes.lines:
                 style.log_values(axes)
         style.legend(figure, names)
 
-    return Drawing(draw, (8, 3.6), 6.0)
+    return Drawing(draw, (8, 3.6), 3.0 * len(panels))
 
 
 def _band(axes: Axes, summaries: Sequence[Summary], index: int) -> None:
@@ -276,6 +280,14 @@ def _band(axes: Axes, summaries: Sequence[Summary], index: int) -> None:
     faces = ["white" if summary.missing else colour(index) for summary in summaries]
     dots: dict[str, Any] = {"marker": marker(index), "zorder": front, "clip_on": False}
     axes.scatter(x, means, 30, facecolors=faces, edgecolors=colour(index), **dots)
+
+
+def _measured(updates: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What was measured: grouped, or as it is where few updates were followed by a measurement."""
+    known = np.isfinite(values)
+    if known.any() and not known.all() and known.sum() <= 100:
+        return updates[known], values[known]
+    return _grouped(updates, values)
 
 
 def _grouped(

@@ -115,14 +115,16 @@ class SuiteFacts:
 
 
 class Curve(NamedTuple):
-    """Loss and accuracy of one run against its updates, arrays [updates]; NaN where a row lacks
-    one."""
+    """Loss, accuracy and validation of one run against its updates, arrays [updates]; NaN where a
+    row lacks one."""
 
     variant: str
     seed: int
     updates: np.ndarray
     loss: np.ndarray
     accuracy: np.ndarray
+    score: np.ndarray
+    """What checkpoints are selected by, after the updates that it was measured after."""
 
 
 @dataclass(frozen=True)
@@ -327,11 +329,11 @@ def read_run(run: Run, variant: str) -> RunFacts:
 def _curve(rows: Sequence[Mapping[str, Any]], variant: str, seed: int) -> Curve | None:
     if not rows:
         return None
-    updates, loss, accuracy = (
+    arrays = (
         np.array([math.nan if row.get(key) is None else float(row[key]) for row in rows])
-        for key in ("update", "loss", "accuracy")
+        for key in ("update", "loss", "accuracy", "selection_score")
     )
-    return Curve(variant, seed, updates, loss, accuracy)
+    return Curve(variant, seed, *arrays)
 
 
 def _checked(path: Path, key: str, value: Any, kind: Any) -> Any:

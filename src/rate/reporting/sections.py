@@ -201,6 +201,7 @@ def _training(evidence: Evidence) -> Part:
     seconds = sum(run.spent.seconds for run in evidence.runs)
     selection = sum(run.spent.selection for run in evidence.runs)
     if selection:
+        caption += " Validation: what the best checkpoint is selected by."
         share = f"{selection / seconds:.1%}"
         caption += f" Choosing the best checkpoint took {share} of the time of training."
     return Part("Training", figure="training.png", caption=caption)

@@ -24,7 +24,7 @@ def verdict(
     facts: Facts, summaries: Sequence[Summary], compared: Sequence[Difference] = ()
 ) -> Verdict | None:
     """What the scores say of the variant that an experiment is about, on the task at the largest
-    position; without positions on the first task.
+    position; without positions over all tasks.
 
     Intervals are those of the tables.
 
@@ -42,6 +42,8 @@ def verdict(
     names = [name for name in facts.order if any(one.variant == name for one in scored)]
     lead = names[0] if names else scored[0].variant
     own = [summary for summary in scored if summary.variant == lead]
+    if len(own) > 1 and not any(summary.x for summary in own):
+        return _over_tasks(own, scored, compared)
     chosen = max(own, key=lambda summary: summary.x or -math.inf)
     others = [one for one in scored if one.task == chosen.task and one.variant != lead]
     where = _place(facts, chosen, summaries)
@@ -58,6 +60,42 @@ def verdict(
     else:
         sentence += "."
     numbers.append(_extent(facts, chosen))
+    return Verdict(numbers, sentence)
+
+
+def _over_tasks(
+    own: Sequence[Summary], scored: Sequence[Summary], compared: Sequence[Difference]
+) -> Verdict:
+    """Means over tasks, without an interval; and in how many tasks there is a difference."""
+    lead, tasks = own[0].variant, {summary.task for summary in own}
+    metric = " / ".join(dict.fromkeys(summary.metric for summary in own))
+    means: dict[str, list[float]] = {}
+    for summary in scored:
+        if summary.task in tasks:
+            means.setdefault(summary.variant, []).append(summary.mean)
+    whole = {
+        name: sum(values) / len(values)
+        for name, values in means.items()
+        if len(values) == len(tasks)
+    }
+    numbers = [(_number(whole[lead]), f"{short(lead)}, mean {metric} over {len(tasks)} tasks")]
+    sentence = f"Over {len(tasks)} tasks {lead} has the mean {metric} {_number(whole[lead])}"
+    others = {name: mean for name, mean in whole.items() if name != lead}
+    if not others:
+        return Verdict(numbers, f"{sentence}.")
+    best = max(others, key=lambda name: others[name])
+    rest = f", best of {len(others)} others" if len(others) > 1 else ""
+    numbers.append((_number(others[best]), f"{short(best)}{rest}"))
+    sentence += f"; {best}{rest}, {_number(others[best])}."
+    pairs = [one for one in compared if (one.variant, one.reference) == (best, lead)]
+    if pairs:
+        ahead = sum(one.interval[1] < 0 for one in pairs)
+        behind = sum(one.interval[0] > 0 for one in pairs)
+        numbers.append((f"{ahead} : {behind}", f"tasks in which {short(lead)} is ahead, or behind"))
+        sentence += (
+            f" {lead} is ahead of {best} in {ahead} tasks and behind in {behind}; in the other "
+            f"{len(pairs) - ahead - behind} the 95 % interval of the difference holds 0."
+        )
     return Verdict(numbers, sentence)
 
 
@@ -101,4 +139,5 @@ def _interval(summary: Summary) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+    rounded = round(value, 2) + 0.0  # no minus before a zero
+    return f"{rounded:.2f}" if abs(value) < 100 else f"{value:.0f}"
