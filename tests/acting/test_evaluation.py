@@ -284,3 +284,15 @@ def test_a_score_gates_the_exit_status(run, capsys):
     assert main([*words, "--at-least", "-100"]) == 0
     assert main([*words, "--at-least", "1e9"]) == 1
     assert "is below 1e+09" in capsys.readouterr().err
+
+
+def test_several_target_returns_are_drawn_against_what_is_obtained(run, capsys):
+    words = ["evaluate", str(run), "--tasks", "recall/12", "--episodes", "4"]
+    assert main([*words, "--target-return", "-1", "0", "0.5"]) == 0
+    assert "target-return.png" in capsys.readouterr().out
+    numbers = json.loads((run / "target-return.json").read_text())
+    assert [point["asked"] for point in numbers["points"]] == [-1, 0, 0.5]
+    assert {point["task"] for point in numbers["points"]} == {"recall/12"}
+    assert list(numbers["quantiles"]) == ["0.05", "0.5", "0.95", "1.0"]
+    assert (run / "target-return.png").read_bytes().startswith(b"\x89PNG")
+    assert [row["target_return"] for row in Run(run).scores()] == [-1, 0, 0.5]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from rich.markdown import Markdown
 from rich.table import Column, Table
 
@@ -20,6 +21,9 @@ ARGUMENTS: dict[Any, type | Reader] = {
 
 
 _GATE = """--at-least SCORE makes the exit status 1 if the mean score of a task is below it.
+
+--target-return with several numbers scores the policy with each of them, and draws what it obtains
+against what was asked for, beside the returns of its data.
 
 --dataset DATASET, in place of tasks, scores the policy on recorded data, without an environment."""
 
@@ -71,7 +75,10 @@ def evaluate(arguments: list[str]) -> int:
         return 0
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--at-least", type=float)
+    parser.add_argument("--target-return", type=float, nargs="+", default=[])
     gate, arguments = parser.parse_known_args(arguments)
+    if len(gate.target_return) == 1:
+        arguments += ["--target-return", str(gate.target_return[0])]
     corrupt = {"what": "corrupt", "strength": "corrupt_strength", "step": "corrupt_from"}
     options = parse(
         run,
@@ -83,6 +90,9 @@ def evaluate(arguments: list[str]) -> int:
     )
     added = options.pop("added")
     options["tasks"] = [join(task, added) for task in options["tasks"]]
+    if swept := len(gate.target_return) > 1:
+        asked = [Options(target_return=target) for target in gate.target_return]
+        options["tasks"] = [join(task, one) for task in options["tasks"] for one in asked]
     numbers = "mean", "standard error", "episodes", "steps/s"
     table = Table(Column("task", overflow="fold"), "checkpoint", "metric", *numbers)
     rows = run(**options, show_progress=True)
@@ -91,10 +101,26 @@ def evaluate(arguments: list[str]) -> int:
         speed = row["steps"] / max(row["seconds"], 1e-9)
         table.add_row(row["task"], row["checkpoint"], row["metric"], *score, f"{speed:.0f}")
     out.print(table)
+    if swept:
+        out.print(f"written: {_sweep(options['run'], rows)}")
     below = [row for row in rows if gate.at_least is not None and row["value"] < gate.at_least]
     for row in below:
         err.print(f"{row['task']}: {row['value']:.3f} is below {gate.at_least:g}")
     return int(bool(below))
+
+
+def _sweep(run: Path, rows: list[dict[str, Any]]) -> Path:
+    """Draw obtained against asked returns, with those of the data where it is found."""
+    from rate.dataset import open_dataset
+    from rate.reporting.sweep import sweep
+    from rate.runs.folder import Run, RunError
+    from rate.training.data import find_dataset
+
+    try:
+        returns = open_dataset(find_dataset(Run(run), None)).returns
+    except RunError:
+        returns = np.zeros(0)
+    return sweep(Run(run), rows, returns)
 
 
 def _evaluate_recorded(arguments: list[str]) -> None:

@@ -128,6 +128,12 @@ class Run:
         return self._file("recorded.jsonl")
 
     @property
+    def sweep_file(self) -> Path:
+        """PNG: the return obtained against the return asked for; its numbers lie beside it."""
+        self._file("target-return.json")
+        return self._file("target-return.png")
+
+    @property
     def state_file(self) -> Path:
         """Weights and optimiser state, from which training goes on."""
         return self._file("training.safetensors")
