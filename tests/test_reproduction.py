@@ -5,6 +5,7 @@ import pytest
 import rate
 from rate import reproduction
 from rate.compute import Compute
+from rate.experiments import freezing
 from rate.experiments.outline import Subset
 from rate.files import read_jsonl
 
@@ -170,3 +171,22 @@ def test_the_paper_s_size_is_an_experiment_of_its_own(own):
     assert "    rate reproduce sized.py --size paper\n" in text
     with pytest.raises(ValueError, match=r"has no recipes of the paper's size: leave --size"):
         rate.reproduce("own_experiment.py", size="paper")
+
+
+def test_a_trial_has_a_folder_of_its_own_and_says_that_it_is_no_result(own):
+    folder = rate.reproduce("own_experiment.py", trial=True, variants=["mlp"])
+    assert folder.as_posix() == "runs/own-experiment-trial"
+    text = (folder / "report.md").read_text()
+    assert text.startswith("# Trial, no result: An experiment of one's own")
+    assert "A trial on seeds 0, 1: it chooses recipes" in text
+    assert json.loads((folder / "experiment.json").read_text())["trial"] is True
+    assert {len(row["dataset"]) for row in read_jsonl(folder / "rows.jsonl")} == {64}
+    with pytest.raises(ValueError, match="a trial takes seeds below 100"):
+        rate.reproduce("own_experiment.py", trial=True, seeds=[100])
+
+
+def test_reported_seeds_are_not_trained_before_recipes_are_frozen(tmp_path, monkeypatch):
+    monkeypatch.setattr(freezing, "frozen", lambda: {"demo": {"rate": "other"}})
+    with pytest.raises(ValueError, match=r"data, rate, dt have changed since.*--trial"):
+        rate.reproduce("demo", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
