@@ -19,6 +19,7 @@ from benchmarks import (
     models,
     popgym_experts,
     simulators,
+    throughput,
     training,
 )
 from benchmarks.rows import Measurement, latest, record, regression, render
@@ -35,6 +36,7 @@ SUITES = {
     "loader": loader.measure,
     "gpu": gpu.measure,
     "simulators": simulators.measure,
+    "pixels": throughput.measure,
 }
 
 

@@ -32,6 +32,7 @@ TITLES = {
     "gpu-sharing": "Several runs that share an accelerator",
     "gpu-drift": "Memory in bfloat16 beside float32",
     "simulators": "Environments that render pictures",
+    "pixels": "Where the time of training on pixels goes",
 }
 RATIOS = {
     "acting": "cost against first segments",

@@ -2,18 +2,23 @@
 process included."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.rows import Measurement
 from rate.acting.rollout import Serial
 from rate.tasks.lookup import find
+from rate.tasks.memory_maze.picture import render_numpy
 from rate.tasks.task import Environments, Task
 
 ATARI = ("atari/Pong", "atari/Breakout")
 ENVS = (1, 8)
 """Environments that are stepped together."""
+ACTIONS = "random actions"
 
 
 def measure(quick: bool) -> Iterator[Measurement]:
@@ -25,14 +30,15 @@ def measure(quick: bool) -> Iterator[Measurement]:
         except ModuleNotFoundError as error:
             print(f"not measured: {error}")
             continue
-        for count in ENVS:
-            label = "1 environment" if count == 1 else f"{count} environments"
-            yield Measurement("simulators", label, name, speed(task, count, steps), "steps/s")
+        for form, drawn in forms(name):
+            for count in ENVS:
+                label = "1 environment" if count == 1 else f"{count} environments"
+                with drawn:
+                    value = speed(task, count, steps)
+                yield Measurement("simulators", f"{name}{form}, {label}", ACTIONS, value, "steps/s")
     if find_spec("memory_maze"):
-        yield Measurement(
-            "simulators", "the package memory-maze", "memory-maze/9x9", packaged(steps), "steps/s"
-        )
-
+        label = "memory-maze/9x9, the package memory-maze"
+        yield Measurement("simulators", label, ACTIONS, packaged(steps), "steps/s")
     if find_spec("ale_py"):
         for name in ATARI:
             for label, other in (
@@ -40,13 +46,22 @@ def measure(quick: bool) -> Iterator[Measurement]:
                 ("ale-py's AtariVectorEnv", vectorised),
             ):
                 value = other(name.partition("/")[2], steps)
-                yield Measurement("simulators", label, name, value, "steps/s")
+                yield Measurement("simulators", f"{name}, {label}", ACTIONS, value, "steps/s")
+
+
+def forms(name: str) -> list[tuple[str, AbstractContextManager[Any]]]:
+    """Ways in which a task's pictures are drawn: Memory Maze has two, where Numba is installed."""
+    if not name.startswith("memory-maze"):
+        return [("", nullcontext())]
+    drawn = patch("rate.tasks.memory_maze.environment.render", render_numpy)
+    compiled = [(", Numba", nullcontext())] if find_spec("numba") else []
+    return [(", NumPy", drawn), *compiled]
 
 
 def speed(task: Task, count: int, steps: int) -> float:
     """Steps a second of one core, all environments together."""
     environments: Environments = task.batch() if task.batch else Serial(task.environment)
-    environments.reset(range(count))
+    environments.reset(range(count))  # with which machine code is compiled, too
     actions = int(environments.action_space.n)  # type: ignore[attr-defined]
     generator, done, spent = np.random.default_rng(0), 0, 0.0
     for first in range(count, count + steps, count):

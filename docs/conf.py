@@ -8,7 +8,13 @@ copyright = "The rate-rl authors; MIT licence"
 release = metadata.version("rate-rl")
 
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "docs/migration/*.md", "docs/results/*.md", "benchmarks/README.md"]
+include_patterns = [
+    "*.md",
+    "docs/*.md",
+    "docs/migration/*.md",
+    "docs/results/*.md",
+    "benchmarks/README.md",
+]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 suppress_warnings = [
     "myst.xref_missing",  # links to files of the repository, which are not pages

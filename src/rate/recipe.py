@@ -102,6 +102,8 @@ class Recipe(Checked):
     every step on (uniform: each step of the data is equally likely to be the first of a window), or
     those of the latter that need no padding (full; shorter episodes are left out).
     auto: first if every episode fits into a window, else stride, so that all steps are seen."""
+    least_window_return: float | None = None
+    """Rewards that a window must hold for training; others are left out. None: all are kept."""
     stack_frames: Positive = 1
     """Frames that an image observation is made of: the last ones of the episode, one behind the
     other in its channels."""
@@ -218,8 +220,9 @@ def hash_of(recipe: Mapping[str, Any]) -> str:
         ("growing_segments", 0),
         ("stack_frames", 1),
         ("start_from", ""),
+        ("least_window_return", None),
     ):
-        if data.get(name) == unused:
+        if name in data and data[name] == unused:
             del data[name]
     data.pop("keep_checkpoints", None)  # it changes no weight
     if data["objective"].get("label_smoothing") == 0:

@@ -41,7 +41,7 @@ class Segment:
     """Observation after the last real step of each row, per leaf [B, ...]; empty unless it was
     asked for, or in a part of the steps."""
     frames: dict[str, Tensor] = field(default_factory=dict)
-    """Distinct images of a leaf whose images repeat, [n, ...]."""
+    """Distinct images of a leaf whose images repeat, [n, ...], or their tokens [n, d]."""
 
     def __post_init__(self) -> None:
         if not self.lengths:

@@ -1,7 +1,7 @@
 """Which windows of which episodes make up a batch: a pure function of seed and update."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
@@ -72,6 +72,9 @@ class Sampler:
     """Determines the order, and the random starts."""
     episodes: np.ndarray | None = field(default=None, repr=False)
     """Indices of the episodes to draw from; all by default."""
+    kept: np.ndarray | None = field(default=None, repr=False)
+    """Numbers of the windows that an epoch goes through, in the order of the data; all by
+    default. See `with_return`."""
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("window", 1), ("seed", 0)):
@@ -96,11 +99,42 @@ class Sampler:
     def coverage(self) -> float:
         """Fraction of the steps of its episodes that lie in some window."""
         lengths = self.episode_lengths[self._chosen]
+        if self.kept is not None:
+            inside = np.zeros(self.episode_lengths.sum() + 1, int)
+            windows = self._windows(self.kept)
+            first = self.episode_lengths.cumsum()[windows.episodes] + windows.starts
+            first -= self.episode_lengths[windows.episodes]
+            np.add.at(inside, first, 1)
+            np.add.at(inside, first + windows.lengths, -1)
+            return float((inside.cumsum() > 0).sum() / lengths.sum())
         seen = {
             "first": np.minimum(lengths, self.window),
             "full": np.where(lengths < self.window, 0, lengths),
         }
         return float(seen.get(self.sampling, lengths).sum() / lengths.sum())
+
+    def with_return(self, dataset: Dataset, least: float) -> "Sampler":
+        """The sampler without the windows whose rewards sum to less than `least`.
+
+        Raises:
+            ValueError: no window is left, or the windows are drawn afresh in every epoch.
+        """
+        if self.sampling == "random":
+            raise ValueError(
+                "windows of the sampling 'random' are drawn afresh in every epoch, so none can be "
+                "left out by its rewards: take 'first', 'stride' or 'uniform'"
+            )
+        windows = self._windows(np.arange(self._windows_per_epoch))
+        rewards = dataset.arrays["rewards"].take(np.arange(dataset.steps), axis=0)
+        sums = np.append(0.0, np.cumsum(rewards, dtype=np.float64))
+        first = dataset.arrays["episode_offsets"][windows.episodes] + windows.starts
+        returns = sums[first + windows.lengths] - sums[first]
+        if not (returns >= least).any():
+            raise ValueError(
+                f"no window of {self.window} steps has rewards of {least} or more; the most is "
+                f"{returns.max():.4g}"
+            )
+        return replace(self, kept=np.flatnonzero(returns >= least))
 
     @property
     def batches_per_epoch(self) -> int:
@@ -119,22 +153,34 @@ class Sampler:
             raise ValueError(f"update is {update}, allowed is 0 or more")
         count = self._windows_per_epoch
         first, last = update * self.batch_size, (update + 1) * self.batch_size
-        chosen, starts = [], []
+        parts: list[Windows] = []
         for epoch in range(first // count, (last - 1) // count + 1):
             order, generator = _shuffled(self.seed, epoch, count)
             numbers = order[max(first - epoch * count, 0) : last - epoch * count]
-            rows = np.searchsorted(self._ends, numbers, side="right")
-            chosen.append(rows)
-            starts.append(self._starts(numbers, rows, generator))
-        episodes, begin = self._chosen[np.concatenate(chosen)], np.concatenate(starts)
-        left = self.episode_lengths[episodes] - begin
-        return Windows(episodes, begin, np.minimum(self.window, left))
+            numbers = numbers if self.kept is None else self.kept[numbers]
+            parts.append(self._windows(numbers, generator))
+        return Windows(
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in ("episodes", "starts", "lengths")
+            )
+        )
+
+    def _windows(
+        self, numbers: np.ndarray, generator: np.random.Generator | None = None
+    ) -> Windows:
+        """Windows by their numbers in the order of the data."""
+        rows = np.searchsorted(self._ends, numbers, side="right")
+        episodes, starts = self._chosen[rows], self._starts(numbers, rows, generator)
+        left = self.episode_lengths[episodes] - starts
+        return Windows(episodes, starts, np.minimum(self.window, left))
 
     def _starts(
-        self, numbers: np.ndarray, rows: np.ndarray, generator: np.random.Generator
+        self, numbers: np.ndarray, rows: np.ndarray, generator: np.random.Generator | None
     ) -> np.ndarray:
         """First steps of windows, by their numbers in the order of the data."""
         if self.sampling == "random":
+            assert generator is not None
             latest = np.maximum(self.episode_lengths[self._chosen] - self.window, 0)
             drawn = copy.deepcopy(generator).integers(0, latest, endpoint=True)
             return drawn[rows]
@@ -161,7 +207,7 @@ class Sampler:
 
     @property
     def _windows_per_epoch(self) -> int:
-        return int(self._ends[-1])
+        return int(self._ends[-1]) if self.kept is None else len(self.kept)
 
 
 @lru_cache(maxsize=2)

@@ -105,6 +105,18 @@ class Policy(nn.Module):
         tokens = [self.encoders[name](*values[name]) for name in self.tokens]
         return self._stamped(tokens, [timesteps]).flatten(1, 2)
 
+    def encoded_frames(self, segment: Segment) -> dict[str, Tensor]:
+        """`Segment.frames` with images as tokens [n, d], for several parts of a window; images of
+        which several are stacked stay as they are."""
+        encoder = self.encoders["observation"]
+        assert isinstance(encoder, ObservationEncoder)
+        return {
+            path: images
+            if segment.observations[path].dim() == 3
+            else encoder.encoders[encoder.paths.index(path)](images)
+            for path, images in segment.frames.items()
+        }
+
     def observe(
         self,
         stream: Stream,

@@ -43,6 +43,9 @@ def describe(recipe: Recipe, dataset: Dataset, stages: Sequence[Sampler]) -> str
     )
     if dataset.shards:
         line += f"; {len(dataset.shards)} shards, from {dataset.shards[0]} on"
+    if recipe.least_window_return is not None:
+        least = recipe.least_window_return
+        return f"{line}. Windows with rewards of less than {least:g} are left out"
     if sampler.coverage < 1 and sampler.sampling == "full":
         short = int((dataset.lengths < model.window).sum())
         line += (
@@ -78,10 +81,13 @@ def samplers(recipe: Recipe, dataset: Dataset, seed: int, episodes: np.ndarray) 
                 "longer segments, data with shorter episodes, or no curriculum"
             )
     assert recipe.sampling != "auto"
-    return [
+    stages = [
         Sampler(dataset.lengths, recipe.batch_size, model.window, recipe.sampling, seed, chosen)
         for chosen in choices
     ]
+    if recipe.least_window_return is None:
+        return stages
+    return [stage.with_return(dataset, recipe.least_window_return) for stage in stages]
 
 
 def shown(folders: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 import lightning_fabric
@@ -42,10 +42,14 @@ class WindowLoss(nn.Module):
             Loss and action accuracy (scalars), and the memory of the rows that went on.
         """
         loss, correct = weights[0].new_zeros(()), weights[0].new_zeros(())
+        frames: dict[str, Tensor] = {}
         for index, (segment, weight) in enumerate(zip(segments, weights, strict=True)):
             active = segment.active
             if not active:
                 break
+            if segment.frames:  # all segments have the same ones, and they are encoded once
+                frames = frames or self.policy.encoded_frames(segment)
+                segment = replace(segment, frames=frames)
             segment, weight = segment.rows(slice(active)), weight[:active]
             memory = tuple(tensor[:active] for tensor in memory)
             complete = segment.complete if more or index + 1 < len(weights) else 0

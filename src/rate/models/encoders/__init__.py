@@ -161,7 +161,8 @@ class ObservationEncoder(nn.Module):
         Args:
             observations: Values [..., *shape] of each leaf; of a leaf in `frames` the number of
                 each step's frame [B, K], or those of its stacked frames [B, K, k].
-            frames: Distinct frames of leaves whose images repeat, [n, ...].
+            frames: Distinct frames of leaves whose images repeat, [n, ...], or their tokens
+                [n, width].
         """
         frames = frames or {}
         tokens = []
@@ -169,6 +170,8 @@ class ObservationEncoder(nn.Module):
             values, images = observations[path], frames.get(path)
             if images is None:
                 tokens.append(encode(values))
+            elif images.dim() == 2:  # encoded already
+                tokens.append(images[values])
             elif values.dim() == 3:  # the numbers of each step's stacked frames
                 tokens.append(encode(stack(images[values], images.shape[1:])))
             else:

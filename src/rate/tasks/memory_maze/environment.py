@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import gymnasium
 import numpy as np
 
+from rate.tasks.memory_maze.camera import PIXELS, Scene
 from rate.tasks.memory_maze.layout import Generator, Size, default_generator, draw
 from rate.tasks.memory_maze.physics import BALL_RADIUS, CONTROLS, REACH, Ball
-from rate.tasks.memory_maze.picture import PIXELS, Scene, render
+from rate.tasks.memory_maze.picture import render
 from rate.tasks.numpy_batch import BatchOfOne, checked
 
 

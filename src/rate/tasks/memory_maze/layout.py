@@ -160,7 +160,7 @@ def wall_distances(cells: np.ndarray, origin: np.ndarray, directions: np.ndarray
     for axis in (0, 1):
         with np.errstate(divide="ignore", invalid="ignore"):
             distance = (lines - origin[axis]) / directions[:, axis, None]
-        other = origin[1 - axis] + distance * directions[:, 1 - axis, None]
+            other = origin[1 - axis] + distance * directions[:, 1 - axis, None]
         ahead = np.where(directions[:, axis, None] > 0, lines + CELL / 2, lines - CELL / 2)
         x, y = (ahead, other) if axis == 0 else (other, ahead)
         solid = _wall_at(cells, x, y) & (distance > 0)
