@@ -12,6 +12,7 @@ from rate.images import stacked_space
 from rate.models.backbone import Memory, ModelConfig, Stream
 from rate.models.encoders import Normalisation, ObservationEncoder, ReturnEncoder, action_encoder
 from rate.models.heads import head
+from rate.models.masks import allowed, mask_leaf
 from rate.segment import Segment
 
 
@@ -47,6 +48,7 @@ class Policy(nn.Module):
         )
         self.backbone = config.build()
         self.head = head(action_space, config.width, config.action_head)
+        self.mask = mask_leaf(observation_space, self.head)
         self.tokens = config.tokens
         self.target = self.tokens.index("observation")
         seen = stacked_space(observation_space, stack_frames)
@@ -84,7 +86,8 @@ class Policy(nn.Module):
         """
         complete = segment.complete if complete is None else complete
         hidden, memory = self.backbone(self.encode(segment), memory, complete)
-        return self.head(hidden[:, self.target :: len(self.tokens)]), memory
+        outputs = self.head(hidden[:, self.target :: len(self.tokens)])
+        return allowed(outputs, segment.observations, self.mask), memory
 
     def encode(self, segment: Segment) -> Tensor:
         """Tokens of a segment's steps in order, [B, K x tokens, d]."""
@@ -141,7 +144,8 @@ class Policy(nn.Module):
             earlier = self._after_observation(actions)
             newest = earlier + newest
             times = [None if timesteps is None else timesteps - 1] * len(earlier) + times
-        return self.head(self.backbone.append(stream, self._stamped(newest, times))[:, -1])
+        outputs = self.head(self.backbone.append(stream, self._stamped(newest, times))[:, -1])
+        return allowed(outputs, observations, self.mask)
 
     def record(self, stream: Stream, actions: Tensor, timesteps: Tensor | None = None) -> None:
         """Append what follows an observation, once the actions [B, ...] of the steps `timesteps`

@@ -10,6 +10,7 @@ from rate.spaces.comparison import fitted
 from rate.spaces.description import from_json, to_json
 from rate.spaces.joined import is_array, join, joined, separate
 from rate.spaces.structure import (
+    ACTION_MASK,
     LARGEST_LEAF,
     PLAIN,
     as_leaf,
@@ -23,6 +24,7 @@ from rate.spaces.structure import (
 from rate.spaces.text import from_text
 
 __all__ = [
+    "ACTION_MASK",
     "LARGEST_LEAF",
     "PLAIN",
     "Checker",

@@ -13,6 +13,10 @@ from rate.messages import brief
 PLAIN = "observation"
 """Path of the only leaf of a space without structure."""
 
+ACTION_MASK = "action_mask"
+"""Last key of a leaf with 1 for each choice of the action that is allowed, those of all components
+in a row."""
+
 LARGEST_LEAF = 2**24
 """Most numbers that one leaf of a space may hold; a larger one in a file is taken for damage, not
 allocated."""

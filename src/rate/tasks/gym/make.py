@@ -20,7 +20,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from rate.spaces import is_array, leaves, pick, usable
+from rate.spaces import ACTION_MASK, is_array, leaves, pick, usable
 from rate.tasks.gym.actions import ArrayActions
 from rate.tasks.gym.errors import describe_error
 from rate.tasks.gym.options import Options
@@ -104,9 +104,14 @@ class RandomAgent:
     def act(
         self, observations: Any, rewards: np.ndarray, forced: np.ndarray | None = None
     ) -> np.ndarray:
-        """Actions [n, ...] drawn from the space's own distribution."""
+        """Actions [n, ...] drawn from the space's own distribution, of those that a mask in the
+        observations allows."""
         if forced is not None:
             return np.asarray(forced)
+        masks = observations.get(ACTION_MASK) if isinstance(observations, dict) else None
+        if masks is not None and isinstance(self.action_space, gymnasium.spaces.Discrete):
+            pairs = zip(self.spaces, masks, strict=True)
+            return np.stack([space.sample(mask=mask.astype(np.int8)) for space, mask in pairs])
         return np.stack([space.sample() for space in self.spaces])
 
 
