@@ -5,6 +5,7 @@ import pytest
 
 from rate import experiments
 from rate.experiments import Experiment, Suite, freezing
+from rate.experiments.outline import scores_of
 from rate.experiments.terms import terms
 from rate.files import read_jsonl
 from rate.reporting.protocol import TRIAL_SEEDS, latest
@@ -173,3 +174,21 @@ def test_sizes_and_further_returns_must_fit_their_experiment():
     swept = replace(demo, target_returns={task: (0.5,)})
     assert list(swept.scored)[:2] == [task, f"{task},target_return=0.5"]
     assert swept.narrowed(tasks=[demo.evaluations[-1]]).target_returns == {}
+
+
+def test_policies_for_one_task_are_scored_with_its_further_returns():
+    pong = experiments.find("atari").narrowed()
+    (scores,) = scores_of(pong, "rate-Pong", 100).values()
+    assert [score.task for score in scores] == ["atari/Pong", "atari/Pong,target_return=0.0"]
+
+
+def test_a_smoke_test_may_cut_long_episodes():
+    smoke = experiments.find("atari").smoke()
+    asked = "atari/Pong,horizon=60,target_return=0.0"
+    assert [one.task for one in smoke.data.values()] == ["atari/Pong,horizon=60,expert=mixed"]
+    (scores,) = scores_of(smoke, "dt-Pong", 100).values()
+    assert {score.task: score.episodes for score in scores} == {
+        "atari/Pong,horizon=60": 4,
+        asked: 4,
+    }
+    assert experiments.find("demo").smoke().evaluations == ("tmaze/9", "tmaze/30")
