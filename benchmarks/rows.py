@@ -33,6 +33,7 @@ TITLES = {
     "gpu-drift": "Memory in bfloat16 beside float32",
     "simulators": "Environments that render pictures",
     "pixels": "Where the time of training on pixels goes",
+    "atari": "Atari beside other ways to step it",
 }
 RATIOS = {
     "acting": "cost against first segments",
@@ -48,6 +49,7 @@ RATIOS = {
     "gpu": "times as fast as eager",
     "gpu-memory": "share of eager",
     "gpu-acting": "times as fast as eager",
+    "atari": "times as fast as Gymnasium's",
     "gpu-sharing": "times one process",
 }
 LESS_IS_BETTER = {

@@ -1,12 +1,14 @@
 """Steps a second of one core in environments that render pictures, by processor time, the engine's
 process included."""
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import Any
 from unittest.mock import patch
 
+import gymnasium
 import numpy as np
 
 from benchmarks.rows import Measurement
@@ -16,6 +18,7 @@ from rate.tasks.memory_maze.picture import render_numpy
 from rate.tasks.task import Environments, Task
 
 ATARI = ("atari/Pong", "atari/Breakout")
+GYMNASIUM = "Gymnasium's AtariPreprocessing, with stacks"
 ENVS = (1, 8)
 """Environments that are stepped together."""
 ACTIONS = "random actions"
@@ -24,7 +27,7 @@ ACTIONS = "random actions"
 def measure(quick: bool) -> Iterator[Measurement]:
     """Random actions in Memory Maze of two sizes, ViZDoom-Two-Colors, and two games of Atari."""
     steps = 100 if quick else 1000
-    for name in ("memory-maze/9x9", "memory-maze/15x15", "vizdoom-two-colors/2100", *ATARI):
+    for name in ("memory-maze/9x9", "memory-maze/15x15", "vizdoom-two-colors/2100"):
         try:
             task = find(name)
         except ModuleNotFoundError as error:
@@ -41,12 +44,10 @@ def measure(quick: bool) -> Iterator[Measurement]:
         yield Measurement("simulators", label, ACTIONS, packaged(steps), "steps/s")
     if find_spec("ale_py"):
         for name in ATARI:
-            for label, other in (
-                ("Gymnasium's AtariPreprocessing", wrapped),
-                ("ale-py's AtariVectorEnv", vectorised),
-            ):
-                value = other(name.partition("/")[2], steps)
-                yield Measurement("simulators", f"{name}, {label}", ACTIONS, value, "steps/s")
+            rates = by_turns(name, steps)
+            for label, value in rates.items():
+                ratio = value / rates[GYMNASIUM]
+                yield Measurement("atari", label, name, value, "steps/s", ratio)
 
 
 def forms(name: str) -> list[tuple[str, AbstractContextManager[Any]]]:
@@ -92,42 +93,45 @@ def packaged(steps: int) -> float:
     return steps / (_processor_time() - started)
 
 
-def wrapped(game: str, steps: int) -> float:
-    """Steps a second of a game in Gymnasium's wrapper, with stacks of four frames."""
+def by_turns(name: str, steps: int, turns: int = 5) -> dict[str, float]:
+    """Steps a second of a game of Atari here, in Gymnasium's wrapper, and in ale-py's vector
+    environment of one row: medians over turns, by processor time of this process."""
     import ale_py
-    import gymnasium
-    from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
-
-    gymnasium.register_envs(ale_py)
-    options = {"frameskip": 1, "repeat_action_probability": 0.0}
-    plain = gymnasium.make(f"ALE/{game}-v5", disable_env_checker=True, **options)
-    environment = FrameStackObservation(AtariPreprocessing(plain), 4)
-    environment.reset(seed=0)
-    drawn = np.random.default_rng(0).integers(environment.action_space.n, size=steps)
-    started = _processor_time()
-    for action in drawn:
-        *_, terminated, truncated, _ = environment.step(action)
-        if terminated or truncated:
-            environment.reset()
-    return steps / (_processor_time() - started)
-
-
-def vectorised(game: str, steps: int) -> float:
-    """Steps a second of a game in ale-py's vector environment of one row, without clipped rewards
-    and without FIRE."""
     from ale_py.vector_env import AtariVectorEnv
+    from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
     from rate.tasks.atari.emulator import rom_of
 
-    options = {"reward_clipping": False, "use_fire_reset": False}
-    environment = AtariVectorEnv(rom_of(game), 1, num_threads=1, **options)
-    environment.reset(seed=1)
-    count = environment.single_action_space.n
-    drawn = np.random.default_rng(0).integers(count, size=(steps, 1))
-    started = _processor_time()
+    gymnasium.register_envs(ale_py)
+    game = name.partition("/")[2]
+    options = {"frameskip": 1, "repeat_action_probability": 0.0, "disable_env_checker": True}
+    plain = AtariPreprocessing(gymnasium.make(f"ALE/{game}-v5", **options))
+    options = {"num_threads": 1, "reward_clipping": False, "use_fire_reset": False}
+    row = AtariVectorEnv(rom_of(game), 1, **options)
+    row.reset(seed=1)
+    stepped = {
+        "the environment alone": find(name).environment(),
+        GYMNASIUM: FrameStackObservation(plain, 4),
+    }
+    for environment in stepped.values():
+        environment.reset(seed=1)
+    rates: dict[str, list[float]] = {"ale-py's AtariVectorEnv": [], **{one: [] for one in stepped}}
+    drawn = np.random.default_rng(0).integers(row.single_action_space.n, size=(turns, steps, 1))
     for actions in drawn:
-        environment.step(actions)
-    return steps / (_processor_time() - started)
+        started = time.process_time()
+        for action in actions:
+            row.step(action)
+        rates["ale-py's AtariVectorEnv"].append(steps / (time.process_time() - started))
+        for label, environment in stepped.items():
+            spent = 0.0
+            for action in actions[:, 0]:
+                started = time.process_time()
+                *_, terminated, truncated, _ = environment.step(action)
+                spent += time.process_time() - started
+                if terminated or truncated:
+                    environment.reset()
+            rates[label].append(steps / spent)
+    return {label: float(np.median(of)) for label, of in rates.items()}
 
 
 def _processor_time() -> float:
