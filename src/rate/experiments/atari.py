@@ -11,8 +11,8 @@ of a game, take no, few or many random actions, so that returns differ. The pape
 a million transitions of DQN's replay buffers, which have to be downloaded and imported; its numbers
 are of the same games, and of other data. All models have the same windows of 30 decisions, frames
 (84 x 84, four of them stacked), batches and updates. BC sees neither returns nor earlier steps; its
-filtered variant learns from the best quarter of the games. Actions are drawn, as in the paper. Other
-games: `--tasks atari/Breakout`.
+filtered variant learns from the best quarter of the games. Actions are drawn, as in the paper.
+Other games: `--tasks atari/Breakout`.
 """
 
 from collections.abc import Mapping
