@@ -3,7 +3,7 @@
 Title: Atari: games without a need for memory
 Claim: Behind a stack of four frames RATE keeps up with DT.
 Source: Table 4; own data and small models
-Cost: about an hour and a half on one core for Pong, a day for the four games
+Cost: estimated, not measured: an hour and a half on one core for Pong, a day for the four games
 Command: rate reproduce atari --jobs 2
 
 Data: games of the players of `rate.tasks.atari`, which look ahead in the emulator and, by the seed
