@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from rate.cli.parse import mirror
+from rate.runs.films import INDEX
 from rate.runs.folder import Run
 
 
@@ -14,7 +16,7 @@ class Films:
 
     films: bool = True
     """Film the best, the typical and the worst episode of runs that have scores and no films yet,
-    where the simulator and the extra film are installed."""
+    where the simulator and the extra film are installed, and the report is theirs."""
 
 
 def film_options() -> type:
@@ -24,11 +26,16 @@ def film_options() -> type:
 
 def film(folders: Sequence[str | Path]) -> bool:
     """Film runs, or the first run of each variant of experiments; whether there are new films."""
-    try:
-        from rate.acting.films import film_run
-    except ImportError:
-        return False
     from rate.reporting.episodes import runs_to_show
 
-    made = [film_run(Run(run), show_progress=True) for run in runs_to_show(map(Path, folders))]
+    runs = map(Run, runs_to_show(map(Path, folders)))
+    scored = [run for run in runs if run.scores_file.is_file()]
+    due = [run for run in scored if not (run.films_folder / INDEX).is_file()]
+    if not due or find_spec("imageio_ffmpeg") is None:
+        return False
+    try:
+        from rate.acting.films import film_run  # it needs torch, which a report does not
+    except ImportError:
+        return False
+    made = [film_run(run, show_progress=True) for run in due]
     return any(made)

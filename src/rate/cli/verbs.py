@@ -208,7 +208,8 @@ def report(arguments: list[str]) -> None:
     from rate.reporting import report as run
 
     options = parse(run, arguments, "rate report", added=film_options())
-    if options.pop("added").films:
+    # What is reported on elsewhere is not written to.
+    if options.pop("added").films and options["output"] is None:
         named = options["folder"]
         film([named] if isinstance(named, str | Path) else named)
     show_report(run(**options).parent)
