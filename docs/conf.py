@@ -4,7 +4,7 @@ from importlib import metadata
 
 project = "RATE"
 author = "The rate-rl authors"
-copyright = "The rate-rl authors; MIT licence"
+project_copyright = "The rate-rl authors; MIT licence"
 release = metadata.version("rate-rl")
 
 root_doc = "docs/index"

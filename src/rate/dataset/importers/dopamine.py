@@ -180,7 +180,7 @@ def _spans(ends: np.ndarray, added: int, rows: int, images: GzippedRows) -> np.n
 def _blank(images: GzippedRows, start: int, rows: int) -> int:
     """Zero images at the beginning of an episode; Dopamine puts there what a stack lacks."""
     seen = images.read(start, min(start + PADDING, rows))
-    return int(np.argmax([*seen.any((1, 2)), True]))
+    return int(np.argmax(np.append(seen.any((1, 2)), True)))
 
 
 def _sampled(chosen: Sequence[np.ndarray], transitions: int, seed: int) -> list[np.ndarray]:

@@ -90,7 +90,9 @@ class Emulator:
         from ale_py import roms
 
         self.game, self.rules = game, rules
-        self._rom = roms.get_rom_path(rom_of(game))
+        rom = roms.get_rom_path(rom_of(game))
+        assert rom is not None  # `rom_of` has looked
+        self._rom = rom
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self._ale = ale_py.ALEInterface()
         self._ale.setFloat("repeat_action_probability", rules.repeat_action_probability)

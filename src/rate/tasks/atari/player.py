@@ -82,7 +82,8 @@ class _Twin:
         action = self._choose() if forced is None else int(forced)
         decision = self._emulator.decide(action)
         self._over = decision.terminated or decision.truncated
-        self._before, self._now, self._time = self._now, self._emulator.memory(), self._time + 1
+        self._before, self._now = self._now, self._emulator.memory()
+        self._time += 1
         return action
 
     def _choose(self) -> int:
@@ -112,7 +113,8 @@ class _Twin:
     def _tried(self, script: Script) -> float:
         """What a way earns."""
         lives, value = self._trial.lives, 0.0
-        now, before = self._now, self._before
+        now: Memory = self._now
+        before: Memory = self._before
         for time in range(self._game.ahead):
             decision = self._trial.decide(script(time, now, before))
             before, now = now, self._trial.memory()
