@@ -82,7 +82,8 @@ class _Twin:
         action = self._choose() if forced is None else int(forced)
         decision = self._emulator.decide(action)
         self._over = decision.terminated or decision.truncated
-        self._before, self._now = self._now, self._emulator.memory()
+        self._before = self._now
+        self._now = self._emulator.memory()
         self._time += 1
         return action
 
