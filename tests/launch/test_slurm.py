@@ -284,7 +284,7 @@ def test_a_task_starts_its_worker_again_when_that_dies(tmp_path, monkeypatch):
     class Process:
         pid = 1
 
-        def __init__(self, words):
+        def __init__(self, words, preexec_fn):
             assert words[1:] == ["-P", "-m", "rate", "work", "x"]
 
         def wait(self):
@@ -297,3 +297,12 @@ def test_a_task_starts_its_worker_again_when_that_dies(tmp_path, monkeypatch):
     codes = iter([2])
     with pytest.raises(RuntimeError, match="it ended with 2"):
         slurm.Task(["work", "x"])()
+
+
+def test_the_signal_of_submitit_does_not_end_a_worker():
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGUSR2); print('alive')"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, preexec_fn=slurm._leave_to_submitit
+    )
+    assert done.stdout == "alive\n"

@@ -122,6 +122,13 @@ def _words(plan: Plan, jobs: int, compute: Compute, trust: bool) -> tuple[str, .
     return (*words, *(["--trust"] if trust else []))
 
 
+def _leave_to_submitit() -> None:
+    """In the worker: SLURM sends submitit's signal to all processes of a task, and it would end
+    them before they save; `Task.checkpoint` asks the worker to end."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
 class Task:
     """What an array task does: `rate work` in a process of its own.
 
@@ -134,7 +141,8 @@ class Task:
 
     def __call__(self) -> str:
         while True:
-            process = subprocess.Popen([sys.executable, "-P", "-m", "rate", *self.words])
+            command = [sys.executable, "-P", "-m", "rate", *self.words]
+            process = subprocess.Popen(command, preexec_fn=_leave_to_submitit)
             self.process = process.pid
             code = process.wait()
             self.process = 0
