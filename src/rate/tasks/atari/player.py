@@ -71,7 +71,7 @@ class _Twin:
         self._scripts = self._game.scripts(emulator.actions)
         self._script, self._time = self._scripts[0], 0
         self._now: Memory = emulator.memory()
-        self._before = self._now
+        self._before: Memory = self._now
         self._random: list[int] = []
         self._looked = self._over = False
 
