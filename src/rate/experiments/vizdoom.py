@@ -2,8 +2,9 @@
 pillar that it sees only at first.
 
 Title: ViZDoom-Two-Colors: the colour of a pillar, remembered
-Claim: RATE goes for the right items whichever colour the pillar had; a Decision Transformer prefers
-    one colour once the pillar has left its context.
+Claim: RATE is to go for the right items whichever colour the pillar had, and a Decision Transformer
+    to prefer one colour once the pillar has left its context; a thousand small updates do not show
+    it yet.
 Source: Fig. 3 and 4; small model, data of a scripted expert
 Cost: about an hour and a half on one core
 Command: rate reproduce vizdoom
@@ -90,6 +91,7 @@ EXPERIMENT = Experiment(
     target_returns={LIMIT: (1.01, 3.9, 11.1)},
     sample=True,
     seeds=(100, 101, 102),
+    trials={"rate": 3, "dt": 0, "rmt": 0, "trxl": 0, "bc-lstm": 0},
     paper=PAPER,
 )
 
