@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,8 +34,9 @@ def test_trial_seeds_and_reported_seeds_are_disjoint(name):
     assert not set(experiment.seeds) & set(TRIAL_SEEDS)
 
 
-@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize("name", [name for name in SINGLE if re.match("demo|tmaze|aar", name)])
 def test_rows_of_reported_seeds_are_of_frozen_recipes(name):
+    """Where the best return of the data, which recipes are filled in with, is always 1."""
     path = ROOT / "results" / f"{name}.jsonl"
     rows = latest(read_jsonl(path)) if path.exists() else []
     experiment = experiments.find(name)
