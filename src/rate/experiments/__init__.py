@@ -253,7 +253,7 @@ class Experiment:
 
         Its numbers mean nothing.
         """
-        short = self
+        short, few = self, 8 if self.smoke_steps else 48
         if self.single:
             short = self.narrowed(self.usual[0], (self.usual[1] or self.evaluations)[:2])
         if self.smoke_steps:
@@ -261,7 +261,7 @@ class Experiment:
         return replace(
             short,
             data={
-                name: replace(collection, episodes=min(48, collection.episodes))
+                name: replace(collection, episodes=min(few, collection.episodes))
                 for name, collection in short.data.items()
             },
             variants={

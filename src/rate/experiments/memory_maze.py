@@ -72,6 +72,7 @@ def experiment(models: dict[str, ModelConfig], episodes: int, recipe: Recipe) ->
         },
         evaluations=(TASK,),
         seeds=(100, 101, 102),
+        smoke_steps=20,
     )
 
 

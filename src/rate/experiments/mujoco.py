@@ -124,6 +124,7 @@ def experiment(recipes: Mapping[str, Recipe], episodes: Mapping[str, int]) -> Ex
         evaluations=tuple(scored(environment, quality) for environment, quality in SETS),
         seeds=(100, 101, 102),
         episodes=10,
+        smoke_steps=40,
     )
 
 

@@ -92,6 +92,7 @@ EXPERIMENT = Experiment(
     sample=True,
     seeds=(100, 101, 102),
     trials={"rate": 3, "dt": 0, "rmt": 0, "trxl": 0, "bc-lstm": 0},
+    smoke_steps=20,
     paper=PAPER,
 )
 

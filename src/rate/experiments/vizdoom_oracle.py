@@ -76,6 +76,7 @@ EXPERIMENT = Experiment(
     evaluations=(LIMIT,),
     sample=True,
     seeds=(100, 101, 102),
+    smoke_steps=20,
     paper=PAPER,
 )
 
