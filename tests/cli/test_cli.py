@@ -16,6 +16,7 @@ import rate
 from rate import experiments
 from rate.cli import VERBS, main
 from rate.dataset.card import seal
+from rate.experiments.outline import scores_of
 from rate.files import read_jsonl
 from rate.models import config_class, names
 from rate.objectives import OBJECTIVES
@@ -287,6 +288,16 @@ SUITES = [
 MEMBERS = {member for suite in SUITES for member in experiments.find(suite).members}
 
 
+def scores_asked(found: experiments.Experiment) -> int:
+    return sum(
+        len(scores)
+        for variant in found.variants
+        for seed in found.seeds
+        for scores in scores_of(found, variant, seed).values()
+    )
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_suite_runs_from_end_to_end_and_shares_what_it_can(suite, capsys, tmp_path):
     code, text = answer(capsys, "reproduce", suite, "--smoke", "--output", tmp_path, "--jobs", 2)
@@ -294,7 +305,7 @@ def test_every_suite_runs_from_end_to_end_and_shares_what_it_can(suite, capsys, 
     for member in experiments.find(suite).members:
         found = experiments.find(member).smoke()
         rows = read_jsonl(tmp_path / member / "rows.jsonl")
-        assert len(rows) == len(found.conditions) * len(found.seeds) * len(found.evaluations)
+        assert len(rows) == scores_asked(found)
         assert {row["experiment"] for row in rows} == {member}
         assert {row["variant"] for row in rows} == set(found.conditions)
         assert (tmp_path / member / "report.html").stat().st_size > 1000
@@ -312,7 +323,17 @@ def test_every_suite_runs_from_end_to_end_and_shares_what_it_can(suite, capsys, 
     } == before  # nothing is done twice
 
 
-@pytest.mark.parametrize("experiment", sorted(experiments.names().keys() - MEMBERS - set(SUITES)))
+LONG = {"popgym-memory", "minigrid-memory-rgb", "vizdoom-oracle", "vizdoom-corruption"}
+"""Experiments like others, which take ten seconds or more."""
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
+        for name in sorted(experiments.names().keys() - MEMBERS - set(SUITES))
+    ],
+)
 def test_every_experiment_runs_from_end_to_end_and_goes_on_where_it_stopped(
     experiment, capsys, tmp_path
 ):
@@ -321,8 +342,7 @@ def test_every_experiment_runs_from_end_to_end_and_goes_on_where_it_stopped(
     assert code == 0, text
     rows = read_jsonl(tmp_path / "rows.jsonl")
     found = experiments.find(experiment).smoke()
-    runs = len(found.variants) * len(found.seeds)
-    assert len(rows) == runs * (1 if found.single else len(found.evaluations))
+    assert len(rows) == scores_asked(found)
     assert {row["experiment"] for row in rows} == {experiment}
     assert {row["variant"] for row in rows} == set(found.order)
     assert json.loads((tmp_path / "summary.json").read_text())
