@@ -50,7 +50,7 @@ RATIOS = {
     "gpu-memory": "share of eager",
     "gpu-acting": "times as fast as eager",
     "atari": "times as fast as Gymnasium's",
-    "gpu-sharing": "times one process",
+    "gpu-sharing": "times as fast as one process",
 }
 LESS_IS_BETTER = {
     *("acting", "exported", "memory", "encoders", "collection", "large", "loader", "gpu-memory")

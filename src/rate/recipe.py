@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -150,7 +151,12 @@ class Recipe(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        folders = checked("dataset", self.dataset, tuple[str, ...])
+        given: Any = self.dataset
+        if isinstance(given, str | os.PathLike):
+            given = [os.fspath(given)]
+        elif isinstance(given, list | tuple):
+            given = [os.fspath(part) if isinstance(part, os.PathLike) else part for part in given]
+        folders = checked("dataset", given, tuple[str, ...])
         if not folders:
             raise ValueError("dataset must name at least one folder, but none was given")
         object.__setattr__(self, "dataset", folders if len(folders) > 1 else folders[0])

@@ -208,17 +208,17 @@ def test_what_cannot_be_captured_says_so_and_trains(
 
 def interrupted(recipe: Recipe, run: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Path:
     """The run, asked to stop in its middle and resumed."""
-    set_rate, half = loop._Training._set_learning_rate, recipe.updates // 2
+    set_rate, half = loop.Training._set_learning_rate, recipe.updates // 2
 
     def stop(training: Any, update: int) -> float:
         if update == half:
             os.kill(os.getpid(), signal.SIGTERM)
         return set_rate(training, update)
 
-    monkeypatch.setattr(loop._Training, "_set_learning_rate", stop)
+    monkeypatch.setattr(loop.Training, "_set_learning_rate", stop)
     with pytest.raises(Interrupted):
         train(recipe, run, **options)
-    monkeypatch.setattr(loop._Training, "_set_learning_rate", set_rate)
+    monkeypatch.setattr(loop.Training, "_set_learning_rate", set_rate)
     assert len(list(Run(run).metrics())) < recipe.updates
     return rate.resume(run)
 

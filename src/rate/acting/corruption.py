@@ -158,7 +158,10 @@ class Corrupted(Actor):
 
     def _start(self, memory: Memory, rows: np.ndarray, steps: np.ndarray) -> Stream:
         episodes = [self.episodes[row] for row in rows]
-        if self.corruption.covers(steps):
+        config = self.policy.config
+        # A window that slides holds nothing at the beginning of an episode.
+        empty = config.first_segment != config.stride and not np.any(steps)
+        if self.corruption.covers(steps) and not empty:
             # In its largest size, for noise must not depend on what is still empty.
             memory = self.policy.backbone.full_size(memory)
         return super()._start(

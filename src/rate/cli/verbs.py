@@ -20,12 +20,13 @@ ARGUMENTS: dict[Any, type | Reader] = {
 """How the keyword arguments of an environment are read."""
 
 
-_GATE = """--at-least SCORE makes the exit status 1 if the mean score of a task is below it.
+_GATE = """With --at-least SCORE the exit status is 1 if the mean score of a task is below it.
 
 --target-return with several numbers scores the policy with each of them, and draws what it obtains
 against what was asked for, beside the returns of its data.
 
---dataset DATASET, in place of tasks, scores the policy on recorded data, without an environment."""
+With --dataset DATASET in place of tasks it scores the policy on recorded data, without an
+environment."""
 
 
 def list_(arguments: list[str]) -> None:

@@ -4,6 +4,7 @@ remembered.
 Title: MuJoCo: control without memory
 Claim: None yet; to be seen is whether RATE keeps up with DT where a state says everything.
 Source: Table 3; own data and small models
+Cost: hours on two cores; not measured whole
 Command: rate reproduce mujoco --jobs 2
 
 Data: linear policies found by random search, with noise on their actions (`rate.tasks.mujoco`):
@@ -124,7 +125,7 @@ def experiment(recipes: Mapping[str, Recipe], episodes: Mapping[str, int]) -> Ex
         evaluations=tuple(scored(environment, quality) for environment, quality in SETS),
         seeds=(100, 101, 102),
         episodes=10,
-        smoke_steps=40,
+        smoke_steps=80,
     )
 
 

@@ -1,6 +1,7 @@
 """Action heads: from a Gymnasium action space to outputs, a loss per step, and actions."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import gymnasium
@@ -11,7 +12,7 @@ from gymnasium import spaces as gym
 from scipy.special import ndtri
 from torch import Tensor, nn
 
-from rate.spaces import nearest
+from rate.spaces import ACTION_MASK, leaves, nearest
 
 ActionHead = Literal["auto", "tanh-gaussian"]
 """auto: logits of categories, and the action itself of a Box; tanh-gaussian: a distribution over a
@@ -307,3 +308,33 @@ def head(
         f"no head for {type(space).__name__} actions: use Discrete, MultiDiscrete, MultiBinary or "
         "Box; `rate.spaces.joined` makes one space of several"
     )
+
+
+FORBIDDEN = -1e4
+"""Logit of a forbidden category: its probability is 0, and a recorded action that was forbidden
+gives a large loss, not an infinite one."""
+
+
+def mask_leaf(space: gymnasium.Space, head: nn.Module) -> str | None:
+    """Path of the leaf that says which actions are allowed, if the space has one that goes with the
+    head."""
+    if not isinstance(head, CategoricalHead):
+        return None
+    for path, leaf in leaves(space).items():
+        flags = isinstance(leaf, gym.MultiBinary) or (
+            isinstance(leaf, gym.Box) and bool((leaf.low >= 0).all() and (leaf.high <= 1).all())
+        )
+        size = int(np.prod(leaf.shape or ()))
+        if path.rpartition("/")[2] == ACTION_MASK and flags and size == sum(head.counts):
+            return path
+    return None
+
+
+def allowed(outputs: Tensor, observations: Mapping[str, Tensor], path: str | None) -> Tensor:
+    """Logits [..., n] without those of forbidden actions; a mask that allows nothing, as that of
+    padding, counts as none."""
+    if path is None:
+        return outputs
+    mask = observations[path].reshape(outputs.shape) > 0
+    nothing = ~mask.any(-1, keepdim=True)
+    return outputs.masked_fill(~(mask | nothing), FORBIDDEN)

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from rate.images import stacked_space
 from rate.models.backbone import Memory, ModelConfig, Stream
 from rate.models.encoders import Normalisation, ObservationEncoder, ReturnEncoder, action_encoder
-from rate.models.heads import head
-from rate.models.masks import allowed, mask_leaf
+from rate.models.heads import allowed, head, mask_leaf
 from rate.segment import Segment
 
 

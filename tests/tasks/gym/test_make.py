@@ -255,7 +255,7 @@ def test_any_task_takes_a_random_expert_and_one_by_address():
         ("recall/6,size=3", ValueError, "no option 'size'.*did you mean environment.size"),
         ("recall/6,horizon=0", ValueError, "horizon is 0, but it must be a whole number"),
         ("recall/6,horizon=3,horizon=4", ValueError, "gives horizon twice"),
-        ("recall/6,metric=joy", ValueError, "one of return, success"),
+        ("recall/6,metric=joy", ValueError, "one of success, return"),
         ("recall/6,target_return=much", ValueError, "'much', but it must be a finite number"),
     ],
 )

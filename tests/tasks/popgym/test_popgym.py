@@ -128,7 +128,7 @@ def test_the_experiment_has_every_task_and_runs_sixteen_unless_asked() -> None:
     experiment = find_experiment("popgym")
     assert len(experiment.evaluations) == len(GAMES) * len(SIZES)
     usual = experiment.narrowed()
-    assert (len(usual.variants), len(usual.evaluations), len(usual.data)) == (64, 16, 16)
+    assert (len(usual.variants), len(usual.evaluations), len(usual.data)) == (80, 16, 16)
     one = experiment.narrowed(["gru"], ["popgym/MineSweeperHard"])
     assert list(one.variants) == ["gru-MineSweeperHard"]
     assert list(one.data) == ["MineSweeperHard"]
