@@ -73,7 +73,8 @@ def test_two_nodes_that_are_killed_come_to_the_rows_of_a_serial_run(experiment):
     name, seed = experiment(seeds=2), random.SystemRandom().randrange(2**32)
     subset = Subset(variants=("gru",))
     plan = plan_experiment(name, output="out", subset=subset)
-    assert disturbed(plan, 2, seed, (0.0, 0.05)) == interrupted(plan) == 2, seed
+    killed = disturbed(plan, 2, seed, (0.0, 0.05))
+    assert 1 <= interrupted(plan) <= killed == 2, seed  # one may be killed as it ends a job
     require_once(plan)
     require_equal(Path("out"), rate.reproduce(name, "serial", subset=subset, threads=1))
 
