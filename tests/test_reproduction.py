@@ -153,6 +153,7 @@ def test_every_policy_is_asked_for_further_returns(own):
     text = (folder / "report.md").read_text()
     assert "--size paper takes those of the paper" in text
     assert {row["actions"] for row in rows} == {"sampled"}
+    assert "; actions sampled." in text
     rate.reproduce("sized.py", "out", seeds=[0])
     assert read_jsonl(folder / "rows.jsonl") == rows, "scores that are there are not made again"
 
