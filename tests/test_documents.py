@@ -14,7 +14,6 @@ import pytest
 from test_tutorial import folder, run, scores
 
 from rate.cli import main
-from rate.cli.console import out
 from rate.models import names
 
 __all__ = ["folder"]  # a fixture
@@ -62,6 +61,7 @@ def test_the_quickstart_runs_and_remembers(folder: Path, capsys: pytest.CaptureF
     assert "the last action was right" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_policy_is_deployed_with_and_without_the_library(folder: Path) -> None:
     if importlib.util.find_spec("onnxruntime") is None:
         pytest.skip("onnxruntime is not installed: pip install --editable '.[export]'")
@@ -89,7 +89,6 @@ def options() -> set[str]:
     """Every option of every verb."""
     shown = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(shown):
-        patch.setattr(out, "file", shown)
         patch.setenv("COLUMNS", "400")
         for words in [*HELP, *(["train", model] for model in names()), *OBJECTIVES]:
             with contextlib.suppress(SystemExit):
