@@ -42,7 +42,7 @@ LAYERS = [
     {"recipe"},
     {"runs"},
     {"acting", "reporting"},
-    {"training", "inspection", "experiments", "exporting", "sharing"},
+    {"training", "inspection", "experiments", "exporting"},
     {"reproduction"},
     {"launch"},
     {"cli", "__main__", "__init__"},
@@ -53,7 +53,7 @@ unless listed as APART."""
 APART = [
     {"dataset", "models", "tasks"},
     {"acting", "reporting"},
-    {"training", "inspection", "experiments", "exporting", "sharing"},
+    {"training", "inspection", "experiments", "exporting"},
     {"episode", "spaces", "files", "segment"},
 ]
 """Packages that never import one another."""

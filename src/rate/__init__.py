@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from rate.reporting import report as report
     from rate.reproduction import reproduce as reproduce
     from rate.runs.checkpoint import load_policy as load_policy
+    from rate.runs.sharing import pull as pull
+    from rate.runs.sharing import push as push
     from rate.segment import Segment as Segment
-    from rate.sharing import pull as pull
-    from rate.sharing import push as push
     from rate.tasks.lookup import families as list_tasks  # noqa: F401 (list_tasks)
     from rate.tasks.lookup import find as find_task  # noqa: F401 (find_task)
     from rate.tasks.task import Task as Task
@@ -71,8 +71,8 @@ _HOMES = {
     "load_released": ("rate.models.released", "load_released"),
     "list_models": ("rate.models", "names"),
     "open_dataset": ("rate.dataset", "open_dataset"),
-    "pull": ("rate.sharing", "pull"),
-    "push": ("rate.sharing", "push"),
+    "pull": ("rate.runs.sharing", "pull"),
+    "push": ("rate.runs.sharing", "push"),
     "record": ("rate.acting.recording", "record"),
     "report": ("rate.reporting", "report"),
     "reproduce": ("rate.reproduction", "reproduce"),

@@ -190,15 +190,15 @@ def export(arguments: list[str]) -> None:
 
 def push(arguments: list[str]) -> None:
     """Share a run, a dataset or an exported policy."""
-    from rate.sharing import push as run
+    from rate.runs.sharing import push as run
 
     out.print(f"shared: {run(**parse(run, arguments, 'rate push'))}")
 
 
 def pull(arguments: list[str]) -> None:
     """Fetch what somebody has shared."""
-    from rate.sharing import kind_of
-    from rate.sharing import pull as run
+    from rate.runs.sharing import kind_of
+    from rate.runs.sharing import pull as run
 
     folder = run(**parse(run, arguments, "rate pull"))
     out.print(f"{folder}: a {kind_of(folder)}; it comes from others, see SECURITY.md")

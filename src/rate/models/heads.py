@@ -139,7 +139,8 @@ class ContinuousHead(nn.Module):
         self.whole = space.dtype.kind in "biu"
         self.size = int(np.prod(space.shape))
         self.linear = nn.Linear(width, self.per_component * self.size)
-        for name, numbers in zip(("centre", "radius", "bounded"), box_scale(space), strict=True):
+        self.scale = box_scale(space)
+        for name, numbers in zip(("centre", "radius", "bounded"), self.scale, strict=True):
             self.register_buffer(name, torch.from_numpy(numbers), persistent=False)
         self.centre: Tensor
         self.radius: Tensor
@@ -260,7 +261,9 @@ class GaussianHead(ContinuousHead):
             least = np.finfo(np.float64).tiny  # 0 is drawn, too
             normal = ndtri(np.maximum(uniform.reshape(values.shape), least))
             values = values + np.exp(outputs[:, self.size :]) * normal
-        squashed = self.squashed(torch.from_numpy(values).to(self.centre)).cpu().numpy()
+        values = values.astype(np.float32)
+        centre, radius, bounded = self.scale  # on the host, as the outputs are
+        squashed = np.where(bounded, centre + radius * np.tanh(values), values)
         return nearest(self.space, squashed.reshape(len(outputs), *self.shape))
 
     def _log_density(self, outputs: Tensor, values: Tensor) -> Tensor:

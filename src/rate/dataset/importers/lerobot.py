@@ -66,7 +66,7 @@ def read(path: Path, options: ImportOptions) -> Recording:
         }
         if "next.reward" not in features:
             facts["warnings"] = ["there is no next.reward: all rewards are 0"]
-        require("pyarrow")
+        require("pyarrow", "lerobot")
         for _name in videos[:1]:
             require("av", "lerobot")
 
@@ -125,8 +125,8 @@ def _episodes(path: Path, names: set[str]) -> Iterator[tuple[int, dict[str, Any]
     arrow, parquet = require("pyarrow"), require("pyarrow.parquet")
     pending: list[Any] = []
     for file in _parquets(path, "data"):
-        check_growth(file, _bytes(parquet.ParquetFile(file).metadata))
         opened = parquet.ParquetFile(file)
+        check_growth(file, _bytes(opened.metadata))
         columns_read = [name for name in opened.schema_arrow.names if name in names]
         for batch in opened.iter_batches(1024, columns=[*columns_read, "episode_index"]):
             numbers = batch.column("episode_index").to_numpy()

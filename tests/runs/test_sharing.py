@@ -18,7 +18,7 @@ import pytest
 import rate
 from rate.cli import main
 from rate.runs.folder import Run
-from rate.sharing import SharingError, pull, push
+from rate.runs.sharing import SharingError, pull, push
 
 hub = pytest.importorskip("huggingface_hub")
 
