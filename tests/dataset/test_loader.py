@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from recordings import ACTIONS, IMAGE, OBSERVATIONS, memory_dataset, recorded, repeating
 
@@ -73,6 +73,7 @@ def assert_same(one: Batch, other: Batch) -> None:
 def test_segments_hold_their_windows_and_padding_is_zero(
     lengths: tuple[int, ...], window: int, sampling: Any
 ) -> None:
+    assume(sampling != "full" or max(lengths) >= window)  # shorter ones are refused
     dataset = memory_dataset(lengths)
     sampler = Sampler(dataset.lengths, 8, window, sampling, 3)
     for update in range(3):

@@ -7,6 +7,7 @@ import torch
 
 from rate.files import read_jsonl
 from rate.launch.claims import Claims
+from rate.provenance import ALWAYS
 from rate.runs.checkpoint import read_tensors
 
 EXPERIMENT = """
@@ -41,6 +42,8 @@ def write_experiment(folder: Path, seeds: int, updates: int) -> str:
 def lasting(rows):
     passing = ("seconds", "date", "commit")
     kept = [{key: one for key, one in row.items() if key not in passing} for row in rows]
+    for row in kept:  # a process may have imported simulators for something else
+        row["packages"] = {name: row["packages"][name] for name in ALWAYS}
     return sorted(kept, key=json.dumps)
 
 

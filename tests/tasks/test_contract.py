@@ -121,9 +121,7 @@ def test_episodes_lie_in_the_spaces(task: Task) -> None:
 def test_the_expert_reaches_its_score(task: Task) -> None:
     episodes = expert_episodes(task, range(20))
     scores = [task.score(episode.total_return, len(episode)) for episode in episodes]
-    # A return in episodes that are cut has no reference but that of random actions.
-    least = 1.0 if task.metric == "success" else task.reference.get("random", 1.0)
-    assert np.mean(scores) >= task.reference.get("expert", least)
+    assert np.mean(scores) >= task.reference.get("expert", 1.0)
     assert all(episode.terminations[-1] or episode.truncations[-1] for episode in episodes)
 
 

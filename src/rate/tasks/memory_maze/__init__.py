@@ -45,7 +45,7 @@ TASKS: dict[str, Family] = {
     "memory-maze": Family(
         _task,
         "<S>x<S>",
-        "9x9,horizon=40",
+        "9x9,horizon=150",
         "Memory Maze: find coloured domes again and again in a maze of 9, 11, 13 or 15 cells",
         "memory-maze",
         ("mujoco", "PIL"),
