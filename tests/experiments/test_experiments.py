@@ -182,6 +182,8 @@ def test_policies_for_one_task_are_scored_with_its_further_returns():
     pong = experiments.find("atari").narrowed()
     (scores,) = scores_of(pong, "rate-Pong", 100).values()
     assert [score.task for score in scores] == ["atari/Pong", "atari/Pong,target_return=0.0"]
+    (scores,) = scores_of(pong, "bc-mlp-Pong", 100).values()
+    assert [score.task for score in scores] == ["atari/Pong"], "it sees no return"
 
 
 def test_a_smoke_test_may_cut_long_episodes():

@@ -12,12 +12,13 @@ from torch import nn
 
 from rate.dataset import open_dataset, write_dataset
 from rate.episode import Episode
-from rate.images import channel_axis
+from rate.images import channel_axis, stack, stacked_space
 from rate.models import MODELS, config_class, encoders, names
 from rate.models.encoders import (
     CategoryEncoder,
     ObservationEncoder,
     VectorEncoder,
+    centred,
     encoder,
     impala,
     nature,
@@ -30,6 +31,7 @@ IMAGE = spaces.Box(0, 255, (36, 36, 3), np.uint8)
 GRID = spaces.Box(0, 255, (7, 7, 3), np.uint8)
 SPACES: dict[str, gymnasium.Space] = {
     "compact": IMAGE,
+    "centred": IMAGE,
     "nature": IMAGE,
     "impala": IMAGE,
     "identity": spaces.Box(-1, 1, (2, 3), np.float32),
@@ -196,7 +198,7 @@ def test_the_axis_of_channels(shape: tuple[int, ...], axis: int) -> None:
     assert channel_axis(shape) == axis
 
 
-@pytest.mark.parametrize("kind", ["compact", "nature", "impala"])
+@pytest.mark.parametrize("kind", ["compact", "centred", "nature", "impala"])
 @pytest.mark.parametrize("shape", [(9, 16, 20), (20, 16, 9), (18, 18, 18)])
 @pytest.mark.parametrize("known", [None, "small", "picture"])
 def test_the_axis_of_channels_can_be_given(
@@ -236,7 +238,37 @@ def test_frames_and_their_numbers_are_encoded_as_the_images_they_stand_for() -> 
     torch.testing.assert_close(known, encode({"observation": frames[numbers]}))
 
 
-@pytest.mark.parametrize("kind", ["compact", "nature", "impala"])
+@pytest.mark.parametrize("shape", [(1, 36, 40), (36, 40, 3)])
+@pytest.mark.parametrize("kind", ["compact", "centred", "nature", "impala"])
+def test_stacks_of_prepared_frames_are_encoded_as_the_images_they_stand_for(
+    kind: str, shape: tuple[int, ...]
+) -> None:
+    channels = shape[channel_axis(shape)]
+    moments = tuple(np.full(channels, number, np.float32) for number in (90, 60, 0, 255))
+    space = stacked_space(spaces.Box(0, 255, shape, np.uint8), 4)
+    encode = ObservationEncoder(space, 8, {"observation": moments}, kind)
+    (path,) = encode.paths
+    frames, numbers = images(5, 4, shape), torch.randint(4, (3, 5, 4))
+    expected = encode({path: stack(frames[numbers], shape)})
+    torch.testing.assert_close(encode({path: numbers}, {path: frames}), expected)
+    prepared = encode.prepare({path: numbers}, {path: frames})
+    assert prepared[path].is_floating_point()
+    torch.testing.assert_close(encode({path: numbers}, prepared), expected)
+
+
+def test_images_are_standardised_by_the_mean_image_of_the_data() -> None:
+    encode = centred.Encoder(IMAGE, 8)
+    given = images(40, 40)
+    assert torch.equal(encode.prepare(given), encode.pool(encode.scaling(given)))
+    encode.fit(given)
+    prepared = encode.prepare(given)
+    torch.testing.assert_close(prepared.mean(0), torch.zeros(3, 18, 18), atol=1e-5, rtol=0)
+    assert float(prepared.std()) == pytest.approx(1, abs=0.01)
+    encode.fit(given[:1].expand(5, -1, -1, -1))
+    assert torch.isfinite(encode(given)).all(), "images that are all the same have no variance"
+
+
+@pytest.mark.parametrize("kind", ["compact", "centred", "nature", "impala"])
 def test_images_that_differ_a_little_give_tokens_that_differ(kind: str) -> None:
     given = images(2, 2)
     given[1] = given[0]
@@ -247,7 +279,7 @@ def test_images_that_differ_a_little_give_tokens_that_differ(kind: str) -> None:
     assert float((first - second).std()) > 0.1
 
 
-@pytest.mark.parametrize("kind", ["compact", "nature", "impala"])
+@pytest.mark.parametrize("kind", ["compact", "centred", "nature", "impala"])
 def test_encodings_and_gradients_are_those_of_images_one_by_one(kind: str) -> None:
     encode = encoder(IMAGE, 8, kind=kind).double()
     given = images(30, 4)
@@ -303,7 +335,7 @@ def test_kinds_are_chosen_by_leaf(text: str, kinds: tuple[object, ...]) -> None:
     [
         (
             "resnet",
-            "unknown encoder 'resnet': kinds are auto, categories, compact, identity, impala",
+            "unknown encoder 'resnet': kinds are auto, categories, centred, compact, identity",
         ),
         ("impala", "observation 'state': the encoder 'impala' is for images"),
         ("camera=impala,door=identity", "'door=identity'.*the leaves are camera, grid, state"),

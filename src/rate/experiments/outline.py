@@ -241,7 +241,10 @@ def _slug(name: str) -> str:
 
 
 def scores_of(experiment: Experiment, variant: str, seed: int) -> dict[str, list[Score]]:
-    """What a variant is scored on, by the name under which its scores are reported."""
+    """What a variant is scored on, by the name under which its scores are reported. What sees no
+    return acts alike whatever is asked for, so it is scored once."""
+    if "return_to_go" not in experiment.variants[variant].model.tokens:
+        experiment = replace(experiment, target_returns={})
     if variant in experiment.single:
         name, task = experiment.single[variant]
         asked = experiment.asked(task).items()

@@ -108,16 +108,11 @@ class Policy(nn.Module):
         return self._stamped(tokens, [timesteps]).flatten(1, 2)
 
     def encoded_frames(self, segment: Segment) -> dict[str, Tensor]:
-        """`Segment.frames` with images as tokens [n, d], for several parts of a window; images of
-        which several are stacked stay as they are."""
+        """`Segment.frames` as far encoded as each frame can be by itself, for several parts of a
+        window: to tokens [n, d], or scaled where several are stacked."""
         encoder = self.encoders["observation"]
         assert isinstance(encoder, ObservationEncoder)
-        return {
-            path: images
-            if segment.observations[path].dim() == 3
-            else encoder.encoders[encoder.paths.index(path)](images)
-            for path, images in segment.frames.items()
-        }
+        return encoder.prepare(segment.observations, segment.frames)
 
     def observe(
         self,

@@ -4,12 +4,32 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import torch
+
 from rate.dataset import Dataset
 from rate.messages import brief
+from rate.models.encoders import ObservationEncoder
+from rate.models.encoders.centred import Encoder as CentredEncoder
 from rate.models.policy import Policy
 from rate.recipe import Recipe
 from rate.runs.checkpoint import find_checkpoint, load_policy
 from rate.runs.folder import RunError
+
+IMAGES = 512
+"""Images of the data that encoders are fitted to, in equal distances."""
+
+
+def fitted(policy: Policy, dataset: Dataset) -> Policy:
+    """A policy with fresh weights, whose encoders have seen images of the data if they need to."""
+    encoder = policy.encoders["observation"]
+    assert isinstance(encoder, ObservationEncoder)
+    for path, encode in zip(encoder.paths, encoder.encoders, strict=True):
+        if isinstance(encode, CentredEncoder):
+            stored = dataset.arrays[f"observations/{path}"]
+            rows = np.unique(np.linspace(0, len(stored) - 1, IMAGES).astype(np.int64))
+            encode.fit(torch.from_numpy(np.array(stored[rows])))
+    return policy
 
 
 def beginning(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:

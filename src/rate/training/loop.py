@@ -18,7 +18,7 @@ from rate.progress import progress_bar
 from rate.runs.checkpoint import load_state, require_room, save_policy, save_state
 from rate.runs.folder import Run, RunError
 from rate.runs.metrics import RunLog
-from rate.training.beginning import begin_from
+from rate.training.beginning import begin_from, fitted
 from rate.training.data import batches
 from rate.training.devices import compute_of, set_precision
 from rate.training.graph import Graphs, uses_graphs
@@ -62,10 +62,14 @@ class Training:
         )
         if self.run.state_file.exists():
             require_room(self.run.state_file, make)
-        policy = make()
+
+        def fresh() -> Policy:
+            return fitted(make(), dataset)
+
+        policy = fresh()
         if recipe.start_from and not self.run.state_file.exists():
             begin_from(policy, recipe.start_from, self.facts)
-        objective = recipe.objective.build(policy, make, scale)
+        objective = recipe.objective.build(policy, fresh, scale)
         self.module = WindowLoss(policy, objective)
         optimiser = adamw(self.module, recipe.optimiser)
         compiled = cast(Any, torch.compile(self.module)) if recipe.compile else self.module

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from rate.addresses import import_address
 from rate.images import channel_axis, stack
-from rate.models.encoders._images import Statistics, of_stack
+from rate.models.encoders._images import ImageEncoder, Statistics, of_stack
 from rate.models.heads import box_scale
 from rate.spaces import is_image, leaves
 
@@ -161,8 +161,8 @@ class ObservationEncoder(nn.Module):
         Args:
             observations: Values [..., *shape] of each leaf; of a leaf in `frames` the number of
                 each step's frame [B, K], or those of its stacked frames [B, K, k].
-            frames: Distinct frames of leaves whose images repeat, [n, ...], or their tokens
-                [n, width].
+            frames: Distinct frames of leaves whose images repeat, [n, ...], or what `prepare` has
+                made of them.
         """
         frames = frames or {}
         tokens = []
@@ -172,11 +172,27 @@ class ObservationEncoder(nn.Module):
                 tokens.append(encode(values))
             elif images.dim() == 2:  # encoded already
                 tokens.append(images[values])
+            elif values.dim() == 3 and isinstance(encode, ImageEncoder):
+                prepared = images if images.is_floating_point() else encode.prepare(images)
+                tokens.append(encode.stacked(prepared, values))
             elif values.dim() == 3:  # the numbers of each step's stacked frames
                 tokens.append(encode(stack(images[values], images.shape[1:])))
             else:
                 tokens.append(encode(images)[values])
         return tokens[0] if len(tokens) == 1 else torch.stack(tokens).sum(0)
+
+    def prepare(
+        self, observations: dict[str, Tensor], frames: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Do what needs doing but once for each frame: encode it, to [n, width], or scale it,
+        where several are stacked."""
+        made = dict(frames)
+        for path, encode in zip(self.paths, self.encoders, strict=True):
+            if path in frames and observations[path].dim() < 3:
+                made[path] = encode(frames[path])
+            elif path in frames and isinstance(encode, ImageEncoder):
+                made[path] = encode.prepare(frames[path])
+        return made
 
 
 def _named(

@@ -79,7 +79,10 @@ def planes(space: gymnasium.Space, kind: str, axis: int | None = None) -> tuple[
 
 
 class PictureScaling(nn.Module):
-    """Images [n, H, W, C] or [n, C, H, W] of bytes to floats [n, C, H, W], scaled by channel."""
+    """Images [n, H, W, C] or [n, C, H, W] of bytes to floats [n, C, H, W], scaled by channel.
+
+    Where images are stacked frames, it takes single frames, too: all have the same scale.
+    """
 
     def __init__(
         self, shape: tuple[int, ...], statistics: Statistics | None, axis: int | None = None
@@ -97,10 +100,13 @@ class PictureScaling(nn.Module):
         images = images.to(self.scale.dtype)
         if not self.channels_last:
             # In place: a batch of pictures is larger than any cache.
-            return images.div(self.scale[:, None, None]).sub_(self.shift[:, None, None])
+            channels = images.shape[1]
+            scale, shift = self.scale[:channels], self.shift[:channels]
+            return images.div(scale[:, None, None]).sub_(shift[:, None, None])
         # Whole rows of pixels side by side are faster than one pixel's few channels.
         breadth, channels = images.shape[-2:]
-        rows = images.flatten(-2) / self.scale.repeat(breadth) - self.shift.repeat(breadth)
+        scale, shift = self.scale[:channels], self.shift[:channels]
+        rows = images.flatten(-2) / scale.repeat(breadth) - shift.repeat(breadth)
         return rows.unflatten(-1, (breadth, channels)).permute(0, 3, 1, 2)
 
 
@@ -117,6 +123,7 @@ class ImageEncoder(nn.Module):
         statistics: Statistics of the images, if they are known.
         layers: Layers from images [n, C, H, W] on.
         axis: Axis of the channels, 0 or 2; by default `channel_axis` finds it.
+        pooling: Side of the squares of pixels whose means the layers see.
     """
 
     def __init__(
@@ -126,11 +133,14 @@ class ImageEncoder(nn.Module):
         statistics: Statistics | None,
         layers: list[nn.Module],
         axis: int | None = None,
+        pooling: int = 1,
     ) -> None:
         super().__init__()
         self.scaling = PictureScaling(space.shape or (), statistics, axis)
+        self.pool = nn.Identity() if pooling == 1 else nn.AvgPool2d(pooling, ceil_mode=True)
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
-        features = self.convolutions(torch.zeros(1, *planes(space, "image", axis))).shape[1]
+        blank = torch.zeros(1, *planes(space, "image", axis))
+        features = self.convolutions(self.pool(blank)).shape[1]
         self.linear = nn.Linear(features, width)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -141,7 +151,25 @@ class ImageEncoder(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        pictures = self.scaling(images.reshape(-1, *images.shape[-3:]))
+        pictures = self.prepare(images.reshape(-1, *images.shape[-3:]))
+        return self._tokens(pictures).view(*images.shape[:-3], -1)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Images [n, H, W, C] or [n, C, H, W], or single frames of stacks, scaled and pooled:
+        what is the same in each stack that a frame is in. Floats [n, C, h, w]."""
+        pictures: Tensor = self.pool(self.scaling(images))
+        return pictures
+
+    def stacked(self, pictures: Tensor, numbers: Tensor) -> Tensor:
+        """Tokens [B, K, width] of stacks.
+
+        Args:
+            pictures: Frames as `prepare` returns them, [n, c, h, w].
+            numbers: Those of each stack, oldest first, [B, K, k].
+        """
+        stacks = pictures[numbers.flatten(0, 1)].flatten(1, 2)
+        return self._tokens(stacks).view(*numbers.shape[:2], -1)
+
+    def _tokens(self, pictures: Tensor) -> Tensor:
         tokens = self.linear(self.convolutions(pictures))
-        tokens = nn.functional.layer_norm(tokens, tokens.shape[-1:])
-        return tokens.view(*images.shape[:-3], -1)
+        return nn.functional.layer_norm(tokens, tokens.shape[-1:])

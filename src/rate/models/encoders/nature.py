@@ -41,8 +41,8 @@ class Encoder(ImageEncoder):
             padding = 0 if side >= 36 else 2 if side >= 4 else 4
         layers: list[nn.Module] = []
         if self.pooling > 1:
-            layers.append(nn.AvgPool2d(self.pooling, ceil_mode=True))
+            layers.append(nn.Identity())  # where older checkpoints number the pooling
         for channels, size, stride in self.kernels:
             layers += [nn.Conv2d(before, channels, size, stride, padding), nn.ReLU()]
             before = channels
-        super().__init__(space, width, statistics, layers, axis)
+        super().__init__(space, width, statistics, layers, axis, self.pooling)

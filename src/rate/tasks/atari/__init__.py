@@ -36,7 +36,7 @@ def _task(size: str, **arguments: Any) -> Task:
         expert=players["expert"],
         experts=players,
         reference=REFERENCES.get(size, {}),
-        num_envs=8,
+        num_envs=10,
     )
 
 
