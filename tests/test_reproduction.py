@@ -120,7 +120,9 @@ def test_what_is_there_is_kept_and_rows_of_another_recipe_are_refused(own):
 
 
 SIZED = (
-    OWN.replace("EXPERIMENT = Experiment(", "SMALL = Experiment(")
+    OWN.replace("EXPERIMENT = Experiment(", "SMALL = Experiment(").replace(
+        '"own": recipe(Config(', '"rate": recipe(rate.Config('
+    )
     + """
 from dataclasses import replace
 EXPERIMENT = replace(
@@ -149,7 +151,7 @@ def test_every_policy_that_sees_returns_is_asked_for_further_ones(own):
         ("recall/6", 1.0, 4),
         ("recall/6,target_return=0.5", 0.5, 4),
         ("recall/6,target_return=0.25", 0.25, 2),
-        ("recall/6", 1.0, 4),  # of the MLP, which sees observations alone
+        ("recall/6", 1.0, 4),  # of the MLP, which sees no returns
     ]
     text = (folder / "report.md").read_text()
     assert "--size paper takes those of the paper" in text
