@@ -18,6 +18,8 @@ from rate.models import rate as model
 from rate.models.policy import Policy
 from rate.objectives import behaviour_cloning
 from rate.recipe import Recipe
+from rate.runs.checkpoint import load_policy
+from rate.training import train
 from rate.training.data import describe, fill_in, samplers
 from rate.training.update import Learner, WindowLoss, adamw
 
@@ -173,3 +175,20 @@ def test_windows_without_rewards_are_left_out_if_asked(tmp_path: Path) -> None:
         samplers(replace(recipe, sampling="random"), dataset, 0, np.arange(len(dataset)))
     behaviour = behaviour_cloning.Config()
     assert replace(recipe, objective=behaviour).hash != replace(asked, objective=behaviour).hash
+
+
+def test_encoders_that_subtract_the_mean_image_see_the_data_before_the_first_update(
+    tmp_path: Path,
+) -> None:
+    dataset = write_dataset(tmp_path / "data", episodes(repeat=True), SPACE, ACTIONS)
+    recipe = Recipe(
+        str(tmp_path / "data"), replace(CONFIG, encoder="centred"), updates=1, batch_size=2
+    )
+    recipe = replace(recipe, optimiser=replace(recipe.optimiser, warmup=1))
+    run = train(recipe, tmp_path / "run", threads=1, accelerator="cpu")
+    policy, _ = load_policy(run / "last.safetensors")
+    encode = policy.encoders["observation"].encoders[0]
+    images = torch.from_numpy(np.array(dataset.arrays["observations/observation"][:]))
+    prepared = encode.prepare(images)
+    torch.testing.assert_close(prepared.mean(0), torch.zeros_like(encode.mean), atol=1e-4, rtol=0)
+    assert float(prepared.square().mean()) == pytest.approx(1, abs=1e-3)
