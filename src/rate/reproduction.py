@@ -18,6 +18,7 @@ from rate.addresses import trust
 from rate.compute import Compute, with_changes
 from rate.dataset.card import CARD
 from rate.experiments import SIZES, Collection
+from rate.experiments.data_facts import data_facts
 from rate.experiments.outline import Member, Score, Subset, Work, outline, scores_of
 from rate.files import atomic_write
 from rate.folders import writing
@@ -106,7 +107,14 @@ def _collect(collection: Collection, folder: Path, show_progress: bool) -> None:
 def _begin(member: Member, smoke: bool) -> None:
     """Write what the report needs to know, before the long work begins."""
     member.folder.mkdir(parents=True, exist_ok=True)
-    atomic_write(member.folder / FACTS, json.dumps(member.facts().to_json(), indent=2))
+    variants = member.experiment.variants
+    folders = {
+        variants[variant].collection: Path(str(work.recipe.dataset))
+        for (variant, _), work in member.work.items()
+    }
+    data = {name: data_facts(member.experiment, name, path) for name, path in folders.items()}
+    facts = replace(member.facts(), data=data)
+    atomic_write(member.folder / FACTS, json.dumps(facts.to_json(), indent=2))
     remarks = read_remarks(RESULTS / f"{member.name}.md")
     if remarks and not smoke:
         atomic_write(member.folder / REMARKS, remarks)

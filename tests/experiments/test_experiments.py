@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from rate import experiments
+from rate import collect, experiments
 from rate.experiments import Experiment, Suite, freezing
+from rate.experiments.data_facts import data_facts
 from rate.experiments.outline import scores_of
 from rate.experiments.terms import terms
 from rate.files import read_jsonl
 from rate.reporting.protocol import TRIAL_SEEDS, latest
+from rate.tasks.lookup import find
 
 ROOT = Path(__file__).parents[2]
 SINGLE = sorted(
@@ -80,6 +82,20 @@ def test_terms_are_those_of_recipes_and_data():
         "dropout",
         "inputs",
     }
+
+
+def test_data_are_described_by_returns_and_by_the_score_of_their_task(tmp_path):
+    pytest.importorskip("mujoco")
+    card = collect("mujoco/Hopper,expert=medium", tmp_path / "data", episodes=2).card
+    own = experiments.find("mujoco").narrowed(("rate",), ())
+    facts = data_facts(own, "Hopper-medium", tmp_path / "data")
+    assert (facts["episodes of"], facts["number"]) == ("mujoco/Hopper,expert=medium", "2")
+    assert facts["best return"] == f"{card['returns']['max']:.2f}"
+    score = find("mujoco/Hopper,metric=own-score").score(card["returns"]["mean"], 1)
+    assert facts["own-score of the mean"] == f"{score:.2f}"
+    collect("tmaze/9", tmp_path / "maze", episodes=2)
+    facts = data_facts(experiments.find("tmaze-generalization"), "tmaze-90", tmp_path / "maze")
+    assert list(facts) == ["episodes of", "number", "mean return", "best return"]
 
 
 def test_seeds_of_a_trial_and_of_a_report_are_kept_apart():

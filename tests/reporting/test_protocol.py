@@ -7,7 +7,7 @@ from rate.reporting.protocol import latest, superseded, trial
 from rate.reporting.publish import publish
 from rate.reporting.statistics import summarise
 from rate.reporting.tables import gaps, score_table, seed_list
-from rate.reporting.terms import earlier_table, notice, shared_policies, terms_table
+from rate.reporting.terms import data_table, earlier_table, notice, shared_policies, terms_table
 
 
 def row(seed=100, **changes):
@@ -97,6 +97,12 @@ def test_common_terms_are_said_once():
         [("rate", "0.2"), ("dt", "0")],
     )
     assert terms_table({"rate": {"updates": "600"}})[1] is None
+
+
+def test_collections_have_a_row_each():
+    table = data_table({"a": {"number": "9"}, "b": {"number": "3", "best return": "1.00"}})
+    assert table.columns == ("number", "best return")
+    assert table.rows == [("9", "—"), ("3", "1.00")]
 
 
 def test_pages_that_show_the_same_policies_say_so():

@@ -1,5 +1,6 @@
 """Environments as a user of the library would write them, who knows nothing of it but Gymnasium."""
 
+from itertools import count
 from typing import Any
 
 import gymnasium
@@ -65,12 +66,14 @@ def make(**options: Any):
 
 
 class Forgetful(Drawn):
-    """Draws from a generator that no seed resets."""
+    """Counts its episodes, and draws by their number whatever the seed."""
+
+    episodes = count()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        return super().reset(seed=int(np.random.default_rng().integers(1000)))
+        return super().reset(seed=next(self.episodes))
 
 
 def endless() -> gymnasium.Env[Any, Any]:

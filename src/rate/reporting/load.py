@@ -84,6 +84,8 @@ class Facts(Page):
     """Variants that are planned for the first so many seeds alone."""
     terms: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The terms on which each variant is trained and acts, by their names."""
+    data: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What is said of each collection that policies are trained on."""
     shared: str = ""
     """Which policies stand on other pages, too."""
     trial: bool = False

@@ -37,7 +37,7 @@ from rate.reporting.tables import (
     paper_table,
     score_table,
 )
-from rate.reporting.terms import earlier_table, notice, terms_table
+from rate.reporting.terms import data_table, earlier_table, notice, terms_table
 from rate.reporting.totals import left_out, sum_table, sums
 from rate.runs.folder import Run
 
@@ -49,6 +49,7 @@ EARLIER = (
     "Rows that were reported once and no number above is made from: they were replaced by rows of "
     "another recipe, data or protocol."
 )
+DATA = "What policies were trained on: returns of whole episodes, mean ± standard deviation."
 BANDS = "Bands: 95 % intervals of the mean."
 APART = (
     "Root mean square difference between the memories of two cues: after the first segment, after "
@@ -123,6 +124,8 @@ def sections(
         parts.append(Part("Sums over tasks", text, table=table))
     if evidence.remarks:
         parts.append(Part("What it shows", evidence.remarks))
+    if facts.data:
+        parts.append(Part("Data", DATA, table=data_table(facts.data), folded=len(facts.data) > 12))
     if facts.terms:
         text, differing = terms_table(facts.terms)
         parts.append(Part("Terms", text, table=differing))

@@ -26,6 +26,12 @@ def terms_table(terms: Mapping[str, Mapping[str, str]]) -> tuple[str, Table | No
     return (text if common else ""), Table(("variant", *differing), rows)
 
 
+def data_table(data: Mapping[str, Mapping[str, str]]) -> Table:
+    """What is said of each collection, a row each."""
+    names = tuple(dict.fromkeys(name for own in data.values() for name in own))
+    return Table(names, [tuple(own.get(name, "—") for name in names) for own in data.values()])
+
+
 def earlier_table(rows: Sequence[Row]) -> Table | None:
     """Results of earlier recipes and protocols, a row each, at the last position that was scored;
     None if there are none."""
