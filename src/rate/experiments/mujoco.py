@@ -12,7 +12,7 @@ medium, the whole way up to it (medium-replay), and half of it and of the best (
 recorded other policies in older environments, so its numbers are of the same tasks but not of the
 same data. Environments without own policies are left out. Scores are own ones: 0 is the return of
 random actions, 100 that of the best linear policy without noise. Every model has the same data,
-updates, windows of 60 steps, batches and learning rate, and none has been tuned. CQL and IQL learn
+updates, windows of 60 steps and batches, and was tried with six recipes. CQL and IQL learn
 from an MLP.
 """
 
@@ -35,29 +35,23 @@ EPISODES = {"Hopper": 200, "HalfCheetah": 100, "Walker2d": 200}
 PAPER_EPISODES = {"Hopper": 2000, "HalfCheetah": 1000, "Walker2d": 2000}
 """Episodes of data; D4RL's have a million steps, which is a thousand episodes that never fall."""
 
-TARGETS = {"Hopper": 1_100.0, "HalfCheetah": 3_000.0, "Walker2d": 1_000.0}
+TARGETS = {"Hopper": 1_100.0, "HalfCheetah": 3_000.0, "Walker2d": 800.0}
 """Returns that are asked for besides the best one of the data: half of what the best own policy
 gets."""
 
-SMALL: dict[str, Any] = {"segment_length": 20, "segments": 3, "dropout": 0.1}
-TRANSFORMER: dict[str, Any] = {**SMALL, "attention_dropout": 0.05}
-
-# Table 8: three layers of one head of 128, five memory tokens, 60 cached states, no feed-forward.
-PAPER: dict[str, Any] = {**SMALL, "dropout": 0.2, "width": 128}
-PAPER_TRANSFORMER: dict[str, Any] = {
-    **PAPER,
-    "attention_dropout": 0.05,
-    "layers": 3,
-    "heads": 1,
-    "head_width": 128,
-}
-PAPER_RATE: dict[str, Any] = {**PAPER_TRANSFORMER, "valve_heads": 1, "cached_states": 60}
+TRIALS = {"rate": 6, "dt": 6, "bc-mlp": 6, "bc-mlp, best tenth": 0, "cql": 6, "iql": 6}
+"""Recipes that were tried on seed 0, with Hopper's medium-replay and HalfCheetah's medium-expert
+data; the filtered variant has the recipe of the other."""
 
 # Windows of 60 steps in proportion to the length of trajectories, and returns over 1000, as in the
 # paper; Q-learning takes rewards as they are.
-CPU_SIZE = Recipe(
+CONTEXT: dict[str, Any] = {"segment_length": 20, "segments": 3}
+RATE = rate.Config(
+    **CONTEXT, dropout=0.1, attention_dropout=0.05, memory_tokens=5, valve_start="unit"
+)
+PLAIN = Recipe(
     dataset="",
-    model=rate.Config(**TRANSFORMER, memory_tokens=5, valve_start="unit"),
+    model=RATE,
     updates=500,
     batch_size=16,
     sampling="full",
@@ -65,32 +59,57 @@ CPU_SIZE = Recipe(
     return_scale=1000.0,
     optimiser=OptimiserConfig(learning_rate=1e-3),
 )
-PAPER_SIZE = replace(
-    CPU_SIZE,
-    model=rate.Config(**PAPER_RATE, memory_tokens=5),
+CLONED = replace(
+    PLAIN,
+    model=mlp.Config(**CONTEXT, dropout=0.1),
+    optimiser=OptimiserConfig(learning_rate=3e-3),
+)
+VALUES = replace(
+    PLAIN,
+    model=mlp.Config(**CONTEXT, dropout=0.0, action_head="tanh-gaussian"),
+    return_scale=1.0,
+)
+CPU_SIZE = {
+    "rate": PLAIN,
+    "dt": replace(
+        PLAIN, model=dt.Config(**CONTEXT, dropout=0.0, attention_dropout=0.05, stride=10)
+    ),
+    "bc-mlp": CLONED,
+    "bc-mlp, best tenth": replace(CLONED, objective=behaviour_cloning.Config(top_fraction=0.1)),
+    "cql": replace(VALUES, objective=cql.Config(target_rate=0.02)),
+    "iql": replace(VALUES, objective=iql.Config(target_rate=0.02)),
+}
+
+# Table 8: three layers of one head of 128, five memory tokens, 60 cached states, no feed-forward.
+WIDE: dict[str, Any] = {**CONTEXT, "dropout": 0.2, "width": 128}
+DEEP: dict[str, Any] = {
+    **WIDE,
+    "attention_dropout": 0.05,
+    "layers": 3,
+    "heads": 1,
+    "head_width": 128,
+}
+PAPER_PLAIN = replace(
+    PLAIN,
+    model=rate.Config(**DEEP, memory_tokens=5, valve_heads=1, cached_states=60),
     updates=10_000,
     batch_size=4096,
     optimiser=OptimiserConfig(6e-5, weight_decay=0.1, warmup=100, decay="none"),
 )
-
-
-def models(
-    plain: Recipe, transformer: Mapping[str, Any], perceptron: Mapping[str, Any], stride: int
-) -> dict[str, Recipe]:
-    """Recipes by the name under which they are reported, on equal terms; the window of DT slides by
-    `stride` steps."""
-    cloned = replace(plain, model=mlp.Config(**perceptron))
-    values = replace(
-        plain, model=mlp.Config(**perceptron, action_head="tanh-gaussian"), return_scale=1.0
-    )
-    return {
-        "rate": plain,
-        "dt": replace(plain, model=dt.Config(**transformer, stride=stride)),
-        "bc-mlp": cloned,
-        "bc-mlp, best tenth": replace(cloned, objective=behaviour_cloning.Config(top_fraction=0.1)),
-        "cql": replace(values, objective=cql.Config(target_rate=0.02)),
-        "iql": replace(values, objective=iql.Config(target_rate=0.02)),
-    }
+PAPER_CLONED = replace(PAPER_PLAIN, model=mlp.Config(**WIDE))
+PAPER_VALUES = replace(
+    PAPER_PLAIN, model=mlp.Config(**WIDE, action_head="tanh-gaussian"), return_scale=1.0
+)
+PAPER_SIZE = {
+    "rate": PAPER_PLAIN,
+    "dt": replace(PAPER_PLAIN, model=dt.Config(**DEEP, stride=1)),
+    "bc-mlp": PAPER_CLONED,
+    "bc-mlp, best tenth": replace(
+        PAPER_CLONED, objective=behaviour_cloning.Config(top_fraction=0.1)
+    ),
+    "cql": replace(PAPER_VALUES, objective=cql.Config(target_rate=0.02)),
+    "iql": replace(PAPER_VALUES, objective=iql.Config(target_rate=0.02)),
+}
 
 
 def data(environment: str, quality: str) -> str:
@@ -135,8 +154,9 @@ def experiment(recipes: Mapping[str, Recipe], episodes: Mapping[str, int]) -> Ex
 
 
 EXPERIMENT = replace(
-    experiment(models(CPU_SIZE, TRANSFORMER, SMALL, stride=10), EPISODES),
-    paper=experiment(models(PAPER_SIZE, PAPER_TRANSFORMER, PAPER, stride=1), PAPER_EPISODES),
+    experiment(CPU_SIZE, EPISODES),
+    trials=TRIALS,
+    paper=experiment(PAPER_SIZE, PAPER_EPISODES),
 )
 
 PAGE = Page(axis="task")
