@@ -20,8 +20,9 @@ from rate.tasks.task import Agent, Family, Task, total_return
 POLICIES = Path(__file__).with_name("policies")
 """Folder of the files that `rate.tasks.mujoco.search` wrote."""
 
-NOISE = 0.1
-"""Noise of behaviour policies; the narrow data of a linear policy become wider."""
+NOISE, STEADY = 0.1, {"Walker2d": 0.03}
+"""Noise of behaviour policies, and of those that more of it would make fall at once; the narrow
+data of a linear policy become wider."""
 
 MEDIUM = 0.45
 """Part of the way from the worst to the best return at which a policy counts as medium."""
@@ -78,22 +79,25 @@ def searched(key: str) -> tuple[References, tuple[Linear, ...]] | None:
     return References(facts["random_return"], policies[-1].mean_return), tuple(policies)
 
 
-def _agent(environment: Callable[[], gymnasium.Env], policies: Sequence[Linear]) -> Agent:
+def _agent(
+    environment: Callable[[], gymnasium.Env], policies: Sequence[Linear], noise: float
+) -> Agent:
     made = environment()
     try:
         space = made.action_space
     finally:
         made.close()
     assert isinstance(space, gymnasium.spaces.Box)
-    return LinearAgent(policies, space, NOISE)
+    return LinearAgent(policies, space, noise)
 
 
 def _task(size: str) -> Task:
     key = environment_id(size)
     environment = partial(gymnasium.make, key, disable_env_checker=True)
     references, policies = searched(key) or (None, ())
+    noise = STEADY.get(key.partition("-")[0], NOISE)
     experts = {
-        quality: partial(_agent, environment, chosen)
+        quality: partial(_agent, environment, chosen, noise)
         for quality, chosen in (qualities(policies) if policies else {}).items()
     }
     scores = {"d4rl-score": D4RL.get(key.partition("-")[0]), "own-score": references}
