@@ -62,13 +62,10 @@ PLAIN = Recipe(
 CLONED = replace(
     PLAIN,
     model=mlp.Config(**CONTEXT, dropout=0.1),
-    optimiser=OptimiserConfig(learning_rate=3e-3),
+    optimiser=OptimiserConfig(learning_rate=1e-2),
 )
-VALUES = replace(
-    PLAIN,
-    model=mlp.Config(**CONTEXT, dropout=0.0, action_head="tanh-gaussian"),
-    return_scale=1.0,
-)
+PERCEPTRON: dict[str, Any] = {**CONTEXT, "action_head": "tanh-gaussian"}
+VALUES = replace(PLAIN, return_scale=1.0)
 CPU_SIZE = {
     "rate": PLAIN,
     "dt": replace(
@@ -76,8 +73,16 @@ CPU_SIZE = {
     ),
     "bc-mlp": CLONED,
     "bc-mlp, best tenth": replace(CLONED, objective=behaviour_cloning.Config(top_fraction=0.1)),
-    "cql": replace(VALUES, objective=cql.Config(target_rate=0.02)),
-    "iql": replace(VALUES, objective=iql.Config(target_rate=0.02)),
+    "cql": replace(
+        VALUES,
+        model=mlp.Config(**PERCEPTRON, dropout=0.1),
+        objective=cql.Config(target_rate=0.02, conservative_weight=5.0),
+    ),
+    "iql": replace(
+        VALUES,
+        model=mlp.Config(**PERCEPTRON, dropout=0.0),
+        objective=iql.Config(target_rate=0.02),
+    ),
 }
 
 # Table 8: three layers of one head of 128, five memory tokens, 60 cached states, no feed-forward.
