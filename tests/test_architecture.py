@@ -20,6 +20,8 @@ LAYERS = [
     {
         "addresses",
         "messages",
+        "pickles",
+        "torch_files",
         "episode",
         "extras",
         "segment",
@@ -70,6 +72,8 @@ TORCH_FREE = {
     "progress",
     "provenance",
     "values",
+    "pickles",
+    "torch_files",
     "acting/rollout.py",
 }
 """Packages and modules for reports and simulators, which need no torch."""

@@ -17,6 +17,7 @@ VERBS = {
     "evaluate": "rate.acting.evaluation",
     "export": "rate.exporting",
     "inspect": "rate.inspection",
+    "convert": "rate.runs.conversion",
     "pull": "rate.runs.sharing",
     "push": "rate.runs.sharing",
     "record": "rate.acting.recording",

@@ -1,8 +1,8 @@
 """RATE: agents that must remember, by offline sequence modelling with recurrent memory.
 
 The verbs of the command line are functions here: collect, import_dataset, export_minari, train,
-resume, evaluate, record, inspect, export, reproduce, work, report. `load_agent` gives a trained
-agent back. Names are imported when first used, so that reporting needs no torch.
+resume, convert, evaluate, record, inspect, export, reproduce, work, report. `load_agent` gives a
+trained agent back. Names are imported when first used, so that reporting needs no torch.
 """
 
 from importlib import import_module
@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from rate.models import config_class as config_class
     from rate.models import names as list_models  # noqa: F401 (list_models)
     from rate.models.policy import Policy as Policy
-    from rate.models.released import load_released as load_released
+    from rate.models.released_weights import load_released as load_released
     from rate.recipe import OptimiserConfig as OptimiserConfig
     from rate.recipe import Recipe as Recipe
     from rate.recipe import SelectionConfig as SelectionConfig
     from rate.reporting import report as report
     from rate.reproduction import reproduce as reproduce
     from rate.runs.checkpoint import load_policy as load_policy
+    from rate.runs.conversion import convert as convert
     from rate.runs.sharing import pull as pull
     from rate.runs.sharing import push as push
     from rate.segment import Segment as Segment
@@ -58,6 +59,7 @@ _HOMES = {
     "Task": ("rate.tasks", "Task"),
     "collect": ("rate.acting.collection", "collect"),
     "config_class": ("rate.models", "config_class"),
+    "convert": ("rate.runs.conversion", "convert"),
     "evaluate": ("rate.acting.evaluation", "evaluate"),
     "evaluate_recorded": ("rate.acting.recorded", "evaluate_recorded"),
     "export": ("rate.exporting", "export"),
@@ -68,7 +70,7 @@ _HOMES = {
     "inspect": ("rate.inspection", "inspect"),
     "load_agent": ("rate.acting.actor", "load_agent"),
     "load_policy": ("rate.runs.checkpoint", "load_policy"),
-    "load_released": ("rate.models.released", "load_released"),
+    "load_released": ("rate.models.released_weights", "load_released"),
     "list_models": ("rate.models", "names"),
     "open_dataset": ("rate.dataset", "open_dataset"),
     "pull": ("rate.runs.sharing", "pull"),

@@ -28,12 +28,12 @@ from rate.dataset.validate import validate
 from rate.launch.claims import Claims
 from rate.launch.plan import Job, PlanError, read_plan, write_plan
 from rate.launch.work import status
-from rate.models.released import load_released
 from rate.recipe import Recipe, from_json, hash_of
 from rate.reporting import report
 from rate.reporting.load import ReportError
 from rate.reporting.publish import publish, read_paper
 from rate.runs.checkpoint import CheckpointError, _digest, load_policy
+from rate.runs.conversion import ConversionError, convert
 from rate.runs.folder import Run, RunError, _hash
 from rate.runs.loggers import wandb_key
 from rate.spaces import from_text
@@ -445,18 +445,25 @@ def _read_recipe(text: str) -> None:
 def _released(folder: Path) -> None:
     with np.load(DATA / "rate_tmaze.npz") as file:
         arrays = {name: file[name] for name in file.files}
-    (folder / "config.json").write_text(str(arrays["config"]))
+    config = json.loads(str(arrays["config"]))
+    lengths = {"context_length": config.pop("segment_length"), "sections": config.pop("segments")}
+    told = {"model": config, "training": lengths, "model_mode": "RATE"}
+    told["online_inference"] = {"desired_return_1": 1.0}
+    (folder / "config.json").write_text(json.dumps(told))
     names = [name for name in arrays if name.startswith("weights/")]
     torch.save(
         {name.removeprefix("weights/"): torch.from_numpy(arrays[name]) for name in names},
-        folder / "weights.pt",
+        folder / "weights.pth",
     )
 
 
 def _damage_released(folder: Path, draw: random.Random) -> None:
-    if draw.random() < 0.4:
+    path = folder / "weights.pth"
+    if draw.random() < 0.3:
         return mutations.as_json(folder / "config.json", draw)
-    tensors = torch.load(folder / "weights.pt", weights_only=True)
+    if draw.random() < 0.5:
+        return mutations.as_torch_file(path, draw)
+    tensors = torch.load(path, weights_only=True)
     name = draw.choice(sorted(tensors))
     match draw.randrange(5):
         case 0:
@@ -467,17 +474,12 @@ def _damage_released(folder: Path, draw: random.Random) -> None:
             tensors[name] = mutations.value(draw, 1)
         case _:
             tensors[name] = mutations.array(draw, tensors[name].numpy())
-    torch.save(tensors, folder / "weights.pt")
+    torch.save(tensors, path)
     return None
 
 
 def _read_released(folder: Path) -> None:
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except (ValueError, RecursionError):
-        return  # the library does not read this file
-    weights = torch.load(folder / "weights.pt", weights_only=False)
-    load_released(weights, config)
+    load_policy(convert(folder / "weights.pth", folder / "run"))
 
 
 TASKS = (
@@ -521,7 +523,7 @@ FORMATS = {
     "minari-hdf5": _recording(_minari("hdf5"), "data"),
     "minari-arrow": _recording(_minari("arrow"), "data"),
     "released": Format(
-        _released, _read_released, (ValueError,), damage=_damage_released, longest=1000
+        _released, _read_released, (ConversionError,), damage=_damage_released, longest=1000
     ),
     "checkpoint": Format(
         _run, _load_policy, (CheckpointError,), _seal_run, _only("last.safetensors")

@@ -330,6 +330,22 @@ def as_pickle(path: Path, draw: random.Random) -> None:
     return None
 
 
+def as_torch_file(path: Path, draw: random.Random) -> None:
+    """Change bytes of an entry of an archive of `torch.save`, most often of its pickle."""
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    pickled = next(name for name in members if name.endswith("data.pkl"))
+    name = pickled if draw.random() < 0.7 else draw.choice(sorted(members))
+    inner = path.with_name("inner")
+    inner.write_bytes(members[name])
+    as_bytes(inner, draw)
+    members[name] = inner.read_bytes()
+    inner.unlink()
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+
+
 def as_safetensors(path: Path, draw: random.Random) -> None:
     """Change the header's JSON, the metadata's JSON in it, or its length."""
     content = path.read_bytes()

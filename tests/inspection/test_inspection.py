@@ -24,7 +24,7 @@ from rate.models import config_class, names
 from rate.models.nn.transformer import Layer
 from rate.models.policy import Policy
 from rate.models.rate import MemoryTransformer
-from rate.models.released import ReleasedConfig
+from rate.models.released import Config as ReleasedConfig
 from rate.reporting import report
 from rate.reporting.load import ReportError
 from rate.runs.checkpoint import load_policy

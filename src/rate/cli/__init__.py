@@ -26,6 +26,7 @@ USAGE = """rate: agents that must remember.
   rate record      a video of a policy, or of a task's expert, at play
   rate inspect     look into a trained policy: its attention, its memory, and noise in its place
   rate export      write a policy as a folder that acts without this library
+  rate convert     make a run of a checkpoint of the paper's authors' released code
   rate push        share a run, a dataset or an exported policy
   rate pull        fetch what somebody has shared
   rate reproduce   run an experiment of the paper, or of a file of yours, from data to report
@@ -49,6 +50,7 @@ VERBS = {
     "inspect": "rate.cli.verbs:inspect",
     "record": "rate.cli.verbs:record",
     "export": "rate.cli.verbs:export",
+    "convert": "rate.cli.verbs:convert",
     "push": "rate.cli.verbs:push",
     "pull": "rate.cli.verbs:pull",
     "reproduce": "rate.cli.launching:reproduce",

@@ -188,6 +188,17 @@ def export(arguments: list[str]) -> None:
     out.print(f"{folder}: written; see {folder}/README.md, and try python {folder}/example.py")
 
 
+def convert(arguments: list[str]) -> None:
+    """Make a run of a released checkpoint."""
+    from rate.runs.conversion import convert as run
+    from rate.runs.folder import Run
+
+    options = parse(run, arguments, "rate convert")
+    folder = run(**options)
+    task = Run(folder).provenance().get("task")
+    out.print(f"{folder}: a run; try rate evaluate {folder} --tasks {task or 'TASK'}")
+
+
 def push(arguments: list[str]) -> None:
     """Share a run, a dataset or an exported policy."""
     from rate.runs.sharing import push as run

@@ -62,7 +62,8 @@ def model(name: str, steps: int) -> ModelConfig:
     return kind(length, SEGMENTS)
 
 
-OTHERS = tuple(sorted(set(names()) - {"rate", "dt", "dlstm", "lstm", "mlp", "oracle-dt", "dt-xl"}))
+LEFT_OUT = {"rate", "dt", "dlstm", "lstm", "mlp", "oracle-dt", "dt-xl", "released"}
+OTHERS = tuple(sorted(set(names()) - LEFT_OUT))
 VARIANTS = {f"{name}-{task}": (name, task) for name in (*MODELS, *OTHERS) for task in STEPS}
 
 EXPERIMENT = Experiment(

@@ -1,34 +1,27 @@
-"""Models trained with the authors' released code: `load_released` reproduces them to 1e-5, quirks
-included.
+"""RATE as the authors' released code computes it, quirks included: for policies that it trained
+(`rate convert`), and for comparisons.
 
-Nothing else in the library depends on this module. It overrides what the released class does
-differently: post-norm layers add their input twice, keys ahead of a memory query carry misplaced
-positional terms, the cache enters un-normalised and holds one level more, and tanh follows the
-action embedding. docs/fidelity.md has the whole list.
+It overrides what the released class does differently: post-norm layers add their input twice, keys
+ahead of a memory query carry misplaced positional terms, the cache enters un-normalised and holds
+one level more, images are encoded without normalisation, and tanh follows some encoders.
+docs/fidelity.md has the whole list.
 """
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-import numpy as np
+import gymnasium
 import torch
 import torch.nn.functional as F
-from gymnasium import spaces as gym
 from torch import Tensor, nn
 
-from rate.messages import brief, printable
+from rate.images import stacked_space
 from rate.models import rate
 from rate.models.backbone import Stream
-from rate.models.draft import draft
-from rate.models.encoders import CategoryEncoder
-from rate.models.nn.transformer import Layer, LayerKind, RelativeAttention, View
-from rate.models.nn.valve import Activation
+from rate.models.encoders import CategoryEncoder, ObservationEncoder, nature
+from rate.models.nn.transformer import Layer, RelativeAttention, View
 from rate.models.policy import Policy
-from rate.spaces import LARGEST_LEAF
-from rate.values import checked
+from rate.spaces import is_image, leaves
+from rate.values import NotNegative
 
 
 class ReleasedAttention(RelativeAttention):
@@ -41,12 +34,13 @@ class ReleasedAttention(RelativeAttention):
 
     def weights(self, content: Tensor, rotated: Tensor, keys: Tensor, view: View) -> Tensor:
         """See `RelativeAttention.weights`; the table holds the positions j and j - t side by side,
-        [t, 2 d]."""
+        [t, 2 d], where a query sees keys ahead of it."""
+        if view.ahead is None:
+            return super().weights(content, rotated, keys, view)
         plain, wrapped = view.table.transpose(-1, -2).chunk(2, -2)
-        own = keys.shape[2] - rotated.shape[2] + torch.arange(rotated.shape[2], device=keys.device)
-        ahead = torch.arange(keys.shape[2], device=keys.device) - own[:, None]
-        misplaced = (F.pad(rotated[:, :, 1:], (0, 0, 0, 1)) @ wrapped).masked_fill(ahead == 1, 0.0)
-        position = torch.where(ahead > 0, misplaced, rotated @ plain)
+        misplaced = F.pad(rotated[:, :, 1:], (0, 0, 0, 1)) @ wrapped
+        misplaced = misplaced.masked_fill(view.ahead == 1, 0.0)
+        position = torch.where(view.ahead > 0, misplaced, rotated @ plain)
         scores = (content @ keys.transpose(-1, -2) + position) * self.head_width**-0.5 + view.mask
         return scores.softmax(-1)
 
@@ -54,8 +48,14 @@ class ReleasedAttention(RelativeAttention):
         self, content: Tensor, rotated: Tensor, keys: Tensor, values: Tensor, view: View
     ) -> Tensor:
         """See `RelativeAttention.attend`."""
+        if view.ahead is None:
+            return super().attend(content, rotated, keys, values, view)
         weights = self.weights(content, rotated, keys, view)
         return F.dropout(weights, self.attention_dropout, self.training) @ values
+
+    def _recomputes(self, query: Tensor) -> bool:
+        # The product with one table cannot stand for that with two.
+        return False
 
 
 class ReleasedLayer(Layer):
@@ -75,13 +75,87 @@ class ReleasedLayer(Layer):
         )
 
 
+class PictureEncoder(nature.Encoder):
+    """Three convolutions and a linear map of pixels / 255, with PyTorch's own first weights.
+
+    Args:
+        space: An image space.
+        width: Width of the tokens.
+        padding: Padding of each convolution.
+        tanh: Whether tanh follows.
+    """
+
+    def __init__(self, space: gymnasium.Space, width: int, padding: int, tanh: bool) -> None:
+        super().__init__(space, width, padding=padding)
+        self.scaling.shift.zero_()
+        self.tanh = tanh
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.reset_parameters()
+
+    def forward(self, images: Tensor) -> Tensor:
+        pictures = self.scaling(images.reshape(-1, *images.shape[-3:]))
+        tokens = self.linear(self.convolutions(pictures)).view(*images.shape[:-3], -1)
+        return torch.tanh(tokens) if self.tanh else tokens
+
+
 @dataclass(frozen=True)
-class ReleasedConfig(rate.Config):
-    """Options of a released model, in this library's names."""
+class Config(rate.Config):
+    """RATE as the authors' code computes it."""
+
+    action_tanh: bool = True
+    """Whether tanh follows the encoder of actions."""
+    return_tanh: bool = False
+    """Whether tanh follows the encoder of returns-to-go."""
+    image_tanh: bool = False
+    """Whether tanh follows the encoder of images."""
+    image_padding: NotNegative = 0
+    """Padding of the convolutions of images."""
+    padding_action: bool = False
+    """Whether the table of actions has one more row, which stood for padding and is not used."""
+    slide: NotNegative = 0
+    """Steps by which the window of a model without memory slides while acting, as that of DT; 0:
+    it begins anew with every segment."""
+
+    def __post_init__(self) -> None:
+        if self.slide > self.segment_length:
+            raise ValueError(
+                f"slide is {self.slide}, but the window has {self.segment_length} steps: let it "
+                "slide by at most as many"
+            )
+        if self.slide and self.context_steps and (self.cached_states or self.memory_tokens):
+            raise ValueError("slide goes with neither memory_tokens nor cached_states: set it to 0")
+        super().__post_init__()
+
+    @property
+    def stride(self) -> int:
+        return self.slide or self.segment_length
+
+    @property
+    def context_steps(self) -> int:
+        return self.segment_length - self.slide if self.slide else super().context_steps
 
     def build(self) -> "ReleasedTransformer":
-        """The backbone with freshly initialised weights."""
         return ReleasedTransformer(self)
+
+    def initialise(self, policy: nn.Module) -> None:
+        """Put the encoders of the released code in the places of this library's."""
+        assert isinstance(policy, Policy)
+        encoders = policy.encoders
+        space = stacked_space(policy.observation_space, policy.stack_frames)
+        seen = encoders["observation"]
+        assert isinstance(seen, ObservationEncoder)
+        for number, leaf in enumerate(leaves(space).values()):
+            if is_image(leaf):
+                options = self.image_padding, self.image_tanh
+                seen.encoders[number] = PictureEncoder(leaf, self.width, *options)
+        if self.padding_action and "action" in encoders:
+            action = encoders["action"]
+            assert isinstance(action, CategoryEncoder)
+            action.embedding = nn.Embedding(action.embedding.num_embeddings + 1, self.width)
+        for name, tanh in (("return_to_go", self.return_tanh), ("action", self.action_tanh)):
+            if name in encoders and tanh:
+                encoders[name] = nn.Sequential(encoders[name], nn.Tanh())
 
 
 class ReleasedTransformer(rate.MemoryTransformer):
@@ -96,7 +170,7 @@ class ReleasedTransformer(rate.MemoryTransformer):
 
     layer_type = ReleasedLayer
 
-    def __init__(self, config: ReleasedConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.segment_tokens = config.segment_length * len(config.tokens)
         if config.cached_states:
@@ -105,19 +179,34 @@ class ReleasedTransformer(rate.MemoryTransformer):
     def _states(self, inputs: list[Tensor], outputs: Tensor) -> Tensor:
         return torch.stack([*inputs, outputs], 1)
 
+    def _view(
+        self,
+        index: Tensor,
+        last: Tensor,
+        keys: slice,
+        count: Tensor,
+        earliest: Tensor | None = None,
+    ) -> View:
+        view = super()._view(index, last, keys, count, earliest)
+        if not self.config.memory_tokens:  # nothing is seen ahead
+            return view
+        ahead = self.positions.index[keys] - index.unsqueeze(-1)
+        return view._replace(ahead=ahead.unsqueeze(1))
+
     def _table(self, keys: slice, count: Tensor) -> Tensor:
         """Cosines and sines of key positions j and j - t, with t the keys of the complete segment,
-        [t, 2 d]."""
-        total = count.cpu() + self.segment_tokens + 2 * self.config.memory_tokens
-        alike = bool((total == total[0]).all())
-        width = self.config.width
-        frequencies = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-        positions = torch.arange(keys.start, keys.stop) - total[: 1 if alike else None, None]
-        angles = positions[..., None] * frequencies
+        [t, 2 d], or [B, 1, t, 2 d] where rows have caches of their own."""
         plain = self.positions.table[keys]
-        wrapped = torch.cat([angles.cos(), angles.sin()], -1).to(plain.dtype).to(plain.device)
-        table = torch.cat([plain.expand_as(wrapped), wrapped], -1)
-        return table[0] if alike else table[:, None]
+        if not self.config.memory_tokens:
+            return plain
+        cached = count if self.config.cached_states else count.new_zeros(1)
+        total = cached + self.segment_tokens + 2 * self.config.memory_tokens
+        wrapped = self.positions.index[keys] - total[:, None]
+        farthest = len(self.positions.index) - 1
+        cos, sin = F.embedding(wrapped.abs().clamp(max=farthest), self.positions.table).chunk(2, -1)
+        both = torch.cat([cos, sin * wrapped.sign().unsqueeze(-1)], -1)
+        table = torch.cat([plain.expand_as(both), both], -1)
+        return table.unsqueeze(1) if self.config.cached_states else table[0]
 
     def _extend(
         self, stream: Stream, tokens: Tensor, memory: bool = False, outputs: bool = True
@@ -128,255 +217,3 @@ class ReleasedTransformer(rate.MemoryTransformer):
         if self.config.cached_states:
             stream["states"][stream.row_numbers, index, self.config.layers] = hidden
         return hidden
-
-
-def load_released(
-    state_dict: Mapping[str, np.ndarray | Tensor],
-    config: Mapping[str, Any],
-    *,
-    action_tanh: bool = True,
-) -> Policy:
-    """The policy, in evaluation mode, that computes what a released model does with its weights.
-
-    Observations and returns-to-go are to be scaled as in the released training.
-
-    Args:
-        state_dict: The released tensors by name, for vector observations and discrete or continuous
-            actions; tensors that the released class holds but never uses may be absent.
-        config: The released constructor's arguments and segment_length (K); segments (N) may be
-            given.
-        action_tanh: Whether tanh follows the action embedding, which weights do not reveal;
-            released models of discrete POPGym tasks have none.
-
-    Raises:
-        ValueError: tensors are unknown, missing, of wrong shape or not finite, or an option is not
-            supported.
-    """
-    if not isinstance(config, Mapping):
-        raise ValueError(f"the configuration must be a dictionary, but is {brief(config)}")
-    continuous = "action_embeddings.0.bias" in state_dict
-    model, policy = _fresh(state_dict, config, continuous)
-    count = _integer(config, "act_dim")
-    action, table = policy.encoders["action"], state_dict.get("action_embeddings.0.weight")
-    padded = table is not None and np.shape(table)[:1] == (count + 1,)
-    if isinstance(action, CategoryEncoder) and padded:
-        # The last row stood for padding and is never looked up.
-        action.embedding = nn.Embedding(count + 1, model.width)
-    policy.encoders["action"] = nn.Sequential(action, nn.Tanh() if action_tanh else nn.Identity())
-    modules = {**_MODULES, "head.linear": "head.0" if continuous else "head"}
-    sources = {name: _sources(name, modules) for name, _ in policy.named_parameters()}
-    unused = _unused(model, config.get("max_ep_len", 1000))
-    required = {source for found in sources.values() for source in found}
-    advice = (
-        "Give the configuration that the model was built with; models of images are not supported."
-    )
-    _compare("state dict", set(state_dict), required, set(unused), advice)
-    for name in set(unused) & set(state_dict):
-        _read(state_dict, name, unused[name])
-    with torch.no_grad():
-        for name, parameter in policy.named_parameters():
-            shape = (len(parameter) // len(sources[name]), *parameter.shape[1:])
-            if sources[name] == ["mem_tokens"]:
-                shape = (len(parameter), 1, parameter.shape[1])
-            parts = [_read(state_dict, source, shape) for source in sources[name]]
-            parameter.copy_(torch.cat(parts).view_as(parameter))
-    return policy.eval()
-
-
-def _fresh(
-    state_dict: Mapping[str, np.ndarray | Tensor], config: Mapping[str, Any], continuous: bool
-) -> tuple[ReleasedConfig, Policy]:
-    """The model that the configuration describes, and a policy with fresh weights."""
-    model = _model_config(config)
-    size, count = _integer(config, "state_dim"), _integer(config, "act_dim")
-    make = partial(
-        Policy,
-        gym.Box(-np.inf, np.inf, (size,), np.float32),
-        gym.Box(-1, 1, (count,), np.float32) if continuous else gym.Discrete(count),
-        model,
-    )
-    numbers = sum(math.prod(np.shape(tensor)) for tensor in state_dict.values())
-    draft(make, len(state_dict), 100 * numbers + 10**6)  # what differs by less is named later
-    return model, make()
-
-
-# The configuration
-# --------------------------------------------------------------------------------
-
-_INTEGERS = {
-    "d_model": "width",
-    "n_layer": "layers",
-    "n_head": "heads",
-    "d_head": "head_width",
-    "num_mem_tokens": "memory_tokens",
-    "mem_len": "cached_states",
-    "segment_length": "segment_length",
-}
-_ACTIVATIONS: dict[str, Activation] = {
-    "relu": "relu",
-    "leaky_relu": "leaky-relu",
-    "tanh": "tanh",
-    "no_act": "none",
-}
-_KINDS: dict[tuple[bool, bool], LayerKind] = {
-    (False, False): "trxl",
-    (False, True): "trxl-i",
-    (True, True): "gtrxl",
-}
-_ONLY = {"pre_lnorm": (False,), "same_length": (False,), "clamp_len": (-1, 0), "ext_len": (0, None)}
-_REQUIRED = {*_INTEGERS, "state_dim", "act_dim", "d_inner", "n_head_ca", "dropout", "dropatt"}
-_SWITCHES = {"mem_at_end", "mrv_act", "skip_dec_ffn", "use_gate", "use_stable_version"}
-_WITHOUT_EFFECT = {"env_name", "tgt_len", "padding_idx", "max_ep_len", "sample_softmax"}
-_OPTIONAL = _SWITCHES | _WITHOUT_EFFECT | set(_ONLY) | {"segments", "read_mem_from_cache"}
-
-
-def _model_config(config: Mapping[str, Any]) -> ReleasedConfig:
-    """The released constructor's arguments in this library's names."""
-    advice = f"Allowed are {sorted(_REQUIRED | _OPTIONAL)}."
-    _compare("configuration", set(config), _REQUIRED, _OPTIONAL, advice)
-    for name, allowed in _ONLY.items():
-        if config.get(name, allowed[0]) not in allowed:
-            raise ValueError(
-                f"{name} = {brief(config[name])} is not supported: it must be {allowed[0]!r}"
-            )
-    gated, stable, bare = (
-        bool(config.get(name)) for name in ("use_gate", "use_stable_version", "skip_dec_ffn")
-    )
-    kind = _KINDS.get((gated, stable))
-    if kind is None:
-        raise ValueError(
-            "use_gate without use_stable_version is not supported: set both for GTrXL, none "
-            "for TrXL"
-        )
-    if bare and kind != "trxl":
-        raise ValueError(
-            f"skip_dec_ffn is for TrXL layers, not for {kind}: the released class cannot run "
-            "then, either"
-        )
-    activation = str(config.get("mrv_act", "relu"))
-    if activation not in _ACTIVATIONS:
-        raise ValueError(
-            f"mrv_act = {brief(activation)} is not supported: choose among "
-            f"{', '.join(_ACTIVATIONS)}"
-        )
-    if _integer(config, "num_mem_tokens") and not config.get("mem_at_end", True):
-        raise ValueError(
-            "memory tokens need mem_at_end: without it the released class passes on other "
-            "rows than memory"
-        )
-    heads = _integer(config, "n_head_ca")
-    sizes: dict[str, Any] = {ours: _integer(config, their) for their, ours in _INTEGERS.items()}
-    return ReleasedConfig(
-        **sizes,
-        segments=_integer(config, "segments") if "segments" in config else 1,
-        dropout=checked("dropout", config["dropout"], float),
-        attention_dropout=checked("dropatt", config["dropatt"], float),
-        feed_forward=0 if bare else _integer(config, "d_inner"),
-        layer=kind,
-        valve="ca-2" if heads else "none",
-        valve_heads=max(heads, 1),
-        valve_activation=_ACTIVATIONS[activation],
-        memory_reads_cache=bool(config.get("read_mem_from_cache")),
-    )
-
-
-def _integer(config: Mapping[str, Any], name: str) -> int:
-    value = config[name]
-    if type(value) is not int or not 0 <= value <= LARGEST_LEAF:
-        raise ValueError(f"{name} must be an integer of at least 0, but {brief(value)} was given")
-    return value
-
-
-def _compare(
-    what: str, given: set[str], required: set[str], optional: set[str], advice: str
-) -> None:
-    """Refuse names that are missing or unknown."""
-    for problem, names in (
-        ("lacks", required - given),
-        ("has unknown", given - required - optional),
-    ):
-        if names:
-            shown = ", ".join(sorted(map(str, names))[:8]) + (", ..." if len(names) > 8 else "")
-            shown = printable(shown, 300)
-            raise ValueError(f"the released {what} {problem} {shown}. {advice}")
-
-
-# The weights
-# --------------------------------------------------------------------------------
-
-_PARAMETERS = {
-    "backbone.content_bias": "r_w_bias",
-    "backbone.position_bias": "r_r_bias",
-    "backbone.memory_tokens": "mem_tokens",
-    "attention_gate.bias": "gate_mha.bg",
-    "feed_forward_gate.bias": "gate_mlp.bg",
-}
-_MODULES = {
-    "encoders.observation.encoders.0.linear": "state_encoder",
-    "encoders.return_to_go.linear": "ret_emb",
-    "encoders.action.0.embedding": "action_embeddings.0",
-    "encoders.action.0.linear": "action_embeddings.0",
-    "backbone.valve.query": "mha_mem_to_mem.wq",
-    "backbone.valve.key": "mha_mem_to_mem.wk",
-    "backbone.valve.value": "mha_mem_to_mem.wv",
-    "backbone.valve.output": "mha_mem_to_mem.dense",
-    "attention.query_key_value": "dec_attn.qkv_net",
-    "attention.position": "dec_attn.r_net",
-    "attention.output": "dec_attn.o_net",
-    "attention_norm": "layer_norm1",
-    "attention_gate.inputs": "gate_mha.Wr gate_mha.Wz gate_mha.Wg",
-    "attention_gate.state": "gate_mha.Ur gate_mha.Uz",
-    "attention_gate.candidate": "gate_mha.Ug",
-    "feed_forward.0": "pos_ff.CoreNet.0",
-    "feed_forward.3": "pos_ff.CoreNet.3",
-    "feed_forward_norm": "layer_norm2",
-    "feed_forward_gate.inputs": "gate_mlp.Wr gate_mlp.Wz gate_mlp.Wg",
-    "feed_forward_gate.state": "gate_mlp.Ur gate_mlp.Uz",
-    "feed_forward_gate.candidate": "gate_mlp.Ug",
-}
-
-
-def _sources(parameter: str, modules: Mapping[str, str]) -> list[str]:
-    """The released tensors that make up one parameter of ours, stacked from top to bottom."""
-    prefix = ""
-    if parameter.startswith("backbone.layers."):
-        index, parameter = parameter.removeprefix("backbone.layers.").split(".", 1)
-        prefix = f"layers.{index}."
-    if parameter in _PARAMETERS:
-        return [prefix + _PARAMETERS[parameter]]
-    module, _, kind = parameter.rpartition(".")
-    return [f"{prefix}{source}.{kind}" for source in modules[module].split()]
-
-
-def _unused(model: ReleasedConfig, episode_length: int) -> dict[str, tuple[int, ...]]:
-    """Shapes by name of the tensors that the released class holds and never uses."""
-    width = model.width
-    shapes: dict[str, tuple[int, ...]] = {"embed_timestep.weight": (episode_length, width)}
-    shapes["pos_emb.inv_freq"] = (width // 2,)
-    norms = ["embed_ln"]
-    for index in range(model.layers):
-        norms += [f"layers.{index}.dec_attn.layer_norm", f"layers.{index}.pos_ff.layer_norm"]
-    return shapes | {f"{norm}.{kind}": (width,) for norm in norms for kind in ("weight", "bias")}
-
-
-def _read(
-    state_dict: Mapping[str, np.ndarray | Tensor], name: str, shape: tuple[int, ...]
-) -> Tensor:
-    """One released tensor as float32; a wrong type or shape, or a number that is not finite, is a
-    ValueError."""
-    value = state_dict[name]
-    if not isinstance(value, Tensor):
-        value = np.asarray(value)
-    if not (value.is_floating_point() if isinstance(value, Tensor) else value.dtype.kind == "f"):
-        raise ValueError(f"{name} must hold floating point numbers, but its type is {value.dtype}")
-    tensor = torch.as_tensor(value).detach().float().cpu()
-    if tuple(tensor.shape) != shape:
-        raise ValueError(
-            f"{name} has shape {tuple(tensor.shape)}, but the configuration asks for {shape}"
-        )
-    if not bool(tensor.isfinite().all()):
-        raise ValueError(
-            f"{name} holds numbers that are not finite: the file is damaged or the training "
-            "diverged"
-        )
-    return tensor

@@ -9,10 +9,10 @@ import numpy as np
 from rate.dataset import DatasetError
 from rate.dataset.importers import ImportOptions, Recording
 from rate.dataset.importers._files import readable
-from rate.dataset.importers._pickle import load_numbers
 from rate.dataset.importers._recording import recording
 from rate.dataset.importers._roles import place
 from rate.dataset.importers._steps import Stream
+from rate.pickles import load_numbers
 
 DESCRIPTION = (
     "a pickle: trajectories of RATE's, Decision Transformer's and CORL's authors, lists of steps, "
@@ -36,7 +36,7 @@ def read(path: Path, options: ImportOptions) -> Recording:
     Raises:
         DatasetError: The pickle holds anything but plain data and arrays of numbers, or no steps.
     """
-    data = load_numbers(path)
+    data = load_numbers(path, DatasetError)
     with readable(path, "give a pickled list, or dict, of dicts of arrays"):
         streams = list(_streams(path, data))
         if not streams:

@@ -78,6 +78,8 @@ class View(NamedTuple):
     cuts: Sequence[int] = ()
     """Where to cut the queries for speed. Given, the last n keys are the queries' own, and no query
     sees a key behind the end of its block."""
+    ahead: Tensor | None = None
+    """How many positions keys lie ahead of queries, [b, 1, n, t], where a layer asks for it."""
 
 
 def visible(allowed: Tensor) -> Tensor:

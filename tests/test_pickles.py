@@ -15,7 +15,7 @@ from gymnasium import spaces
 
 from rate.dataset import DatasetError
 from rate.dataset.importers import import_dataset
-from rate.dataset.importers._pickle import load_numbers
+from rate.pickles import PickleError, load_numbers
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
@@ -232,7 +232,7 @@ def test_hostile_pickles_are_refused_and_not_run(tmp_path, name, monkeypatch):
     monkeypatch.setattr(copyreg, "_inverted_registry", {1: ("os", "getcwd")})
     mark = tmp_path / "ran"
     path = kept(tmp_path, hostile(str(mark))[name])
-    with pytest.raises(DatasetError, match=r"data.pickle (is refused|is not a sound pickle)"):
+    with pytest.raises(PickleError, match=r"data.pickle (is refused|is not a sound pickle)"):
         load_numbers(path)
     with pytest.raises(DatasetError, match=r"data.pickle"):
         import_dataset(path, tmp_path / "out")
@@ -299,16 +299,15 @@ BOMBS = {
 def test_small_pickles_do_not_become_large(tmp_path, name):
     path = kept(tmp_path, BOMBS[name])
     script = (
-        "import sys, resource; from pathlib import Path; from rate.dataset.importers._pickle "
-        "import load_numbers\n"
-        "from rate.dataset import DatasetError\n"
+        "import sys, resource; from pathlib import Path; from rate.pickles "
+        "import PickleError, load_numbers\n"
         "own = [line for line in open('/proc/self/status') if "
         "line.startswith('VmData')][0].split()[1]\n"
         "most = int(own) * 1024 + 300 * 2**20; resource.setrlimit(resource.RLIMIT_DATA, "
         "(most, most))\n"
         "resource.setrlimit(resource.RLIMIT_CPU, (60, 60))\n"
         "try:\n    load_numbers(Path(sys.argv[1]))\n"
-        "except DatasetError as error:\n"
+        "except PickleError as error:\n"
         "    assert 'Memory' not in str(error) or 'long' in sys.argv[2], error\n    "
         "print('refused')\n"
     )
@@ -332,7 +331,7 @@ def test_pickles_cut_anywhere_or_changed_are_speaking_errors(tmp_path, protocol)
         changed[rng.integers(len(whole))] = int(rng.integers(256))
         try:
             load_numbers(kept(tmp_path, bytes(changed)))
-        except DatasetError as error:
+        except PickleError as error:
             assert "data.pickle" in str(error)  # noqa: PT017 (some changes mean nothing)
     assert os.listdir(tmp_path) == ["data.pickle"]
 
