@@ -157,6 +157,7 @@ def test_every_policy_that_sees_returns_is_asked_for_further_ones(own):
     assert "--size paper takes those of the paper" in text
     assert {row["actions"] for row in rows} == {"sampled"}
     assert "; actions sampled." in text
+    assert "Incomplete" not in text, "the MLP is not planned for further returns"
     rate.reproduce("sized.py", "out", seeds=[0])
     assert read_jsonl(folder / "rows.jsonl") == rows, "scores that are there are not made again"
 

@@ -3,16 +3,17 @@
 Title: Atari: games without a need for memory
 Claim: Behind a stack of four frames RATE keeps up with DT.
 Source: Table 4; own data and small models
-Cost: estimated, not measured: an hour and a half on one core for Pong, a day for the four games
+Cost: twenty minutes of one core for Pong with its data, ten to fifteen for each other game
 Command: rate reproduce atari --jobs 2
 
 Data: games of the players of `rate.tasks.atari`, which look ahead in the emulator and, by the seed
-of a game, take no, few or many random actions, so that returns differ. The paper learns from half
-a million transitions of DQN's replay buffers, which have to be downloaded and imported; its numbers
-are of the same games, and of other data. All models have the same windows of 30 decisions, frames
-(84 x 84, four of them stacked), batches and updates. BC sees neither returns nor earlier steps; its
-filtered variant learns from the best quarter of the games. Actions are drawn, as in the paper.
-Other games: `--tasks atari/Breakout`.
+of a game, take no, few or many random actions, so that returns differ. In all games but Pong the
+first few hundred decisions are recorded. The paper learns from half a million transitions of DQN's
+replay buffers, which have to be downloaded and imported; its numbers are of the same games, and of
+other data. All models have the same windows of 30 decisions, frames (84 x 84, four of them
+stacked), batches and updates. BC sees neither returns nor earlier steps; its filtered variant
+learns from the best quarter of the games. Actions are drawn, as in the paper. Other games: `--tasks
+atari/Breakout`.
 """
 
 from collections.abc import Mapping

@@ -129,6 +129,7 @@ class Member:
             terms=terms.terms(experiment),
             trial=self.trial,
             first_seed_only=tuple(experiment.long_evaluations),
+            without_targets=tuple(dict.fromkeys(map(experiment.reported, _blind(experiment)))),
             inspected=tuple(name for name in experiment.inspected if name in experiment.variants),
             runs=runs,
         )
@@ -243,7 +244,7 @@ def _slug(name: str) -> str:
 def scores_of(experiment: Experiment, variant: str, seed: int) -> dict[str, list[Score]]:
     """What a variant is scored on, by the name under which its scores are reported. What sees no
     return acts alike whatever is asked for, so it is scored once."""
-    if "return_to_go" not in experiment.variants[variant].model.tokens:
+    if variant in _blind(experiment):
         experiment = replace(experiment, target_returns={})
     if variant in experiment.single:
         name, task = experiment.single[variant]
@@ -263,3 +264,9 @@ def scores_of(experiment: Experiment, variant: str, seed: int) -> dict[str, list
         for condition, (of, corruption) in experiment.conditions.items()
         if of == variant
     }
+
+
+def _blind(experiment: Experiment) -> list[str]:
+    """Variants that see no return."""
+    recipes = experiment.variants.items()
+    return [name for name, recipe in recipes if "return_to_go" not in recipe.model.tokens]

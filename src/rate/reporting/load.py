@@ -92,6 +92,8 @@ class Facts(Page):
     """Whether seeds are trial seeds by intention, so that nothing of it is published."""
     first_seed_only: tuple[str, ...] = ()
     """Tasks that are planned for the first seed alone."""
+    without_targets: tuple[str, ...] = ()
+    """Variants that see no return, and so are not planned for further target returns."""
     inspected: tuple[str, ...] = ()
     """Variants whose first run shows what its memory does."""
     runs: tuple[RunPlace, ...] = ()

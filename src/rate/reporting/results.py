@@ -52,7 +52,7 @@ def measure(evidence: Evidence, origin: Path) -> Results:
     chosen = named or rows
     rest = [row for row in rows if row.get("checkpoint") != facts.checkpoint] if named else []
     planned = (facts.order, facts.seeds, facts.first_seed_only, facts.fewer_seeds)
-    expected = planned if rows else ()
+    expected = (*planned, facts.without_targets) if rows else ()
     has_returns = any("returns" in row for row in chosen)
     try:
         returns = summarise(returned(chosen), facts.order) if has_returns else ()

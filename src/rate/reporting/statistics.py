@@ -129,12 +129,17 @@ def differences(rows: Iterable[Row], references: Mapping[str, str]) -> list[Diff
     ]
 
 
+TARGET = ",target_return="
+"""What names a further target return in the name of a task."""
+
+
 def summarise(
     rows: Iterable[Row],
     variants: Sequence[str] = (),
     seeds: Sequence[int] = (),
     first_seed_only: Collection[str] = (),
     fewer_seeds: Mapping[str, int] | None = None,
+    without_targets: Collection[str] = (),
 ) -> list[Summary]:
     """One summary per variant, task and checkpoint.
 
@@ -146,6 +151,7 @@ def summarise(
         seeds: Seeds that are expected of each.
         first_seed_only: Tasks for which the first of these seeds alone is expected.
         fewer_seeds: Variants of which the first so many of these seeds are expected.
+        without_targets: Variants of which no further target returns are expected.
 
     Returns:
         Summaries in the order of checkpoints, variants and positions of tasks.
@@ -163,7 +169,8 @@ def summarise(
         for name in names:
             for task in tasks:
                 group = [row for row in here if row["variant"] == name and row["task"] == task]
-                if group or name in variants:
+                planned = name in variants and not (name in without_targets and TARGET in task)
+                if group or planned:
                     count = 1 if task in first_seed_only else fewer.get(name, len(seeds))
                     expected = seeds[:count]
                     summaries.append(_summary(name, examples[task], group, expected))
