@@ -18,6 +18,8 @@ SKIP = 4
 """Frames of a decision."""
 NO_OPS = 30
 """Most frames without an action at the start of an episode; at least one."""
+FOR_TWO = ("combat", "joust", "maze_craze", "warlords")
+"""ROMs that one player alone cannot play: the emulator ends the process instead."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,11 @@ class Decision(NamedTuple):
 
 @cache
 def games() -> Mapping[str, str]:
-    """ROMs of all games by name, such as `MsPacman`."""
+    """ROMs of all games for one player by name, such as `MsPacman`."""
     import ale_py.roms
 
-    return {rom.title().replace("_", ""): rom for rom in sorted(ale_py.roms.get_all_rom_ids())}
+    roms = sorted(set(ale_py.roms.get_all_rom_ids()) - set(FOR_TWO))
+    return {rom.title().replace("_", ""): rom for rom in roms}
 
 
 def rom_of(game: str) -> str:
