@@ -29,6 +29,7 @@ FIELDS = {
     "seed",
     "task",
     "metric",
+    "reference",
     "x",
     "value",
     "standard_error",

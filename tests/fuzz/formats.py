@@ -298,9 +298,24 @@ def _run(folder: Path) -> None:
     recipe = replace(recipe, updates=4, target_return=1.0)
     run.recipe_file.write_text(json.dumps({**recipe.to_json(), "hash": recipe.hash}))
     run.inspection_file.write_text(json.dumps(_inspection()))
+    run.recorded_file.write_text(json.dumps(_recorded()) + "\n")
+    point = {"task": "recall/12", "asked": 1.0, "obtained": 0.5, "standard_error": 0.1}
+    swept = {"points": [{**point, "episodes": 2}], "quantiles": {"0.5": 0.5, "1.0": 1.0}}
+    run.sweep_file.with_suffix(".json").write_text(json.dumps(swept))
     shutil.copy(
         DATA.parent.parent / "docs" / "results" / "demo-success.png", run.path / "inspect-a.png"
     )
+
+
+def _recorded() -> dict[str, Any]:
+    group = {"from": 0, "to": 1, "steps": 4, "log_likelihood": -0.7, "accuracy": 0.5}
+    return {
+        **{"variant": "run", "checkpoint": "last", "dataset": "ab12", "held_out": True},
+        **{"episodes": 2, "steps": 4, "log_likelihood": -0.7, "accuracy": 0.5},
+        **{"accuracy_standard_error": 0.1, "by_distance": [group], "by_position": [group]},
+        "calibration": [{"steps": 4, "confidence": 0.6, "accuracy": 0.5}],
+        "calibration_error": 0.1,
+    }
 
 
 def _inspection() -> dict[str, Any]:
@@ -502,6 +517,7 @@ SPACES = (
 )
 
 _RUN_FILES = ("recipe.json", "provenance.json", "metrics.jsonl", "scores.jsonl", "inspection.json")
+_RECORDED = ("recorded.jsonl", "target-return.json")
 
 FORMATS = {
     "dataset": Format(
@@ -548,7 +564,7 @@ FORMATS = {
         lambda folder: report(folder / "run"),
         (ReportError,),
         None,
-        _only(*_RUN_FILES),
+        _only(*_RUN_FILES, *_RECORDED),
         share=1,
     ),
     "experiment": Format(_experiment, report, (ReportError,), share=1),

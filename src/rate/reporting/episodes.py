@@ -77,12 +77,7 @@ def read_episodes(folders: Sequence[Path], facts: Facts) -> list[Episode]:
     Raises:
         ReportError: a list of films, a picture or a video is damaged.
     """
-    if facts.runs:
-        runs = _first_runs(folders[0], facts)
-    else:
-        paths = runs_to_show(folders)
-        names = facts.order if len(paths) == 1 else [path.name for path in paths]
-        runs = dict(zip(names, paths, strict=False))
+    runs = shown_runs(folders, facts)
     order = [*facts.order, *runs]
     episodes: list[Episode] = []
     for variant in sorted(runs, key=order.index):
@@ -95,6 +90,15 @@ def read_episodes(folders: Sequence[Path], facts: Facts) -> list[Episode]:
             left = MOST_IN_ALL - sum(len(one.video or b"") for one in episodes)
             episodes.append(_episode(variant, films_folder, film, folders[0], left))
     return episodes
+
+
+def shown_runs(folders: Sequence[Path], facts: Facts) -> dict[str, Path]:
+    """Folders by variant of the runs that stand for their variants; see `read_episodes`."""
+    if facts.runs:
+        return _first_runs(folders[0], facts)
+    paths = runs_to_show(folders)
+    names = facts.order if len(paths) == 1 else [path.name for path in paths]
+    return dict(zip(names, paths, strict=False))
 
 
 def _first_runs(folder: Path, facts: Facts) -> dict[str, Path]:

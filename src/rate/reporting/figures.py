@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from rate.reporting import style
+from rate.reporting import levels, style
+from rate.reporting.levels import Level
 from rate.reporting.load import Curve
 from rate.reporting.statistics import Summary
 from rate.reporting.style import (
@@ -40,7 +41,7 @@ def success(
     *,
     axis: str,
     training_length: float | None = None,
-    chance: float | None = None,
+    known: Sequence[Level] = (),
 ) -> Drawing:
     """Mean score with its 95 % band against the position x (logarithmic); hollow markers lack a
     seed.
@@ -49,8 +50,7 @@ def success(
         summaries: Scores; the first variant is what the experiment is about.
         axis: Name of the position.
         training_length: Position up to which policies are trained.
-        chance: A score in [0, 1] that is reached without memory; it is drawn as a line, and the
-            axis runs from 0 to 1.
+        known: Known scores, which are drawn as lines.
     """
 
     variants = list(dict.fromkeys(summary.variant for summary in summaries))
@@ -65,11 +65,9 @@ def success(
             if own:
                 _band(axes, own, index)
                 ends.append((own[-1].mean, f"{short(variant)}  {own[-1].mean:.2f}", index))
-        _scale(axes, placed, training_length, chance)
+        _scale(axes, placed, training_length)
+        levels.draw(axes, known, placed)
         axes.set(xlabel=short(axis, 40 if narrow else 80), ylabel=short(metrics, 40))
-        if chance is not None:
-            side = axes.get_yaxis_transform()
-            style.note(axes, 0.005, chance - 0.012, "chance", transform=side, va="top")
         if training_length:
             text = f"trained up to {position_label(training_length)}"
             style.vertical_line(axes, training_length, text)
@@ -81,7 +79,7 @@ def success(
 
     metrics = " / ".join(dict.fromkeys(summary.metric for summary in summaries))
     if len(variants) > MOST_LINES:
-        return _multiples(placed, variants, (axis, metrics), training_length, chance)
+        return _multiples(placed, variants, (axis, metrics), training_length, known)
     # Names are lines of text beside the curves, or above them.
     return Drawing(draw, (8, max(4.4, 0.8 + 0.2 * len(variants))), 3.2 + 0.24 * len(variants))
 
@@ -91,7 +89,7 @@ def _multiples(
     variants: Sequence[str],
     names: tuple[str, str],
     training_length: float | None,
-    chance: float | None,
+    known: Sequence[Level],
 ) -> Drawing:
     """A panel for each variant; `names` are those of the two axes."""
 
@@ -103,7 +101,9 @@ def _multiples(
             axes.set_visible(index < len(variants))
             if index < len(variants):
                 _panel(axes, placed, variants, index)
-                _scale(axes, placed, training_length, chance)
+                _scale(axes, placed, training_length)
+                levels.draw(axes, known, placed, named=index == 0)
+                axes.tick_params(labelbottom=index >= len(variants) - across)
         figure.supxlabel(short(names[0], 60), color=INK, fontsize=11)
         figure.supylabel(short(names[1], 40), color=INK, fontsize=11)
 
@@ -111,15 +111,12 @@ def _multiples(
     return Drawing(draw, (8, 0.8 + 1.7 * wide), 0.8 + 1.6 * narrow)
 
 
-def _scale(
-    axes: Axes, placed: Sequence[Summary], training_length: float | None, chance: float | None
-) -> None:
-    """Positions that are scored on the logarithmic axis, and the line of chance."""
+def _scale(axes: Axes, placed: Sequence[Summary], training_length: float | None) -> None:
+    """Positions that are scored on the logarithmic axis; success runs from 0 to 1."""
     positions = sorted({summary.x for summary in placed if summary.x})
     style.log_positions(axes, positions, training_length)
-    if chance is not None:
+    if all(summary.metric == "success" for summary in placed):
         axes.set_ylim(-0.02, 1.04)
-        axes.axhline(chance, color=FAINT, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
 
 
 def _panel(axes: Axes, placed: Sequence[Summary], variants: Sequence[str], index: int) -> None:
@@ -133,9 +130,10 @@ def _panel(axes: Axes, placed: Sequence[Summary], variants: Sequence[str], index
     axes.set_title(short(variants[index], 22), loc="left", fontsize=SMALL, color=colour(index))
 
 
-def tasks(summaries: Sequence[Summary]) -> Drawing:
+def tasks(summaries: Sequence[Summary], known: Sequence[Level] = ()) -> Drawing:
     """Mean scores with their 95 % intervals in tasks without a position: a line per task, a marker
-    per variant."""
+    per variant, and a stroke per known score."""
+    strokes = [one for one in known if one.name in levels.SCALING]
     scored = [summary for summary in summaries if summary.seeds]
     variants = list(dict.fromkeys(summary.variant for summary in scored))
     names = list(dict.fromkeys(summary.task for summary in scored))
@@ -148,6 +146,11 @@ def tasks(summaries: Sequence[Summary]) -> Drawing:
             look: dict[str, Any] = {"color": colour(index)}
             axes.plot(summary.interval, (height, height), linewidth=1.5, alpha=0.5, **look)
             axes.plot(summary.mean, height, marker(index), markersize=5.5, **look)
+        for level in strokes:
+            for line, name in enumerate(names):
+                if name in level.scores:
+                    x, look = level.scores[name], level.look
+                    axes.plot((x, x), (line - 0.4, line + 0.4), **look)
         for line in range(1, len(names)):
             axes.axhline(line - 0.5, color=FAINT, linewidth=0.4, zorder=0)
         narrow = style.is_narrow(figure)
@@ -160,9 +163,11 @@ def tasks(summaries: Sequence[Summary]) -> Drawing:
             Line2D((), (), color=colour(index), marker=marker(index), linestyle="")
             for index in range(len(variants))
         ]
-        columns = style.legend_columns(variants, figure.get_figwidth())
+        marks += [Line2D((), (), **level.look) for level in strokes]
+        titles = [*variants, *(level.name for level in strokes)]
+        columns = style.legend_columns(titles, figure.get_figwidth())
         look = {"loc": "outside upper center", "ncols": columns, "frameon": False}
-        figure.legend(marks, list(map(short, variants)), **look)
+        figure.legend(marks, list(map(short, titles)), **look)
 
     height = 1.2 + len(names) * max(0.3, 0.09 * len(variants))
     return Drawing(draw, (8, height), height + 0.2 * len(variants))

@@ -8,6 +8,7 @@ from pathlib import Path
 from rate.messages import reason
 from rate.reporting import cue_figure, figures
 from rate.reporting.groups import Breakdown, breakdowns, group_figure
+from rate.reporting.levels import Level, levels
 from rate.reporting.load import Evidence, ReportError
 from rate.reporting.statistics import (
     Conditional,
@@ -38,6 +39,8 @@ class Results:
     """Differences between variants, of the same scores."""
     groups: Sequence[Breakdown] = ()
     """Scores by group of episodes, where rows name it."""
+    known: Sequence[Level] = ()
+    """Known scores of the tasks."""
 
     def to_json(self) -> str:
         """Means by variant and position; null where a seed is missing."""
@@ -59,7 +62,8 @@ def measure(evidence: Evidence, origin: Path) -> Results:
         points, groups = conditionals(chosen), breakdowns(chosen)
         summaries = summarise(chosen, *expected)
         compared = differences(chosen, references(evidence, summaries))
-        return Results(summaries, summarise(rest), points, returns, compared, groups)
+        known = levels(chosen, summaries)
+        return Results(summaries, summarise(rest), points, returns, compared, groups, known)
     except ValueError as error:
         raise ReportError(f"the results in {origin} cannot be reported: {reason(error)}") from error
 
@@ -97,16 +101,13 @@ def draw(evidence: Evidence, results: Results) -> dict[str, Drawing]:
     facts, summaries, points = evidence.facts, results.summaries, results.points
     pictures, axis, length = {}, facts.axis or "task size", facts.training_length
     if _on_axis(summaries):
-        chance = 0.5 if all(summary.metric == "success" for summary in summaries) else None
         pictures["success.png"] = figures.success(
-            summaries, axis=axis, training_length=length, chance=chance
+            summaries, axis=axis, training_length=length, known=results.known
         )
     elif len({summary.task for summary in summaries if summary.seeds}) > 1:
-        pictures["tasks.png"] = figures.tasks(summaries)
+        pictures["tasks.png"] = figures.tasks(summaries, results.known)
     if _on_axis(results.returns):
-        pictures["return.png"] = figures.success(
-            results.returns, axis=axis, training_length=length, chance=None
-        )
+        pictures["return.png"] = figures.success(results.returns, axis=axis, training_length=length)
     if any(summary.variant in facts.grid and summary.seeds for summary in summaries):
         pictures["heat-map.png"] = figures.heat_map(
             summaries, facts.grid, axis=axis, grid_axis=facts.grid_axis

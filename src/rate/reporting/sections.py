@@ -14,6 +14,7 @@ from rate.reporting.comparisons import (
     separation_table,
 )
 from rate.reporting.groups import TEXT, group_table
+from rate.reporting.levels import in_words
 from rate.reporting.load import (
     Evidence,
     Facts,
@@ -109,7 +110,7 @@ def sections(
         inspected: Sections of inspections.
     """
     facts, summaries = evidence.facts, results.summaries
-    parts = [_result(evidence, summaries, pictures)]
+    parts = [_result(evidence, results, pictures)]
     parts += _compared(facts, results, evidence.rows)
     if results.returns:
         parts.append(_returns(facts, results.returns, pictures))
@@ -210,8 +211,8 @@ def _training(evidence: Evidence) -> Part:
     return Part("Training", figure="training.png", caption=caption)
 
 
-def _result(evidence: Evidence, summaries: Sequence[Summary], pictures: Collection[str]) -> Part:
-    facts = evidence.facts
+def _result(evidence: Evidence, results: Results, pictures: Collection[str]) -> Part:
+    facts, summaries, known = evidence.facts, results.summaries, in_words(results.known)
     if not summaries:
         return Part(
             "Result",
@@ -228,10 +229,10 @@ def _result(evidence: Evidence, summaries: Sequence[Summary], pictures: Collecti
     missing = gaps(summaries)
     table = score_table(summaries, facts.axis)
     if "tasks.png" in pictures:
-        caption = f"{metric} by task. Lines: 95 % intervals of the mean."
+        caption = f"{metric} by task. Lines: 95 % intervals of the mean.{known}"
         return Part("Result", text, missing, "tasks.png", caption, table)
     caption = f"{metric} against {facts.axis or 'task size'}. {BANDS}"
-    caption += " Hollow markers lack a seed." if missing else ""
+    caption += known + (" Hollow markers lack a seed." if missing else "")
     figure = "success.png" if "success.png" in pictures else ""
     return Part("Result", text, missing, figure, caption, table)
 

@@ -38,6 +38,8 @@ VARIABLES = {
 NARROW = 4.2
 """Width in inches of a figure for a phone."""
 SMALL = 9.5
+LABEL = 0.46
+"""Width in inches that the label of a position needs."""
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
@@ -165,7 +167,8 @@ def log_positions(axes: Axes, positions: Sequence[float], marked: float | None =
     span = max(high - low, 0.3)
     axes.set_xscale("log")
     axes.set_xlim(10 ** (low - 0.03 * span), 10 ** (high + 0.03 * span))
-    apart = 0.075 * span * (1.8 if is_narrow(axes.figure) else 1)
+    inches = axes.get_position().width * axes.figure.bbox.width / axes.figure.dpi
+    apart = span * LABEL / inches
     shown: list[float] = []
     for x in [positions[0], positions[-1], *(x for x in positions if x == marked), *positions]:
         if all(abs(math.log10(x / other)) > apart for other in shown):

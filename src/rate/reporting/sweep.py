@@ -72,11 +72,23 @@ def drawing(points: Sequence[Mapping[str, Any]], quantiles: Mapping[str, float])
             )
         ends = [min(point["asked"] for point in points), max(point["asked"] for point in points)]
         axes.plot(ends, ends, color=style.FAINT, linewidth=1, linestyle=":", label="as asked")
-        for part, value in quantiles.items():
-            axes.axhline(value, color=style.LINE, linewidth=1, zorder=0)
-            name = "best of the data" if float(part) == 1 else f"{float(part):.0%} of the data"
-            style.note(axes, ends[0], value, name, va="bottom")
+        low, high = axes.get_ylim()
+        low, high = min([low, *quantiles.values()]), max([high, *quantiles.values()])
+        axes.set_ylim(low - 0.02 * (high - low), high + 0.06 * (high - low))
+        for value, names in _named(quantiles).items():
+            axes.axhline(value, color=style.FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+            side = axes.get_yaxis_transform()
+            style.note(axes, 0.995, value, names, va="bottom", ha="right", transform=side)
         axes.set(xlabel="return asked for", ylabel="return obtained, mean ± standard error")
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper left")
 
     return style.Drawing(draw, (8, 4.4), 4.4)
+
+
+def _named(quantiles: Mapping[str, float]) -> dict[float, str]:
+    """The names of quantiles by their values; those that are equal share one."""
+    names: dict[float, list[str]] = {}
+    for part, value in quantiles.items():
+        name = "best" if float(part) == 1 else f"{float(part):.0%}"
+        names.setdefault(value, []).append(name)
+    return {value: f"data: {', '.join(own)}" for value, own in names.items()}

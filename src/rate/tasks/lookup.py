@@ -49,6 +49,8 @@ def find(name: str) -> Task:
         task = _of_family(base, options.environment)
     numbers = {"horizon": options.horizon, "target_return": options.target_return}
     changes: dict[str, Any] = {key: value for key, value in numbers.items() if value is not None}
+    if options.environment or options.horizon or options.metric:
+        changes["reference"] = {}  # known scores are those of the task as it is
     if options.metric:
         scores = {task.metric: task.score, **make.SCORES, **task.metrics}
         if options.metric not in scores:
@@ -88,6 +90,24 @@ def _of_family(name: str, arguments: Mapping[str, Any]) -> Task:
             f"{name!r} is not a task: {error}. Names look like {key}/{family.pattern}, for example "
             f"{key}/{family.example}"
         ) from error
+
+
+def reference(name: str) -> Mapping[str, float]:
+    """Known scores of a task by its name, see `Task.reference`, without its simulator.
+
+    There are none of tasks outside this library, whose code is not run, and none where an option
+    changes what is scored.
+    """
+    from rate.tasks.gym.options import split
+
+    try:
+        base, options = split(name)
+        if ":" in base or options.environment or options.horizon or options.metric:
+            return {}
+        key, _, size = base.partition("/")
+        return discover()[key].make(size).reference
+    except Exception:  # a simulator that is not installed fails in its own way
+        return {}
 
 
 def families() -> dict[str, str]:

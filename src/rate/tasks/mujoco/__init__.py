@@ -116,7 +116,7 @@ def _task(size: str) -> Task:
         expert=experts.get("expert"),
         experts=experts,
         metrics=metrics,
-        reference={"expert": 0.0},
+        reference={"random": 0.0, "expert": 100.0} if metrics else {},
         num_envs=10,
     )
 
