@@ -14,7 +14,7 @@ from rate.tasks.lookup import reference
 from rate.values import checked
 
 SCALING = ("chance", "random", "expert")
-"""Levels that an axis is made long enough for; others are drawn where there is room."""
+"""Levels that an axis is made long enough for; others are drawn where they fit."""
 DOTS, DASHES = (0, (1, 3)), (0, (4, 3))
 
 
@@ -103,7 +103,7 @@ def draw(
         else:
             axes.plot(*zip(*points, strict=True), **level.look)
         height = (scores[0] - low) / (high - low)
-        # Below the line, where there is room.
+        # Below the line, where it fits.
         labels.append((height - 0.012 if height > 0.06 else height + 0.05, level.name))
     labels.sort()
     if named and labels:
