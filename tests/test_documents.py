@@ -24,6 +24,7 @@ PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *DOCS.glob("migration/*.md")]
 NOTEBOOKS = sorted(DOCS.glob("notebooks/*.ipynb"))
 HELP = [
     ["collect"],
+    ["convert"],
     ["evaluate"],
     ["export"],
     ["inspect"],

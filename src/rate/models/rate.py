@@ -60,10 +60,15 @@ class Config(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.context_steps and (self.cached_states or self.memory_tokens):
+        if self.context_segments and self.memorises:
             raise ValueError(
                 "context_segments goes with neither memory_tokens nor cached_states: set these to 0"
             )
+
+    @property
+    def memorises(self) -> bool:
+        """Whether anything but plain tokens is handed from segment to segment."""
+        return bool(self.cached_states or self.memory_tokens)
 
     @property
     def training_segment_length(self) -> int:

@@ -118,14 +118,14 @@ class Config(rate.Config):
     it begins anew with every segment."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.slide > self.segment_length:
             raise ValueError(
                 f"slide is {self.slide}, but the window has {self.segment_length} steps: let it "
                 "slide by at most as many"
             )
-        if self.slide and self.context_steps and (self.cached_states or self.memory_tokens):
+        if self.slide and self.memorises:
             raise ValueError("slide goes with neither memory_tokens nor cached_states: set it to 0")
-        super().__post_init__()
 
     @property
     def stride(self) -> int:
