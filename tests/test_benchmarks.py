@@ -101,6 +101,7 @@ def test_acting_measurements_are_positive_and_name_where_they_stand() -> None:
     assert all(measurement.value > 0 for measurement in far + stepping)
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_large_data_goes_through_its_stages_and_cleans_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

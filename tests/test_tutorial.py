@@ -131,6 +131,7 @@ def test_data_of_ones_own_from_files_to_a_policy(folder, capsys):
     assert rate.open_dataset(folder / "data" / "pong").lengths.tolist() == [60] * 10
 
 
+@pytest.mark.slow
 def test_an_environment_of_a_package_from_nothing_to_a_report(folder):
     if importlib.util.find_spec("coggrid") is None:
         pytest.skip("coggrid is not installed: pip install coggrid")

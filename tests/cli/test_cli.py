@@ -323,7 +323,10 @@ def test_every_suite_runs_from_end_to_end_and_shares_what_it_can(suite, capsys, 
     } == before  # nothing is done twice
 
 
-LONG = {"popgym-memory", "minigrid-memory-rgb", "vizdoom-oracle", "vizdoom-corruption"}
+LONG = {
+    *("popgym-memory", "minigrid-memory-rgb", "atari", "memory-maze"),
+    *("vizdoom", "vizdoom-oracle", "vizdoom-corruption"),
+}
 """Experiments like others, which take ten seconds or more."""
 
 
