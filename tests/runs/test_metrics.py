@@ -1,6 +1,8 @@
 import json
+import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -61,7 +63,7 @@ def test_rows_behind_the_checkpoint_and_torn_rows_are_dropped(tmp_path):
 
 def test_an_unknown_logger_is_refused(tmp_path):
     with pytest.raises(
-        ValueError, match="unknown logger 'telegram': loggers are tensorboard, wandb"
+        ValueError, match="unknown logger 'telegram': loggers are tensorboard, wandb, trackio"
     ):
         RunLog(tmp_path, ["telegram"], after=0)
 
@@ -116,9 +118,69 @@ def test_variables_of_weights_and_biases_are_followed(
 def test_two_runs_of_one_name_have_their_own_identity(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name / "run").mkdir(parents=True)
-    first, second = (loggers._wandb_id(Run(tmp_path / name / "run")) for name in ("a", "b"))
+    files = [Run(tmp_path / name / "run").wandb_id_file for name in ("a", "b")]
+    first, second = map(loggers._identity, files)
     assert first != second
-    assert loggers._wandb_id(Run(tmp_path / "a" / "run")) == first
+    assert loggers._identity(files[0]) == first
+
+
+def test_trackio_keeps_the_metrics_on_this_machine(no_service, tiny, tmp_path, monkeypatch, capsys):
+    """In a process of its own: trackio reads its variables when it is imported."""
+    if find_spec("trackio") is None:
+        pytest.skip("trackio is not installed: pip install -e '.[trackio]'")
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "kept"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    recipe = tiny(updates=4)
+    script = f"""
+import json, sys
+import rate
+from rate.recipe import from_json
+recipe = from_json(json.loads({json.dumps(recipe.to_json())!r}))
+run = rate.train(recipe, sys.argv[1], threads=1, accelerator="cpu", loggers=["trackio"])
+rate.resume(run, updates=6)
+import trackio
+[own] = trackio.Api().runs("rate")
+from trackio.sqlite_storage import SQLiteStorage
+print(json.dumps({{"name": own.name, "rows": SQLiteStorage.get_logs("rate", own.name)}}))
+"""
+    options = {"capture_output": True, "text": True, "check": True, "timeout": 300}
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "run"], **options)
+    kept = json.loads(done.stdout)  # nothing else is printed
+    rows = read_jsonl(tmp_path / "run" / "metrics.jsonl")
+    assert kept["name"].startswith("run-")
+    assert [(row["step"], row["loss"]) for row in kept["rows"]] == [
+        (row["update"], pytest.approx(row["loss"])) for row in rows
+    ]
+    assert "trackio show --project rate" in " ".join(done.stderr.split())
+
+
+class Rows:
+    """A sink of one's own."""
+
+    def __init__(self):
+        self.rows, self.closed = [], 0
+
+    def write(self, row):
+        self.rows.append(dict(row))
+
+    def close(self):
+        self.closed += 1
+
+
+def test_objects_of_ones_own_take_the_metrics(tiny, tmp_path):
+    own, later = Rows(), Rows()
+    run = train(tiny(updates=3), tmp_path / "run", sinks=[own])
+    rows = read_jsonl(run / "metrics.jsonl")
+    assert (own.rows, own.closed) == (rows, 1)
+    rate.resume(run, updates=5, sinks=[later])
+    assert [row["update"] for row in later.rows] == [4, 5]
+    assert (len(own.rows), later.closed) == (3, 1)
+
+
+def test_objects_do_not_go_with_several_processes(tiny, tmp_path):
+    with pytest.raises(ValueError, match="sinks are objects of this process"):
+        train(tiny(updates=3), tmp_path / "run", sinks=[Rows()], devices=2)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_a_key_without_a_service_falls_back_to_offline(no_service, tiny, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import docstring_parser
 import tyro
 
-HIDDEN = {"show_progress", "labels"}
+HIDDEN = {"show_progress", "labels", "sinks"}
 """Parameters that the command line sets by itself."""
 
 ALIASES = {"variants": ["--models"]}

@@ -164,6 +164,11 @@ class Run:
         self._file("wandb")  # the folder beside it that the service writes to
         return self._file("wandb_id.txt")
 
+    @property
+    def trackio_id_file(self) -> Path:
+        """Text: the identity of the run in trackio."""
+        return self._file("trackio_id.txt")
+
     def checkpoint(self, name: str = "last") -> Path:
         """The file of a checkpoint.
 

@@ -1,9 +1,11 @@
-"""Loggers beside the metrics file of a run: TensorBoard and Weights & Biases."""
+"""Loggers beside the metrics file of a run: TensorBoard, Weights & Biases and trackio."""
 
+import io
 import os
 import secrets
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
 from pathlib import Path
@@ -15,7 +17,7 @@ from rate.files import atomic_write
 from rate.progress import say
 from rate.runs.folder import Run
 
-Logger = Literal["tensorboard", "wandb"]
+Logger = Literal["tensorboard", "wandb", "trackio"]
 LOGGERS = get_args(Logger)
 """Names of loggers; each needs the package, and the extra, of its own name."""
 
@@ -33,10 +35,13 @@ def require_loggers(names: Sequence[str]) -> None:
 
 
 class Sink(Protocol):
-    """What metrics are written to, beside the metrics file."""
+    """What metrics are written to, beside the metrics file; any object with these two methods."""
 
-    def write(self, row: dict[str, float]) -> None: ...
-    def close(self) -> None: ...
+    def write(self, row: Mapping[str, float]) -> None:
+        """Take what was measured after one update, of which "update" is the number."""
+
+    def close(self) -> None:
+        """Take notice that the run has ended, or was interrupted."""
 
 
 def start_loggers(names: Sequence[str], run: Run, after: int) -> list[Sink]:
@@ -47,8 +52,8 @@ def start_loggers(names: Sequence[str], run: Run, after: int) -> list[Sink]:
         run: The run.
         after: Last update that has been saved; 0 for a new run.
     """
-    kinds: dict[str, type[_TensorBoard | _WeightsAndBiases]]
-    kinds = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases}
+    kinds: dict[str, type[_TensorBoard | _WeightsAndBiases | _Trackio]]
+    kinds = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases, "trackio": _Trackio}
     return [kinds[name](run, after) for name in names]
 
 
@@ -59,7 +64,7 @@ class _TensorBoard:
         # Points after the last checkpoint, from an attempt that was interrupted, are hidden.
         self.writer = SummaryWriter(str(run), purge_step=after + 1 if after else None)
 
-    def write(self, row: dict[str, float]) -> None:
+    def write(self, row: Mapping[str, float]) -> None:
         for name, value in row.items():
             if name != "update":
                 self.writer.add_scalar(name, value, int(row["update"]))
@@ -83,7 +88,7 @@ class _WeightsAndBiases:
         options: dict[str, Any] = {
             "project": _variable("PROJECT", "rate"),
             "name": _variable("NAME", run.name),
-            "id": _variable("RUN_ID") or _wandb_id(run),
+            "id": _variable("RUN_ID") or _identity(run.wandb_id_file),
             "dir": _variable("DIR", str(run)),
             "resume": _variable("RESUME") or ("allow" if after else None),
         }
@@ -108,7 +113,7 @@ class _WeightsAndBiases:
                     "-offline"  # the name that failed stays in use for the rest of this process
                 )
 
-    def write(self, row: dict[str, float]) -> None:
+    def write(self, row: Mapping[str, float]) -> None:
         if self.run is not None:
             try:
                 self.run.log(
@@ -127,6 +132,45 @@ class _WeightsAndBiases:
                 warnings.warn(f"Weights & Biases failed to finish: {error}", stacklevel=2)
 
 
+class _Trackio:
+    """trackio, in a folder of this machine, or where its own variables say.
+
+    Failures are warnings. Updates behind the last checkpoint, from an attempt that was interrupted,
+    are logged twice with the same numbers.
+    """
+
+    def __init__(self, run: Run, after: int) -> None:
+        import trackio
+
+        self.run, self.finish = None, trackio.finish
+        name = f"{run.name}-{_identity(run.trackio_id_file)[:6]}"
+        options = {"resume": "allow", "auto_log_gpu": False, "auto_log_cpu": False}
+        try:
+            with redirect_stdout(io.StringIO()):  # it prints
+                self.run = trackio.init("rate", name, embed=False, **options)
+        except Exception as error:
+            warnings.warn(f"trackio failed: {error}", stacklevel=2)
+        else:
+            say(f"trackio logs {name}: `trackio show --project rate` shows it")
+
+    def write(self, row: Mapping[str, float]) -> None:
+        if self.run is not None:
+            try:
+                numbers = {name: value for name, value in row.items() if name != "update"}
+                self.run.log(numbers, step=int(row["update"]))
+            except Exception as error:
+                warnings.warn(f"trackio stopped logging: {error}", stacklevel=2)
+                self.run = None
+
+    def close(self) -> None:
+        if self.run is not None:
+            try:
+                with redirect_stdout(io.StringIO()):
+                    self.finish()
+            except Exception as error:
+                warnings.warn(f"trackio failed to finish: {error}", stacklevel=2)
+
+
 def _variable(name: str, default: str = "") -> str:
     """What a variable of Weights & Biases says; it reads some of them only once in a process."""
     return os.environ.get(f"WANDB_{name}") or default
@@ -141,10 +185,9 @@ def _logged_in() -> bool:
         return False
 
 
-def _wandb_id(run: Run) -> str:
-    """The run's own name at Weights & Biases: two folders of one name do not overwrite each
-    other."""
-    path = run.wandb_id_file
+def _identity(path: Path) -> str:
+    """The run's own name at a service, which a file keeps: two folders of one name do not overwrite
+    each other."""
     if not path.exists():
         atomic_write(path, secrets.token_hex(8))
     return path.read_text(encoding="utf-8").strip()

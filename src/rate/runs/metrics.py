@@ -12,7 +12,7 @@ import numpy as np
 
 from rate.files import atomic_write, storage_errors
 from rate.runs.folder import Run
-from rate.runs.loggers import require_loggers, start_loggers
+from rate.runs.loggers import Sink, require_loggers, start_loggers
 
 
 class Spent(NamedTuple):
@@ -39,7 +39,13 @@ class RunLog:
     """Appends rows to the metrics file of a run, and to loggers."""
 
     def __init__(
-        self, run: Run | Path, loggers: Sequence[str], *, after: int, writes: bool = True
+        self,
+        run: Run | Path,
+        loggers: Sequence[str],
+        *,
+        after: int,
+        writes: bool = True,
+        sinks: Sequence[Sink] = (),
     ) -> None:
         """Open the metrics file and start the loggers.
 
@@ -49,6 +55,7 @@ class RunLog:
             after: Last update that has been saved; rows of later ones, from an attempt that was
                 interrupted, are dropped.
             writes: Whether this process writes the file.
+            sinks: Further objects that take the rows.
         """
         require_loggers(loggers)
         run = Run(run)
@@ -65,7 +72,7 @@ class RunLog:
             lines = [json.dumps(rows[update]) + "\n" for update in sorted(rows)]
             atomic_write(self.path, "".join(lines))
             self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
-        self.sinks = start_loggers(loggers, run, after)
+        self.sinks = [*start_loggers(loggers, run, after), *sinks]
 
     def write(self, row: dict[str, Any]) -> None:
         """Record one update's metrics."""

@@ -17,6 +17,7 @@ from rate.processes import Processes
 from rate.progress import progress_bar
 from rate.runs.checkpoint import load_state, require_room, save_policy, save_state
 from rate.runs.folder import Run, RunError
+from rate.runs.loggers import Sink
 from rate.runs.metrics import RunLog
 from rate.training.beginning import begin_from, fitted
 from rate.training.data import batches
@@ -32,8 +33,14 @@ READ_EVERY = 20
 class Training:
     """A run under way in this process, from its last checkpoint on."""
 
-    def __init__(self, fabric: lightning_fabric.Fabric, run: Run, dataset: Sequence[str]) -> None:
-        self.fabric, self.run = fabric, run
+    def __init__(
+        self,
+        fabric: lightning_fabric.Fabric,
+        run: Run,
+        dataset: Sequence[str],
+        sinks: Sequence[Sink] = (),
+    ) -> None:
+        self.fabric, self.run, self.sinks = fabric, run, sinks
         # Code that the recipe names is the user's, or `resume` has refused it.
         self.recipe, self.facts = run.recipe(trust=True), run.provenance()
         self.seed = self.facts["seed"]
@@ -103,7 +110,8 @@ class Training:
         """Train to the last update, or until asked to stop; returns what asked, and when."""
         recipe, learner, fabric, run = self.recipe, self.learner, self.fabric, self.run
         first = fabric.is_global_zero
-        log = RunLog(run, self.facts["loggers"] if first else (), after=self.done, writes=first)
+        loggers, sinks = (self.facts["loggers"], self.sinks) if first else ((), ())
+        log = RunLog(run, loggers, after=self.done, writes=first, sinks=sinks)
         self.started = time.perf_counter()
         with (
             log,

@@ -17,7 +17,7 @@ from rate.processes import depend_on_parent
 from rate.progress import say
 from rate.recipe import Recipe
 from rate.runs.folder import Run, RunError
-from rate.runs.loggers import Logger
+from rate.runs.loggers import Logger, Sink
 from rate.training.beginning import beginning
 from rate.training.checks import check_recipe
 from rate.training.data import describe, fill_in, find_dataset
@@ -35,21 +35,22 @@ def train(
     seed: Seed = 0,
     compute: TrainingCompute = TrainingCompute(),
     loggers: Sequence[Logger] = (),
+    sinks: Sequence[Sink] = (),
     show_progress: bool = False,
     **changes: Any,
 ) -> Path:
     """Train a policy.
 
-    Ctrl-C and SIGTERM save and end; `resume` goes on to the same weights as a run that was never
-    interrupted.
+    Ctrl-C and SIGTERM save and end; `resume` goes on to the weights of an uninterrupted run.
 
     Args:
         recipe: What is trained, on what, and how.
         run: Folder of the new run.
         seed: Seed of weights, batches and dropout.
         compute: Where to train, and the processes that help.
-        loggers: Where metrics go besides metrics.jsonl: tensorboard, wandb. W&B takes its key from
-            wandb_config.yaml or WANDB_API_KEY.
+        loggers: Where metrics go besides metrics.jsonl. W&B takes its key from wandb_config.yaml or
+            WANDB_API_KEY.
+        sinks: Objects that take metrics, too: `write(row)` after each update, and `close()`.
         show_progress: Show how far the training is.
         changes: Fields of `compute` by name, such as `threads=1`.
 
@@ -86,7 +87,7 @@ def train(
 
     fabric = fabric_for(recipe, compute)
     identity = [recipe.hash, seed, dataset.content_hash, compute.processes]
-    _launch(fabric, folder, recipe.folders, show_progress, (identity, begin))
+    _launch(fabric, folder, recipe.folders, show_progress, (identity, begin), sinks)
     return folder.path
 
 
@@ -96,6 +97,7 @@ def resume(
     dataset: str | Sequence[str] | None = None,
     updates: Positive | None = None,
     trust: bool = False,
+    sinks: Sequence[Sink] = (),
     show_progress: bool = False,
 ) -> Path:
     """Continue an interrupted or killed run to bit-identical losses and weights; or prolong a run.
@@ -108,6 +110,7 @@ def resume(
             schedule of the longer run, and scores are of another recipe than before.
         trust: Also run the code that the recipe names: a model, an encoder, an objective or a task
             of your own.
+        sinks: As of `train`; objects are not kept with the run.
         show_progress: Show how far the training is.
 
     Returns:
@@ -133,7 +136,7 @@ def resume(
         known.selection_file.unlink(missing_ok=True)  # of a process that was killed
 
     identity = [recipe.hash, facts["seed"], opened.content_hash, compute.processes]
-    _launch(fabric_for(recipe, compute), known, data, show_progress, (identity, begin))
+    _launch(fabric_for(recipe, compute), known, data, show_progress, (identity, begin), sinks)
     return known.path
 
 
@@ -165,6 +168,7 @@ def _launch(
     dataset: Sequence[str],
     show_progress: bool,
     first: tuple[Any, Callable[[], None]],
+    sinks: Sequence[Sink],
 ) -> None:
     """Train in this process, in several that it starts, or in those that torchrun has started.
 
@@ -174,11 +178,17 @@ def _launch(
         dataset: Where the data lies.
         show_progress: Whether progress is shown.
         first: What must be the same in all processes, and what makes or readies the run.
+        sinks: Objects that take metrics.
     """
     identity, begin = first
+    if sinks and fabric.world_size > 1 and not started_by_torchrun():
+        raise ValueError(
+            "sinks are objects of this process, and several processes train: name loggers instead, "
+            "train on one device, or start the processes by torchrun"
+        )
     if started_by_torchrun():
         with together(fabric, run, identity, begin):
-            training = Training(fabric, run, dataset)
+            training = Training(fabric, run, dataset, sinks)
             require_same("the checkpoint that they go on from", training.done)
             stopped = training.run_to_end(show_progress)
     else:
@@ -190,7 +200,7 @@ def _launch(
                     stopped = launch(_train_together, run.path, dataset, show_progress)
             else:
                 fabric.launch()
-                stopped = Training(fabric, run, dataset).run_to_end(show_progress)
+                stopped = Training(fabric, run, dataset, sinks).run_to_end(show_progress)
     if stopped:
         raise Interrupted(f"stopped by {stopped}", f"continue with `rate train --resume {run}`")
 
