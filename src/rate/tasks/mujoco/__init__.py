@@ -24,6 +24,9 @@ NOISE, STEADY = 0.1, {"Walker2d": 0.03}
 """Noise of behaviour policies, and of those that more of it would make fall at once; the narrow
 data of a linear policy become wider."""
 
+FOLLOWED = {"Ant", "HalfCheetah", "Hopper", "Humanoid", "Swimmer", "Walker2d"}
+"""Environments whose model has a camera that follows the body, which films take."""
+
 MEDIUM = 0.45
 """Part of the way from the worst to the best return at which a policy counts as medium."""
 
@@ -93,14 +96,16 @@ def _agent(
 
 def _task(size: str) -> Task:
     key = environment_id(size)
-    environment = partial(gymnasium.make, key, disable_env_checker=True)
+    kind = key.partition("-")[0]
+    camera = {"camera_name": "track"} if kind in FOLLOWED else {}
+    environment = partial(gymnasium.make, key, disable_env_checker=True, **camera)
     references, policies = searched(key) or (None, ())
-    noise = STEADY.get(key.partition("-")[0], NOISE)
+    noise = STEADY.get(kind, NOISE)
     experts = {
         quality: partial(_agent, environment, chosen, noise)
         for quality, chosen in (qualities(policies) if policies else {}).items()
     }
-    scores = {"d4rl-score": D4RL.get(key.partition("-")[0]), "own-score": references}
+    scores = {"d4rl-score": D4RL.get(kind), "own-score": references}
     metrics = {metric: found.score for metric, found in scores.items() if found}
     metric = next(iter(metrics), "return")
     horizon = gymnasium.spec(key).max_episode_steps
