@@ -144,7 +144,7 @@ class _Trackio:
 
         self.run, self.finish = None, trackio.finish
         name = f"{run.name}-{_identity(run.trackio_id_file)[:6]}"
-        options = {"resume": "allow", "auto_log_gpu": False, "auto_log_cpu": False}
+        options: dict[str, Any] = {"resume": "allow", "auto_log_gpu": False, "auto_log_cpu": False}
         try:
             with redirect_stdout(io.StringIO()):  # it prints
                 self.run = trackio.init("rate", name, embed=False, **options)

@@ -10,7 +10,7 @@ environments are those of Gymnasium, not the older ones that D4RL recorded.
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium
 
@@ -97,7 +97,7 @@ def _agent(
 def _task(size: str) -> Task:
     key = environment_id(size)
     kind = key.partition("-")[0]
-    camera = {"camera_name": "track"} if kind in FOLLOWED else {}
+    camera: dict[str, Any] = {"camera_name": "track"} if kind in FOLLOWED else {}
     environment = partial(gymnasium.make, key, disable_env_checker=True, **camera)
     references, policies = searched(key) or (None, ())
     noise = STEADY.get(kind, NOISE)
