@@ -48,8 +48,7 @@ def train(
         run: Folder of the new run.
         seed: Seed of weights, batches and dropout.
         compute: Where to train, and the processes that help.
-        loggers: Where metrics go besides metrics.jsonl. W&B takes its key from wandb_config.yaml or
-            WANDB_API_KEY.
+        loggers: Where metrics go, too. W&B's key: wandb_config.yaml or WANDB_API_KEY.
         sinks: Objects that take metrics, too: `write(row)` after each update, and `close()`.
         show_progress: Show how far the training is.
         changes: Fields of `compute` by name, such as `threads=1`.
