@@ -224,7 +224,10 @@ def report(arguments: list[str]) -> None:
     if options.pop("added").films and options["output"] is None:
         named = options["folder"]
         film([named] if isinstance(named, str | Path) else named)
-    show_report(run(**options).parent)
+    folder = run(**options).parent
+    show_report(folder)
+    if options["interactive"]:
+        out.print(f"written: {folder}/interactive.html")
 
 
 def _task_options(*names: str) -> type:

@@ -89,7 +89,7 @@ def references(evidence: Evidence, summaries: Sequence[Summary]) -> dict[str, st
     return chosen
 
 
-def _on_axis(summaries: Sequence[Summary]) -> bool:
+def on_axis(summaries: Sequence[Summary]) -> bool:
     """Whether scores can be drawn against a position, which no two tasks then share."""
     tasks = {summary.task: summary.x for summary in summaries if summary.seeds}
     positions = [x for x in tasks.values() if x]
@@ -100,13 +100,13 @@ def draw(evidence: Evidence, results: Results) -> dict[str, Drawing]:
     """The figures that there is something to show for, by file name."""
     facts, summaries, points = evidence.facts, results.summaries, results.points
     pictures, axis, length = {}, facts.axis or "task size", facts.training_length
-    if _on_axis(summaries):
+    if on_axis(summaries):
         pictures["success.png"] = figures.success(
             summaries, axis=axis, training_length=length, known=results.known
         )
     elif len({summary.task for summary in summaries if summary.seeds}) > 1:
         pictures["tasks.png"] = figures.tasks(summaries, results.known)
-    if _on_axis(results.returns):
+    if on_axis(results.returns):
         pictures["return.png"] = figures.success(results.returns, axis=axis, training_length=length)
     if any(summary.variant in facts.grid and summary.seeds for summary in summaries):
         pictures["heat-map.png"] = figures.heat_map(
