@@ -37,8 +37,9 @@ def test_the_lock_file_names_every_dependency() -> None:
 @pytest.mark.parametrize("kind", ["wheel", "source distribution"])
 def test_what_is_built_works_in_a_fresh_environment(tmp_path: Path, kind: str) -> None:
     tree, dist, fresh = tmp_path / "tree", tmp_path / "dist", tmp_path / "fresh"
-    ignored = shutil.ignore_patterns(".venv", ".git", "runs", "data", ".*_cache", "__pycache__")
-    shutil.copytree(ROOT, tree, ignore=ignored)
+    shutil.copytree(ROOT / "src", tree / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
     flag = "--wheel" if kind == "wheel" else "--sdist"
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     run = {"check": True, "cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
