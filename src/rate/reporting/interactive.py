@@ -70,7 +70,8 @@ def page(evidence: Evidence, results: Results) -> str:
         "Point at a mark for its numbers; click a name in the legend to single it out (shift for "
         "several); drag and scroll to move and zoom, double-click to go back."
     )
-    scripts = (_inert(javascript_bundle()), f"const SPECS = {_json(specs)};\n{_SCRIPT}")
+    library = javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    scripts = (_inert(library), f"const SPECS = {_json(specs)};\n{_SCRIPT}")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
