@@ -1,6 +1,10 @@
-"""Several runs on one card, and what bfloat16 does to memory over many acting steps."""
+"""Several runs on one card, and what bfloat16 does to memory over many acting steps.
+
+`python -m benchmarks.accelerator 100000` measures the latter alone, with or without a card.
+"""
 
 import multiprocessing
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -10,8 +14,8 @@ import numpy as np
 import torch
 
 from benchmarks.acting import fresh_policy, pool
-from benchmarks.configurations import Configuration
-from benchmarks.rows import Measurement
+from benchmarks.configurations import DEMO, Configuration
+from benchmarks.rows import Measurement, record, render
 from rate.acting.actor import Actor
 from rate.dataset import Dataset, open_dataset
 
@@ -65,7 +69,7 @@ def _count_updates(configuration: Configuration, path: str, start: Any, results:
     results.put(count / seconds)
 
 
-def drift(configuration: Configuration, device: str) -> Iterator[Measurement]:
+def drift(configuration: Configuration, device: str, steps: int = STEPS) -> Iterator[Measurement]:
     """Memory and outputs in bfloat16 beside float32, for the same observations and actions.
 
     The policy has its first weights, and one row acts in one episode all the time. Memory's
@@ -77,9 +81,9 @@ def drift(configuration: Configuration, device: str) -> Iterator[Measurement]:
     actors = [Actor(policy, 1.0, graph="on") for _ in range(2)]
     for actor in actors:
         actor.reset(1)
-    same = np.zeros(STEPS, bool)
-    marks = {STEPS // 100, STEPS // 10, STEPS}
-    for step in range(STEPS):
+    same = np.zeros(steps, bool)
+    marks = {steps // 100, steps // 10, steps}
+    for step in range(steps):
         outputs = []
         for actor, low in zip(actors, (False, True), strict=True):
             with precision(low):
@@ -114,3 +118,11 @@ def _memory(actor: Actor) -> torch.Tensor:
 
 def _difference(expected: torch.Tensor, actual: torch.Tensor) -> float:
     return float((actual - expected).norm() / expected.norm())
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for measurement in drift(DEMO, "cuda" if CUDA else "cpu", int(sys.argv[1])):
+        print(measurement, flush=True)
+        record(measurement)
+    render()
