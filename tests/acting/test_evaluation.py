@@ -287,6 +287,21 @@ def test_a_score_gates_the_exit_status(run, capsys):
     assert "is below 1e+09" in capsys.readouterr().err
 
 
+def test_a_folder_stands_for_the_runs_in_it(run, tmp_path, capsys):
+    folder = tmp_path / "seeds"
+    for seed in (0, 1):
+        shutil.copytree(run, folder / f"seed-{seed}")
+    words = ["--tasks", "recall/12", "--episodes", "4"]
+    assert main(["evaluate", str(folder), *words]) == 0
+    shown = capsys.readouterr().out
+    for seed in (0, 1):
+        (row,) = Run(folder / f"seed-{seed}").scores()
+        assert row["variant"] == f"seed-{seed}"
+        assert f"seed-{seed}:" in shown
+    assert main(["evaluate", str(tmp_path / "none"), *words]) == 2
+    assert "is not a run" in capsys.readouterr().err
+
+
 def test_several_target_returns_are_drawn_against_what_is_obtained(run, capsys):
     words = ["evaluate", str(run), "--tasks", "recall/12", "--episodes", "4"]
     assert main([*words, "--target-return", "-1", "0", "0.5"]) == 0

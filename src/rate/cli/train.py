@@ -107,7 +107,8 @@ def _train(
         return start(plan, added, jobs=added.jobs, compute=compute)
     runs = train_seeds(**options, show_progress=True)
     folder = shlex.quote(str(options["run"]))
-    out.print(f"{len(runs)} runs trained in {folder}. Next: rate report {folder}")
+    next_verbs = f"rate evaluate {folder} --tasks ..., then rate report {folder}"
+    out.print(f"{len(runs)} runs trained in {folder}. Next: {next_verbs}")
 
 
 def _objective(arguments: Sequence[str], default: str) -> str:

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from rich.markdown import Markdown
@@ -14,13 +14,18 @@ from rate.cli.films import film, film_options
 from rate.cli.parse import Reader, mirror, parse
 from rate.tasks.gym.options import Options, join, read_arguments
 
+if TYPE_CHECKING:
+    from rate.runs.folder import Run
+
 ARGUMENTS: dict[Any, type | Reader] = {
     Mapping: Reader(Sequence[str], read_arguments, "[KEY=VALUE ...]")
 }
 """How the keyword arguments of an environment are read."""
 
 
-_GATE = """With --at-least SCORE the exit status is 1 if the mean score of a task is below it.
+_GATE = """A folder of runs, such as `rate train --seeds` makes, stands for all runs in it.
+
+With --at-least SCORE the exit status is 1 if the mean score of a task is below it.
 
 --target-return with several numbers scores the policy with each of them, and draws what it obtains
 against what was asked for, beside the returns of its data.
@@ -70,6 +75,7 @@ def evaluate(arguments: list[str]) -> int:
     """Score a trained policy and show the scores; returns 1 if one is below what is asked for."""
     from rate.acting.corruption import Corruption
     from rate.acting.evaluation import evaluate as run
+    from rate.runs.folder import Run, runs_in
 
     if any(word.partition("=")[0] == "--dataset" for word in arguments):
         _evaluate_recorded(arguments)
@@ -94,34 +100,46 @@ def evaluate(arguments: list[str]) -> int:
     if swept := len(gate.target_return) > 1:
         asked = [Options(target_return=target) for target in gate.target_return]
         options["tasks"] = [join(task, one) for task in options["tasks"] for one in asked]
-    numbers = "mean", "standard error", "episodes", "steps/s"
-    table = Table(Column("task", overflow="fold"), "checkpoint", "metric", *numbers)
-    rows = run(**options, show_progress=True)
-    for row in rows:
-        score = f"{row['value']:.3f}", f"{row['standard_error']:.3f}", str(row["episodes"])
-        speed = row["steps"] / max(row["seconds"], 1e-9)
-        table.add_row(row["task"], row["checkpoint"], row["metric"], *score, f"{speed:.0f}")
-    out.print(table)
-    if swept:
-        out.print(f"written: {_sweep(options['run'], rows)}")
+    named, video = options.pop("run"), options["protocol"].video
+    runs = runs_in(named) or [Run(named)]
+    rows, sweeps, several = [], [], len(runs) > 1
+    for one in runs:
+        place = Path(video, one.name) if video and several else video
+        rows += (found := run(one.path, **options, video=place, show_progress=True))
+        sweeps += [_sweep(one, found)] if swept else []
+    out.print(_scores(rows, several))
+    for path in sweeps:
+        out.print(f"written: {path}")
     below = [row for row in rows if gate.at_least is not None and row["value"] < gate.at_least]
     for row in below:
         err.print(f"{row['task']}: {row['value']:.3f} is below {gate.at_least:g}")
     return int(bool(below))
 
 
-def _sweep(run: Path, rows: list[dict[str, Any]]) -> Path:
+def _scores(rows: Sequence[Mapping[str, Any]], several: bool) -> Table:
+    """A table of scores; those of several runs have the names of their runs."""
+    numbers = "mean", "standard error", "episodes", "steps/s"
+    table = Table(Column("task", overflow="fold"), "checkpoint", "metric", *numbers)
+    for row in rows:
+        score = f"{row['value']:.3f}", f"{row['standard_error']:.3f}", str(row["episodes"])
+        speed = row["steps"] / max(row["seconds"], 1e-9)
+        task = f"{row['variant']}: {row['task']}" if several else row["task"]
+        table.add_row(task, row["checkpoint"], row["metric"], *score, f"{speed:.0f}")
+    return table
+
+
+def _sweep(run: "Run", rows: list[dict[str, Any]]) -> Path:
     """Draw obtained against asked returns, with those of the data where it is found."""
     from rate.dataset import open_dataset
     from rate.reporting.sweep import sweep
-    from rate.runs.folder import Run, RunError
+    from rate.runs.folder import RunError
     from rate.training.data import find_dataset
 
     try:
-        returns = open_dataset(find_dataset(Run(run), None)).returns
+        returns = open_dataset(find_dataset(run, None)).returns
     except RunError:
         returns = np.zeros(0)
-    return sweep(Run(run), rows, returns)
+    return sweep(run, rows, returns)
 
 
 def _evaluate_recorded(arguments: list[str]) -> None:

@@ -1,7 +1,6 @@
 """Runs side by side: those of several folders as the evidence of one report."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,22 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rate.reporting.load import Evidence, Facts, ReportError, RunFacts, read_rows, read_run
-from rate.runs.folder import Run
-
-DEPTH = 3
-"""Levels of folders in which runs are looked for."""
-
-
-def runs_in(folder: Path) -> list[Run]:
-    """The runs in a folder and below it, in the order of their names; links are not followed."""
-    found = []
-    for path, folders, files in os.walk(folder):
-        depth = len(Path(path).relative_to(folder).parts)
-        if "recipe.json" in files:
-            found.append(Run(path))
-            folders.clear()
-        folders[:] = sorted(name for name in folders if depth < DEPTH and name[0] != ".")
-    return found
+from rate.runs.folder import Run, runs_in
 
 
 def compare(folders: Sequence[Path]) -> Evidence:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rate.reporting.comparison import runs_in
 from rate.reporting.load import (
     FACTS,
     Facts,
@@ -16,7 +15,7 @@ from rate.reporting.load import (
     run_folder,
 )
 from rate.runs.films import Film, read_films
-from rate.runs.folder import Run
+from rate.runs.folder import Run, runs_in
 from rate.untrusted import inside
 
 TYPICAL = "typical"

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rate.recipe import Recipe
 
 
+DEPTH = 3
+"""Levels of folders in which runs are looked for."""
+
 _PROVENANCE = {
     "seed": Seed,
     "dataset": str,
@@ -294,6 +297,18 @@ class Run:
 
     def __str__(self) -> str:
         return str(self.path)
+
+
+def runs_in(folder: Path) -> list[Run]:
+    """The runs in a folder and below it, in the order of their names; links are not followed."""
+    found = []
+    for path, folders, files in os.walk(folder):
+        depth = len(Path(path).relative_to(folder).parts)
+        if "recipe.json" in files:
+            found.append(Run(path))
+            folders.clear()
+        folders[:] = sorted(name for name in folders if depth < DEPTH and name[0] != ".")
+    return found
 
 
 def read_recipe(path: str | os.PathLike[str], trust: bool = False) -> "Recipe":
