@@ -1,6 +1,8 @@
 """Factored relative attention against its definition, and its own backward pass against
 autograd."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -147,6 +149,69 @@ def test_rotation_and_bias_for_cuda_are_those_of_plain_operations(rows: bool, ti
     bias = cuda.position_bias(rotated, view.table, view.mask, 8**-0.5)
     assert bias.stride(2) % cuda.ALIGNMENT == 0
     torch.testing.assert_close(bias, attention._bias(expected, view))
+
+
+@pytest.fixture
+def cpu_kernel() -> Iterator[None]:
+    """PyTorch's memory-efficient attention, which has no code for a CPU, by its definition."""
+
+    def forward(
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        bias: Tensor,
+        logsumexp: bool,
+        dropout: float = 0.0,
+        causal: bool = False,
+        scale: float | None = None,
+    ) -> tuple[Tensor, ...]:
+        assert dropout == 0
+        assert scale is not None
+        weights = (queries @ keys.transpose(-1, -2) * scale + bias).softmax(-1)
+        return weights @ values, weights, *torch.zeros(2, 1).unbind()
+
+    def backward(
+        gradient: Tensor,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        bias: Tensor,
+        attended: Tensor,
+        weights: Tensor,
+        *others: object,
+        scale: float,
+    ) -> tuple[Tensor, ...]:
+        of_weights = gradient @ values.transpose(-1, -2)
+        of_scores = weights * (of_weights - (of_weights * weights).sum(-1, keepdim=True))
+        of_keys = scale * of_scores.transpose(-1, -2) @ queries
+        return scale * of_scores @ keys, of_keys, weights.transpose(-1, -2) @ gradient, of_scores
+
+    with torch.library._scoped_library("aten", "IMPL") as library:
+        library.impl("_scaled_dot_product_efficient_attention", forward, "CPU")
+        library.impl("_scaled_dot_product_efficient_attention_backward", backward, "CPU")
+        yield
+
+
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("times", [8, 11])
+def test_attention_for_cuda_has_the_gradients_of_the_reference(
+    rows: bool, times: int, cpu_kernel: None
+) -> None:
+    attention, query, view, keys_values = case_for_cuda(rows, times)
+    biases = torch.randn(2, 2, 1, 8).unbind(0)
+    inputs = [part.detach().requires_grad_() for part in (query, *keys_values, *biases)]
+    asked, keys, values, u, v = inputs
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda x: x):
+        attended = attention._attend_on_cuda(asked, keys, values, (u, v), view)
+    bias = attention._bias(attention.rotate(asked + v, view), view)
+    expected = F.scaled_dot_product_attention(asked + u, keys, values, bias)
+    wanted = [*inputs, attention.position.weight]
+    torch.testing.assert_close(attended, expected)
+    gradients = [torch.autograd.grad(out.sin().sum(), wanted) for out in (attended, expected)]
+    torch.testing.assert_close(*gradients)
+    largest = max(query.numel(), keys_values[0].numel(), 3 * 2 * 5 * times)  # weights, here alone
+    assert max(one.numel() for one in kept) == largest, "nothing of the width is kept for each head"
 
 
 @pytest.mark.cuda

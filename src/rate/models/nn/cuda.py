@@ -20,39 +20,41 @@ ALIGNMENT = 8
 class RecomputedAttention(torch.autograd.Function):
     """dropout(softmax(scale * (content . keys + rotated . table) + mask)) values.
 
-    See `RelativeAttention` for what these are. Content, keys and values are [B, h, n or t, w],
-    rotated [h, B, n, d], table [t, d] or [B, 1, t, d], mask [b, 1, n, t]; all but the mask have one
-    dtype.
+    See `RelativeAttention` for what these are. Content, queries, keys and values are [B, h, n or t,
+    w], weight [h, w, d], sin and cos [b, 1, n, d / 2], table [t, d] or [B, 1, t, d], mask [b, 1, n,
+    t]; all but the mask have one dtype. Rotated queries, [h, B, n, d], are as large as all the rest
+    that would be kept; they are made again, too.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         content: Tensor,
-        rotated: Tensor,
+        queries: Tensor,
         keys: Tensor,
         values: Tensor,
-        table: Tensor,
-        mask: Tensor,
-        *options: float,
+        weight: Tensor,
+        *constants: Any,
     ) -> Tensor:
-        """Attended values [B, h, n, w]; `options` are (scale, dropout)."""
-        scale, dropout = options
-        bias = position_bias(rotated, table, mask, scale)
+        """Attended values [B, h, n, w]; `constants` are (sin, cos, table, mask, scale, dropout)."""
+        sin, cos, table, mask, scale, dropout = constants
+        bias = position_bias(rotated_queries(queries, weight, sin, cos), table, mask, scale)
         attended, *random = torch.ops.aten._scaled_dot_product_efficient_attention(
             content, keys, values, bias, True, dropout, False, scale=scale
         )
-        ctx.save_for_backward(content, rotated, keys, values, table, mask, attended, *random)
-        ctx.options = options
+        kept = content, queries, keys, values, weight, sin, cos, table, mask, attended
+        ctx.save_for_backward(*kept, *random)
+        ctx.options = scale, dropout
         return attended
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
-        """Gradients of content, rotated, keys and values."""
-        content, rotated, keys, values, table, mask, attended, *random = ctx.saved_tensors
+        """Gradients of content, queries, keys, values and weight."""
+        content, queries, keys, values, *others = ctx.saved_tensors
+        weight, sin, cos, table, mask, attended, *random = others
         scale, dropout = ctx.options
-        bias = position_bias(rotated, table, mask, scale)
+        bias = position_bias(rotated_queries(queries, weight, sin, cos), table, mask, scale)
         with _deterministic():
             of_content, of_keys, of_values, of_bias = (
                 torch.ops.aten._scaled_dot_product_efficient_attention_backward(
@@ -70,7 +72,8 @@ class RecomputedAttention(torch.autograd.Function):
                 )
             )
         of_rotated = torch.matmul(of_bias, table).mul_(scale).transpose(0, 1)
-        return of_content, of_rotated, of_keys, of_values, None, None, None, None
+        of_queries, of_weight = gradients_of_rotation(of_rotated, queries, weight, sin, cos)
+        return of_content, of_queries, of_keys, of_values, of_weight, *[None] * 6
 
 
 def position_bias(rotated: Tensor, table: Tensor, mask: Tensor, scale: float) -> Tensor:
@@ -97,12 +100,33 @@ def rotated_queries(queries: Tensor, weight: Tensor, sin: Tensor, cos: Tensor) -
         cos: Their cosines.
     """
     batch, heads, length, _ = queries.shape
-    a, b = weight.chunk(2, -1)
-    both = torch.cat([weight, b, -a], -1)
-    product = torch.bmm(queries.transpose(0, 1).flatten(1, 2), both)
-    sines, cosines = (torch.cat([part, part], -1).transpose(0, 1) for part in (sin, cos))
+    product = torch.bmm(queries.transpose(0, 1).flatten(1, 2), _straight_and_turned(weight))
     straight, turned = product.view(heads, batch, length, -1).chunk(2, -1)
-    return torch.addcmul(straight * sines, turned, cosines)
+    return torch.addcmul(straight * _twice(sin), turned, _twice(cos))
+
+
+def gradients_of_rotation(
+    gradient: Tensor, queries: Tensor, weight: Tensor, sin: Tensor, cos: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the queries and the weight of `rotated_queries`, given that of its result."""
+    batch, heads, length, width = queries.shape
+    of_product = torch.cat([gradient * _twice(sin), gradient * _twice(cos)], -1).flatten(1, 2)
+    of_queries = torch.bmm(of_product, _straight_and_turned(weight).transpose(1, 2))
+    of_both = torch.bmm(queries.transpose(0, 1).flatten(1, 2).transpose(1, 2), of_product)
+    straight, of_b, of_minus_a = of_both.split([weight.shape[-1], *sin.shape[-1:] * 2], -1)
+    of_weight = straight + torch.cat([-of_minus_a, of_b], -1)
+    return of_queries.view(heads, batch, length, width).transpose(0, 1), of_weight
+
+
+def _straight_and_turned(weight: Tensor) -> Tensor:
+    """[a, b] and [b, -a] of a weight [a, b], side by side, [h, w, 2 d]."""
+    a, b = weight.chunk(2, -1)
+    return torch.cat([weight, b, -a], -1)
+
+
+def _twice(part: Tensor) -> Tensor:
+    """Sines or cosines [b, 1, n, d / 2] for both halves of a width, [1, b, n, d]."""
+    return torch.cat([part, part], -1).transpose(0, 1)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rate.models.nn.cpu import QUERY_BLOCK, BlockwiseAttention, Dropout
-from rate.models.nn.cuda import ALIGNMENT, RecomputedAttention, rotated_queries
+from rate.models.nn.cuda import ALIGNMENT, RecomputedAttention
 
 LayerKind = Literal["trxl", "trxl-i", "gtrxl"]
 
@@ -190,12 +190,9 @@ class RelativeAttention(nn.Module):
         u, v = (bias.to(query.dtype) for bias in biases)
         sin, cos, table = (part.to(query.dtype) for part in (view.sin, view.cos, view.table))
         weight = self.position.weight.to(query.dtype).view(self.heads, self.head_width, -1)
-        rotated = rotated_queries(query + v, weight, sin, cos)
         dropout = self.attention_dropout if self.training else 0.0
-        options = self.head_width**-0.5, dropout
-        return RecomputedAttention.apply(
-            query + u, rotated, keys, values, table, view.mask, *options
-        )
+        constants = sin, cos, table, view.mask, self.head_width**-0.5, dropout
+        return RecomputedAttention.apply(query + u, query + v, keys, values, weight, *constants)
 
     def _bias(self, rotated: Tensor, view: View) -> Tensor:
         """Positional scores with the mask, [B, h, n, t]."""
