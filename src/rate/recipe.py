@@ -216,11 +216,12 @@ class Recipe(Checked):
 
 
 def hash_of(recipe: Mapping[str, Any]) -> str:
-    """The hash of a recipe that is given as JSON data, as `Recipe.to_json` writes it."""
+    """The hash of a recipe that is given as JSON data, as `Recipe.to_json` writes it; a file from
+    which entries were removed has another one."""
     # Published recipes keep their names: an option that came later counts where it is used, and
     # every objective counts with the options that all of them had together at first.
-    data = {**recipe, "dataset": "", "model": dict(recipe["model"])}
-    data["objective"] = {**_FIRST_OBJECTIVE_OPTIONS, **data["objective"]}
+    data = {**recipe, "dataset": "", "model": dict(recipe.get("model", {}))}
+    data["objective"] = {**_FIRST_OBJECTIVE_OPTIONS, **data.get("objective", {})}
     for name, unused in (
         ("shorter_segments", 0),
         ("growing_segments", 0),
@@ -233,7 +234,7 @@ def hash_of(recipe: Mapping[str, Any]) -> str:
     data.pop("keep_checkpoints", None)  # it changes no weight
     if data["objective"].get("label_smoothing") == 0:
         del data["objective"]["label_smoothing"]
-    if data["sampling"] == "auto":
+    if data.get("sampling") == "auto":
         data["sampling"] = "first"
     if data.get("return_scale") is None:
         data.pop("return_scale", None)

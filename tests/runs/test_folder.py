@@ -52,6 +52,20 @@ def test_a_file_that_was_edited_is_refused(file, change, run):
     assert "it was damaged or edited" in refused(run, file)
 
 
+def test_a_recipe_from_which_an_entry_was_removed_is_refused_or_the_same(run):
+    whole, recipe, same = json.loads(run.recipe_file.read_text()), run.recipe(), []
+    for name in whole:
+        edit(run.recipe_file, lambda data, name=name: data.pop(name))
+        try:
+            assert run.recipe().hash == recipe.hash
+            same.append(name)
+        except RunError as error:
+            assert "unreadable recipe.json" in str(error)
+        run.recipe_file.write_text(json.dumps(whole))
+    assert "start_from" in same
+    assert not {"hash", "model", "sampling", "updates", "optimiser"} & set(same)
+
+
 def test_the_dataset_may_move_and_old_provenance_has_no_hash(run):
     edit(run.recipe_file, lambda data: data.update(dataset="elsewhere"))
     edit(run.provenance_file, lambda data: data.pop("hash"))
