@@ -175,12 +175,10 @@ def cpu_kernel() -> Iterator[None]:
         queries: Tensor,
         keys: Tensor,
         values: Tensor,
-        bias: Tensor,
-        attended: Tensor,
-        weights: Tensor,
-        *others: object,
+        *others: Tensor,
         scale: float,
     ) -> tuple[Tensor, ...]:
+        _, _, weights, *_ = others
         of_weights = gradient @ values.transpose(-1, -2)
         of_scores = weights * (of_weights - (of_weights * weights).sum(-1, keepdim=True))
         of_keys = scale * of_scores.transpose(-1, -2) @ queries
