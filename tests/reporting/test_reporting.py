@@ -325,6 +325,16 @@ def test_run_folder_with_and_without_scores(tmp_path):
     assert json.loads((run / "summary.json").read_text()) == {"first": {"90": 0.7}}
 
 
+@pytest.mark.parametrize("x", [-9, 0, float("inf"), float("nan")])
+def test_a_number_that_is_no_position_on_an_axis_is_none(experiment, x):
+    rows = [row | {"x": x if row["x"] == 9 else row["x"]} for row in rows_of(experiment)]
+    write_lines(experiment / "rows.jsonl", rows)
+    report(experiment)
+    kept = json.loads((experiment / "summary.json").read_text())
+    assert list(kept["rate"]) == ["tmaze/90", "tmaze/900", "tmaze/9"]
+    assert "tmaze/9 " in (experiment / "report.md").read_text()
+
+
 def test_tasks_without_position_are_named(tmp_path):
     run = tmp_path / "first"
     write_run(run, "rate", 0)

@@ -1,5 +1,6 @@
 """Which result rows belong together: rows of one protocol are averaged, those of another never."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,12 @@ TRAINING = {"recipe": "recipe", "dataset": "data"}
 SCORING = {"first_seed": "episodes", "actions": "choice of actions", "target_return": "return"}
 """Entries of a row that say how it was scored, with the words for them."""
 SEEDS = "kind of seeds"
+
+
+def position(row: Row) -> float | None:
+    """Where the task of a row lies on an axis, which is logarithmic: a positive number, or None."""
+    x = row.get("x")
+    return x if x is not None and 0 < x < math.inf else None
 
 
 def trial(rows: Iterable[Row]) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rate.reporting import intervals
 from rate.reporting.intervals import Interval, Scores, interquartile_mean, mean_standard_error
-from rate.reporting.protocol import TRIAL_SEEDS, Row, latest
+from rate.reporting.protocol import TRIAL_SEEDS, Row, latest, position
 
 HOLDS = 0.95
 """Least success of a seed that holds."""
@@ -196,7 +196,7 @@ def conditionals(rows: Iterable[Row]) -> list[Conditional]:
         error = math.hypot(*(error for _, error in by_cue.values()))
         means = {cue: mean for cue, (mean, _) in by_cue.items()}
         points.append(
-            Conditional(row["variant"], row["task"], row.get("x"), row["seed"], means, error)
+            Conditional(row["variant"], row["task"], position(row), row["seed"], means, error)
         )
     return points
 
@@ -221,7 +221,7 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
         task=example["task"],
         checkpoint=example["checkpoint"],
         metric=example["metric"],
-        x=example.get("x"),
+        x=position(example),
         mean=mean,
         standard_error=error,
         interval=interval,
@@ -236,5 +236,5 @@ def _summary(variant: str, example: Row, group: Sequence[Row], expected: Sequenc
 
 
 def _place(row: Row) -> tuple[bool, float, str]:
-    x = row.get("x")
+    x = position(row)
     return x is None, x or 0.0, row["task"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from rate.reporting.load import Facts
-from rate.reporting.protocol import Row, superseded, trial
+from rate.reporting.protocol import Row, position, superseded, trial
 from rate.reporting.statistics import holds
 from rate.reporting.style import position_label
 from rate.reporting.tables import Table, seed_list
@@ -37,11 +37,12 @@ def earlier_table(rows: Sequence[Row]) -> Table | None:
     None if there are none."""
     lines = []
     for (variant, recipe, differs), own in superseded(rows).items():
-        last = max(own, key=lambda row: (row.get("x") or 0, row["task"]))
+        last = max(own, key=lambda row: (position(row) or 0, row["task"]))
         there = [row for row in own if row["task"] == last["task"]]
         seeds = sorted({row["seed"] for row in own})
         mean = float(np.mean([row["value"] for row in there]))
-        place = last["task"] if last.get("x") is None else position_label(last["x"])
+        x = position(last)
+        place = last["task"] if x is None else position_label(x)
         held = [holds(row) for row in there]
         kept = "—" if None in held else f"{sum(map(bool, held))} of {len(held)}"
         lines.append((variant, recipe, differs, seed_list(seeds), place, f"{mean:.2f}", kept))
