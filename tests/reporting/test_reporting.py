@@ -404,6 +404,8 @@ def test_everything_from_files_is_escaped(experiment):
         ("experiment.json", '{"seeds": ["0"]}', "seeds must be of type int"),
         ("experiment.json", '{"order": "rate"}', "order must be of type list"),
         ("experiment.json", '{"title": 3}', "title must be of type str"),
+        ("experiment.json", '{"training_length": -90}', "it must be a positive number"),
+        ("experiment.json", '{"training_length": NaN}', "training_length"),
         ("rows.jsonl", "{}\nnot json\n{}\n", "rows.jsonl"),
         ("rows.jsonl", '{"variant": "rate"}\n', "lacks seed, task"),
         ("runs/rate-0/recipe.json", "", "recipe.json is not JSON"),

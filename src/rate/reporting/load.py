@@ -59,6 +59,13 @@ class Page:
     sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Groups of tasks whose scores are added up, by name."""
 
+    def __post_init__(self) -> None:
+        length = self.training_length
+        if length is not None and not 0 < length < math.inf:
+            raise ValueError(
+                f"training_length is {length!r}: it must be a positive number, or None"
+            )
+
 
 class RunPlace(NamedTuple):
     """Where a run of an experiment lies."""
@@ -207,13 +214,17 @@ def read_suite(folder: Path) -> SuiteFacts:
 
 def _facts(cls: Any, path: Path) -> Any:
     data: dict[str, Any] = {"name": path.parent.name, **read_object(path)}
-    return cls(
-        **{
-            item.name: _checked(path, item.name, data[item.name], item.type)
-            for item in fields(cls)
-            if item.name in data
-        }
-    )
+    given = {
+        item.name: _checked(path, item.name, data[item.name], item.type)
+        for item in fields(cls)
+        if item.name in data
+    }
+    try:
+        return cls(**given)
+    except ReportError:
+        raise
+    except ValueError as error:
+        raise ReportError(f"{path}: {error}") from error
 
 
 def place(folder: Path, *names: str) -> Path:
