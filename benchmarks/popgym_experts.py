@@ -11,8 +11,8 @@ import gymnasium
 import numpy as np
 
 from rate.acting.rollout import outcomes
-from rate.files import append_jsonl
-from rate.provenance import commit
+from rate.storage.files import append_jsonl
+from rate.system.provenance import commit
 from rate.tasks.lookup import find
 from rate.tasks.popgym import names
 from rate.tasks.task import Agent, Task

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from rate.files import append_jsonl, atomic_write, read_jsonl
-from rate.provenance import commit
+from rate.storage.files import append_jsonl, atomic_write, read_jsonl
+from rate.system.provenance import commit
 
 HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "results.jsonl", HERE / "README.md"

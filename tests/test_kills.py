@@ -17,8 +17,8 @@ import psutil
 import pytest
 from test_survival import finish, start
 
-from rate.files import read_jsonl
 from rate.runs.checkpoint import read_tensors
+from rate.storage.files import read_jsonl
 
 PASSING = {"card_hash", "hash", "date", "seconds", "selection_seconds", "commit", "mtime"}
 """What is another thing each time."""

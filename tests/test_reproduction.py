@@ -4,10 +4,10 @@ import pytest
 
 import rate
 from rate import reproduction
-from rate.compute import Compute
 from rate.experiments import freezing
 from rate.experiments.outline import Subset
-from rate.files import read_jsonl
+from rate.storage.files import read_jsonl
+from rate.system.compute import Compute
 
 OWN = '''
 from dataclasses import dataclass

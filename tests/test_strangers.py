@@ -20,8 +20,8 @@ from rate.reporting.publish import publish
 from rate.reporting.tables import markdown_text
 from rate.runs.checkpoint import read_tensors, write_tensors
 from rate.runs.folder import Run
+from rate.storage.untrusted import inside
 from rate.tasks.gym.options import addresses as task_addresses
-from rate.untrusted import inside
 
 NAMES = [
     "../outside/x",
@@ -106,7 +106,7 @@ def test_a_name_has_one_part_and_leads_nowhere_else(tmp_path, name):
 @pytest.mark.parametrize("name", ["con", "NUL", "com1.png", "Lpt9.tar.gz"])
 def test_names_of_devices_are_refused_where_they_are_devices(tmp_path, monkeypatch, name):
     assert inside(tmp_path, name) == tmp_path / name
-    monkeypatch.setattr("rate.untrusted.WINDOWS", True)
+    monkeypatch.setattr("rate.storage.untrusted.WINDOWS", True)
     with pytest.raises(ValueError, match="is no device"):
         inside(tmp_path, name)
 
@@ -290,8 +290,8 @@ TASKS = [
     "gym:stranger:CartPole-v1",
     "recall/12,expert=stranger:make",
     "os:mkdir,environment.path=executed",
-    "rate.files:atomic_write,environment.path=executed,environment.content=x",
-    "rate.processes:os.mkdir,environment.path=executed",
+    "rate.storage.files:atomic_write,environment.path=executed,environment.content=x",
+    "rate.system.processes:os.mkdir,environment.path=executed",
 ]
 KINDS = ["stranger:make", "stranger.py:make", "./stranger.py:make"]
 

@@ -19,9 +19,9 @@ import torch
 
 import rate
 from rate.cli import main
-from rate.files import read_jsonl
 from rate.runs.checkpoint import read_tensors
 from rate.runs.folder import RunError
+from rate.storage.files import read_jsonl
 
 UPDATES = 200
 # Processes are forked from a server that has imported everything, so that starting one costs almost

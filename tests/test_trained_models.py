@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import rate
-from rate.files import read_jsonl
+from rate.storage.files import read_jsonl
 
 MODELS = Path(__file__).parents[1] / "models"
 NAMES = sorted(path.parent.name for path in MODELS.glob("*/recipe.json"))

@@ -11,7 +11,7 @@ import pytest
 
 import rate
 from rate.cli import main
-from rate.files import read_jsonl
+from rate.storage.files import read_jsonl
 
 DOCS = Path(__file__).parents[1] / "docs"
 TUTORIAL, YOUR_DATA = (

@@ -13,11 +13,11 @@ import torch
 import rate
 from rate.acting.corruption import Corruption
 from rate.acting.evaluation import Protocol
-from rate.compute import Compute
 from rate.inspection import InspectionConfig
 from rate.models import MODELS, names
 from rate.objectives import OBJECTIVES
 from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
+from rate.system.compute import Compute
 from rate.training.devices import TrainingCompute
 from rate.values import Checked, Positive, Range, Rate, checked, plain
 

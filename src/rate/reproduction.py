@@ -15,22 +15,22 @@ from rate import training
 from rate.acting.collection import collect
 from rate.acting.evaluation import Protocol, evaluate
 from rate.addresses import trust
-from rate.compute import Compute, with_changes
 from rate.dataset.card import CARD
 from rate.experiments import SIZES, Collection
 from rate.experiments.data_facts import data_facts
 from rate.experiments.outline import Member, Score, Subset, Work, outline, scores_of
-from rate.files import atomic_write
-from rate.folders import writing
 from rate.inspection import inspect
 from rate.inspection.separation import separation_of
-from rate.processes import Processes, worker_index
-from rate.progress import progress_bar
 from rate.reporting import report
 from rate.reporting.load import FACTS, REMARKS, ROWS, SuiteFacts, read_remarks
 from rate.reporting.suite import overview, write_suite
 from rate.runs.folder import Run
 from rate.runs.metrics import cue_correlation
+from rate.storage.files import atomic_write
+from rate.storage.folders import writing
+from rate.system.compute import Compute, with_changes
+from rate.system.processes import Processes, worker_index
+from rate.system.progress import progress_bar
 from rate.values import Positive, checks_arguments
 
 RESULTS = Path("results")

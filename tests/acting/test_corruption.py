@@ -13,11 +13,11 @@ import torch
 import rate
 from rate.acting.actor import Actor
 from rate.acting.corruption import Corrupted, Corruption
-from rate.files import read_jsonl
 from rate.models import config_class, names
 from rate.models.policy import Policy
 from rate.models.rate import Config
 from rate.runs.folder import Run
+from rate.storage.files import read_jsonl
 from rate.tasks.lookup import find
 
 SEGMENT, STEPS = 4, 18

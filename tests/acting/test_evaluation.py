@@ -13,11 +13,11 @@ from rate.acting.actor import Actor
 from rate.acting.evaluation import Protocol
 from rate.acting.rollout import Outcome
 from rate.cli import main
-from rate.compute import Compute
-from rate.files import read_jsonl
 from rate.models.sampling import Sampling
 from rate.runs.checkpoint import load_policy
 from rate.runs.folder import Run, RunError
+from rate.storage.files import read_jsonl
+from rate.system.compute import Compute
 from rate.tasks.lookup import find
 
 FIELDS = {

@@ -9,8 +9,8 @@ import rate
 from rate.acting.actor import Actor
 from rate.acting.recorded import Steps, summary
 from rate.cli import main
-from rate.files import read_jsonl
 from rate.runs.folder import Run
+from rate.storage.files import read_jsonl
 
 
 def replayed(run, dataset, episodes):

@@ -7,9 +7,9 @@ import pytest
 
 import rate
 from rate.acting.workers import Acting, play, ticks
-from rate.compute import Compute
-from rate.files import read_jsonl
-from rate.processes import Processes
+from rate.storage.files import read_jsonl
+from rate.system.compute import Compute
+from rate.system.processes import Processes
 from rate.tasks.lookup import find
 
 

@@ -17,10 +17,10 @@ from rate import experiments
 from rate.cli import VERBS, main
 from rate.dataset.card import seal
 from rate.experiments.outline import scores_of
-from rate.files import read_jsonl
 from rate.models import config_class, names
 from rate.objectives import OBJECTIVES
 from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
+from rate.storage.files import read_jsonl
 
 SIZES = [
     "--model.segment-length",

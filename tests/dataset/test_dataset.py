@@ -41,8 +41,8 @@ from rate.dataset import (
 )
 from rate.dataset.card import array_header, array_layouts, read_card, seal
 from rate.episode import Episode, returns_to_go
-from rate.folders import LockedError
 from rate.spaces import leaves
+from rate.storage.folders import LockedError
 
 
 def repaired(path: Path, **changes: Any) -> None:

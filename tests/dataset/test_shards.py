@@ -15,9 +15,9 @@ from rate.dataset import BatchReader, DatasetError, Sampler, cached, open_datase
 from rate.dataset.shards import JoinedArray
 from rate.dataset.validate import findings, statistics
 from rate.episode import Episode
-from rate.files import read_jsonl
 from rate.runs.checkpoint import read_tensors
 from rate.runs.folder import RunError
+from rate.storage.files import read_jsonl
 
 SPACE = gymnasium.spaces.Dict(
     {

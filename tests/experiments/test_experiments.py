@@ -9,8 +9,8 @@ from rate.experiments import Experiment, Suite, freezing
 from rate.experiments.data_facts import data_facts
 from rate.experiments.outline import scores_of
 from rate.experiments.terms import terms
-from rate.files import read_jsonl
 from rate.reporting.protocol import TRIAL_SEEDS, latest
+from rate.storage.files import read_jsonl
 from rate.tasks.lookup import find
 
 ROOT = Path(__file__).parents[2]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from rate.files import read_jsonl
 from rate.launch.claims import Claims
-from rate.provenance import ALWAYS
 from rate.runs.checkpoint import read_tensors
+from rate.storage.files import read_jsonl
+from rate.system.provenance import ALWAYS
 
 EXPERIMENT = """
 from rate.experiments import Collection, Experiment, Page

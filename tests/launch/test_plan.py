@@ -5,9 +5,9 @@ import pytest
 import rate
 from rate.addresses import UntrustedError
 from rate.experiments.outline import Subset
-from rate.files import read_jsonl
 from rate.launch.experiment import plan_experiment
 from rate.launch.plan import Job, Plan, PlanError, read_plan, training_jobs, write_plan
+from rate.storage.files import read_jsonl
 from rate.training.devices import TrainingCompute
 
 

@@ -18,11 +18,11 @@ import pytest
 from small_runs import at_work, interrupted, require_equal, require_once, write_experiment
 
 import rate
-from rate.compute import Compute
 from rate.launch import slurm
 from rate.launch.experiment import plan_experiment
 from rate.launch.launcher import launch
 from rate.launch.plan import Job, write_plan
+from rate.system.compute import Compute
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 CONFIGURATION = """

@@ -14,7 +14,6 @@ from small_runs import at_work, interrupted, require_equal, require_once, write_
 import rate
 from rate.cli import main
 from rate.experiments.outline import Subset
-from rate.files import read_jsonl
 from rate.launch.claims import Claims
 from rate.launch.experiment import plan_experiment
 from rate.launch.plan import Job, Plan, PlanError, training_jobs, write_plan
@@ -23,6 +22,7 @@ from rate.launch.work import status
 from rate.models import mlp
 from rate.recipe import Recipe
 from rate.runs.folder import Run
+from rate.storage.files import read_jsonl
 
 # Processes are forked from a server that has imported everything.
 SERVER = multiprocessing.get_context("forkserver")

@@ -10,7 +10,6 @@ import torch
 
 import rate
 from rate.acting.actor import Actor
-from rate.compute import Compute
 from rate.dataset import Windows, open_dataset, read_windows, write_dataset
 from rate.episode import Episode
 from rate.models import config_class, gru, lstm, mlp, names
@@ -19,10 +18,11 @@ from rate.models.policy import Policy
 from rate.objectives import behaviour_cloning, cql, iql
 from rate.objectives.critics import Observed, QConfig, QLearning, extended, features
 from rate.objectives.objective import ObjectiveConfig
-from rate.processes import Processes
 from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
 from rate.runs.checkpoint import load_policy, read_tensors
 from rate.runs.folder import Run
+from rate.system.compute import Compute
+from rate.system.processes import Processes
 from rate.training.selection import Selection
 from rate.training.update import WindowLoss, step_weights
 

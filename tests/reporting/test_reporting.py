@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rate.files import read_jsonl
 from rate.reporting import report
 from rate.reporting.load import ReportError, SuiteFacts
 from rate.reporting.publish import publish, read_paper, render_results, update_markdown
 from rate.reporting.style import spread
 from rate.reporting.suite import overview, write_suite
+from rate.storage.files import read_jsonl
 
 PAPER = Path(__file__).parents[2] / "results" / "paper.toml"
 PNG = b"\x89PNG\r\n\x1a\n"

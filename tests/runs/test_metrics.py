@@ -11,11 +11,11 @@ import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import rate
-from rate.files import read_jsonl
 from rate.runs import loggers
 from rate.runs.folder import Run
 from rate.runs.loggers import wandb_key
 from rate.runs.metrics import RunLog
+from rate.storage.files import read_jsonl
 
 
 @pytest.fixture

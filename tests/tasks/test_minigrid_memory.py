@@ -9,8 +9,8 @@ import pytest
 
 from rate.acting.evaluation import _scored
 from rate.acting.rollout import outcomes, rollout
-from rate.files import read_jsonl
 from rate.reporting.protocol import latest
+from rate.storage.files import read_jsonl
 from rate.tasks.lookup import find
 from rate.tasks.minigrid_memory import (
     BALL,

@@ -10,11 +10,11 @@ import torch
 
 import rate
 from rate.cli import main
-from rate.files import read_jsonl
 from rate.launch.seeds import train_seeds
 from rate.recipe import OptimiserConfig
 from rate.runs.checkpoint import read_tensors
 from rate.runs.folder import Run, RunError, read_recipe
+from rate.storage.files import read_jsonl
 
 ONE = {"threads": 1, "accelerator": "cpu"}
 QUICK = ["--threads", "1", "--accelerator", "cpu"]

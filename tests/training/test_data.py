@@ -11,10 +11,10 @@ import rate
 from rate.cli import main
 from rate.dataset import Sampler, open_dataset, write_dataset
 from rate.episode import Episode
-from rate.files import read_jsonl
 from rate.models import mlp
 from rate.recipe import OptimiserConfig, Recipe
 from rate.runs.folder import Run, RunError
+from rate.storage.files import read_jsonl
 from rate.training.data import describe, fill_in
 
 WINDOW = mlp.Config().window

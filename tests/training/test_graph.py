@@ -15,13 +15,13 @@ import torch
 
 import rate
 from rate.dataset import BatchReader, Sampler, open_dataset
-from rate.interruption import Interrupted
 from rate.models import config_class, names
 from rate.models.policy import Policy
 from rate.objectives import OBJECTIVES
 from rate.recipe import OptimiserConfig, Recipe
 from rate.runs.checkpoint import read_tensors
 from rate.runs.folder import Run
+from rate.system.interruption import Interrupted
 from rate.training import loop
 from rate.training.graph import Graphs
 from rate.training.update import Learner, WindowLoss, adamw

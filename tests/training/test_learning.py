@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import rate
-from rate.files import read_jsonl
 from rate.models import config_class, names
 from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
+from rate.storage.files import read_jsonl
 
 TASK = "recall/12"
 SIZES = {"segment_length": 4, "segments": 3, "width": 32, "dropout": 0.0, "attention_dropout": 0.0}

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import rate
-from rate.files import read_jsonl
-from rate.interruption import Interrupted
 from rate.runs.checkpoint import read_tensors
+from rate.storage.files import read_jsonl
+from rate.system.interruption import Interrupted
 
 
 def losses(run):

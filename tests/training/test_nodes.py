@@ -16,8 +16,8 @@ import torch
 
 import rate
 from rate import recipe as recipes
-from rate.files import read_jsonl
 from rate.runs.checkpoint import read_tensors
+from rate.storage.files import read_jsonl
 from rate.training.devices import TrainingCompute
 from rate.training.nodes import placed
 

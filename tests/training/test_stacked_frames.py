@@ -10,10 +10,10 @@ from gymnasium import spaces
 import rate
 from rate.dataset import Dataset, write_dataset
 from rate.episode import Episode
-from rate.files import read_jsonl
 from rate.images import FrameStack, stacked_space
 from rate.models import config_class
 from rate.objectives import OBJECTIVES
+from rate.storage.files import read_jsonl
 
 SHAPE, COUNT = (12, 16, 2), 3
 SPACE = spaces.Box(0, 255, SHAPE, np.uint8)

@@ -10,9 +10,9 @@ from gymnasium import spaces
 import rate
 from rate.dataset import Dataset, write_dataset
 from rate.episode import Episode
-from rate.files import read_jsonl
 from rate.models import config_class
 from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
+from rate.storage.files import read_jsonl
 
 STEPS, SIDE = 8, 7
 KINDS = {

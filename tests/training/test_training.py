@@ -10,12 +10,12 @@ import torch
 
 import rate
 from rate.dataset import BatchReader, Sampler, open_dataset
-from rate.files import read_jsonl
 from rate.models import config_class
 from rate.models.policy import Policy
 from rate.recipe import OptimiserConfig, Recipe, SelectionConfig
 from rate.runs.checkpoint import read_tensors
 from rate.runs.folder import RunError
+from rate.storage.files import read_jsonl
 from rate.training import selection
 from rate.training.update import Learner, WindowLoss, segment_length
 

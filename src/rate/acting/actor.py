@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from rate.acting.graphed import GraphedSteps
-from rate.compute import Switch
 from rate.images import FrameStack
 from rate.models.backbone import Memory, Stream
 from rate.models.heads import CategoricalHead
@@ -21,6 +20,7 @@ from rate.models.sampling import Sampling
 from rate.runs.checkpoint import load_policy
 from rate.spaces import PLAIN, Checker, SpaceError, flatten, leaves
 from rate.spaces.structure import parts
+from rate.system.compute import Switch
 
 
 class Actor:

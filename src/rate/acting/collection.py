@@ -11,12 +11,12 @@ import numpy as np
 
 from rate.acting.environments import Stepping
 from rate.acting.rollout import expert_episodes, rollout, shares
-from rate.compute import with_changes
 from rate.dataset import Dataset, write_dataset
 from rate.episode import Episode
-from rate.processes import Processes
-from rate.progress import Advance, progress_bar
-from rate.provenance import provenance
+from rate.system.compute import with_changes
+from rate.system.processes import Processes
+from rate.system.progress import Advance, progress_bar
+from rate.system.provenance import provenance
 from rate.tasks.gym.make import RandomAgent
 from rate.tasks.gym.options import Options, join
 from rate.tasks.lookup import find

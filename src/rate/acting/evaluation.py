@@ -17,14 +17,14 @@ from rate.acting.films import film
 from rate.acting.rollout import Outcome
 from rate.acting.video import require_videos
 from rate.acting.workers import Acting, play, ticks
-from rate.compute import Compute, with_changes
-from rate.files import append_jsonl, read_jsonl, require_appendable
 from rate.models.sampling import Sampling, Temperature
-from rate.processes import Processes
-from rate.progress import progress_bar
-from rate.provenance import commit, packages
 from rate.runs.checkpoint import load_policy
 from rate.runs.folder import Run
+from rate.storage.files import append_jsonl, read_jsonl, require_appendable
+from rate.system.compute import Compute, with_changes
+from rate.system.processes import Processes
+from rate.system.progress import progress_bar
+from rate.system.provenance import commit, packages
 from rate.tasks.gym.options import split
 from rate.tasks.lookup import find
 from rate.tasks.task import Task, differing_space

@@ -14,11 +14,11 @@ from rate.acting.video import require_videos, video
 from rate.acting.watched import Watched
 from rate.acting.workers import Acting
 from rate.addresses import require_trusted
-from rate.files import atomic_write
-from rate.progress import progress_bar
 from rate.runs.checkpoint import load_policy
 from rate.runs.films import Film, file_name, read_films, write_films
 from rate.runs.folder import Run
+from rate.storage.files import atomic_write
+from rate.system.progress import progress_bar
 from rate.tasks.gym.options import addresses
 from rate.tasks.lookup import find
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rate.capture import Capture, values_kept
 from rate.models.backbone import Memory, Stream
 from rate.models.policy import Policy
+from rate.system.capture import Capture, values_kept
 
 EVERYWHERE = sys.maxsize
 """No row has written a position from this one on: positions are not bounded on the host."""

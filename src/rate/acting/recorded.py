@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rate.compute import Compute, with_changes
 from rate.dataset import Dataset, Windows, open_dataset, read_windows, split
-from rate.files import append_jsonl, require_appendable
 from rate.models.heads import CategoricalHead, ContinuousHead
 from rate.models.policy import Policy
-from rate.progress import progress_bar
-from rate.provenance import commit
 from rate.runs.checkpoint import load_policy
 from rate.runs.folder import Run
 from rate.segment import Segment
+from rate.storage.files import append_jsonl, require_appendable
+from rate.system.compute import Compute, with_changes
+from rate.system.progress import progress_bar
+from rate.system.provenance import commit
 from rate.tasks.task import differing_space
 from rate.values import Checked, Range, checks_arguments
 

@@ -11,11 +11,11 @@ from rate.acting.rollout import Outcome
 from rate.acting.video import require_video, video
 from rate.acting.watched import Watched
 from rate.addresses import require_trusted
-from rate.compute import Compute, with_changes
 from rate.dataset import open_dataset
-from rate.progress import progress_bar
 from rate.runs.checkpoint import load_policy
 from rate.runs.folder import Run
+from rate.system.compute import Compute, with_changes
+from rate.system.progress import progress_bar
 from rate.tasks.gym.options import Options, addresses, join
 from rate.tasks.lookup import find
 from rate.tasks.task import Task

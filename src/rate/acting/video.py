@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from rate.extras import how_to_install
-from rate.files import partial, storage_errors, synchronise_folder
-from rate.folders import require_writable
+from rate.storage.files import partial, storage_errors, synchronise_folder
+from rate.storage.folders import require_writable
 
 FORMATS = {
     ".mp4": "-c:v libx264 -crf 27 -preset veryfast -movflags +faststart -f mp4",

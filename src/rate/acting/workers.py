@@ -10,9 +10,9 @@ from rate.acting.actor import Actor, load_agent
 from rate.acting.corruption import Corrupted, Corruption
 from rate.acting.environments import Stepping
 from rate.acting.rollout import Outcome, Progress, outcomes, shares
-from rate.compute import Compute
 from rate.models.sampling import Sampling
-from rate.processes import Processes, worker_index
+from rate.system.compute import Compute
+from rate.system.processes import Processes, worker_index
 from rate.tasks.lookup import find
 from rate.tasks.task import Task
 

@@ -14,7 +14,7 @@ from typing import Any
 from rich.text import Text
 
 from rate.cli.console import err, out, refuse
-from rate.interruption import Interrupted, Request, end_at_once, stoppable
+from rate.system.interruption import Interrupted, Request, end_at_once, stoppable
 
 USAGE = """rate: agents that must remember.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from rich.table import Table
 
 from rate.configs import unknown
-from rate.progress import Terminal
+from rate.system.progress import Terminal
 
 out, err = Terminal(soft_wrap=True), Terminal(stderr=True, soft_wrap=True)
 

@@ -12,7 +12,7 @@ import tyro
 from rate.cli.console import out, show_names
 from rate.cli.launching import launcher_fields, show_plan, start
 from rate.cli.parse import parse
-from rate.compute import Compute, is_first_process
+from rate.system.compute import Compute, is_first_process
 
 if TYPE_CHECKING:
     from rate.recipe import Recipe

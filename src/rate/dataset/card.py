@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 from rate import spaces
-from rate.untrusted import inside
+from rate.storage.untrusted import inside
 
 FORMAT, FORMAT_VERSION = "rate-dataset", 2
 CARD = "card.json"

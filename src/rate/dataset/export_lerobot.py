@@ -10,10 +10,10 @@ import numpy as np
 
 from rate.dataset import Dataset, DatasetError
 from rate.dataset.importers import require
-from rate.files import storage_errors
-from rate.folders import new_folder
 from rate.images import channel_axis
 from rate.spaces import PLAIN, is_image, leaves
+from rate.storage.files import storage_errors
+from rate.storage.folders import new_folder
 from rate.values import Positive, checks_arguments
 
 FILE_BYTES = 100 * 2**20

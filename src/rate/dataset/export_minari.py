@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from rate.dataset import Dataset, DatasetError
 from rate.dataset.importers import require
-from rate.files import storage_errors
-from rate.folders import new_folder
-from rate.processes import WorkerDiedError, run_apart
 from rate.spaces import unflatten
+from rate.storage.files import storage_errors
+from rate.storage.folders import new_folder
+from rate.system.processes import WorkerDiedError, run_apart
 
 _ID = re.compile(r"(\w[\w-]*/)*\w[\w-]*-v\d+")
 _NUMBER = re.compile(r"errno (?:= )?(\d+)", re.IGNORECASE)

@@ -30,8 +30,8 @@ from rate.dataset.frames import SharedFrames
 from rate.dataset.read import Dataset
 from rate.dataset.sampler import Sampler, Windows
 from rate.images import stack
-from rate.processes import depend_on_parent
 from rate.segment import Segment
+from rate.system.processes import depend_on_parent
 
 GRACE = 3
 """Seconds for which a worker reads on after SIGTERM, which clusters send to all processes, so that

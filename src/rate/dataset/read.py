@@ -34,7 +34,7 @@ from rate.dataset.shards import (
 from rate.dataset.summary import lengths_summary, returns_summary
 from rate.dataset.verified import is_verified, present_state, remember
 from rate.episode import Episode
-from rate.untrusted import inside
+from rate.storage.untrusted import inside
 
 CHUNK_BYTES = 2**24
 SMALLEST_SCALE = 1e-6

@@ -17,7 +17,7 @@ import numpy as np
 from rate.dataset.card import CARD, DatasetError
 from rate.dataset.frames import SharedFrames
 from rate.messages import brief
-from rate.untrusted import inside
+from rate.storage.untrusted import inside
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 

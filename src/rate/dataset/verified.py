@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rate.files import atomic_write
-from rate.untrusted import inside
+from rate.storage.files import atomic_write
+from rate.storage.untrusted import inside
 
 MEMORY = "verified"
 RESOLUTION = 20_000_000

@@ -19,9 +19,9 @@ from rate.dataset.read import Dataset, open_dataset
 from rate.dataset.summary import lengths_summary, returns_summary
 from rate.dataset.verified import present_state, remember
 from rate.episode import Episode, returns_to_go
-from rate.files import atomic_write, storage_errors, synchronise
-from rate.folders import new_folder
 from rate.spaces import LeafChecker
+from rate.storage.files import atomic_write, storage_errors, synchronise
+from rate.storage.folders import new_folder
 
 
 def write_dataset(

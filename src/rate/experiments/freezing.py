@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rate.experiments import Experiment, Suite, experiment_name, find
-from rate.files import atomic_write
+from rate.storage.files import atomic_write
 
 FROZEN = Path(__file__).with_name("frozen.json")
 

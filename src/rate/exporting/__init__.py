@@ -16,14 +16,14 @@ from rate import spaces
 from rate.exporting.card import card
 from rate.exporting.step import Step, initial_state
 from rate.extras import how_to_install
-from rate.files import storage_errors
-from rate.folders import new_folder
 from rate.models import MODELS
 from rate.models.heads import CategoricalHead
 from rate.models.policy import Policy
-from rate.provenance import provenance
 from rate.runs.checkpoint import find_checkpoint, load_policy
 from rate.runs.folder import Run
+from rate.storage.files import storage_errors
+from rate.storage.folders import new_folder
+from rate.system.provenance import provenance
 
 Format = Literal["onnx", "torch"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rate.runs.folder import Run, RunError
-from rate.untrusted import visible
+from rate.storage.untrusted import visible
 
 
 def card(config: Mapping[str, Any], folder: Path) -> str:

@@ -11,14 +11,14 @@ import torch
 
 from rate.acting.evaluation import check_spaces
 from rate.acting.recording import own_task
-from rate.compute import Threads, with_changes
-from rate.files import atomic_write
-from rate.folders import require_writable
 from rate.inspection.findings import Findings, Inspection
-from rate.provenance import commit
 from rate.reporting import report
 from rate.runs.checkpoint import load_policy
 from rate.runs.folder import Run
+from rate.storage.files import atomic_write
+from rate.storage.folders import require_writable
+from rate.system.compute import Threads, with_changes
+from rate.system.provenance import commit
 from rate.tasks.lookup import find
 from rate.values import Checked, FirstSeed, Range, checks_arguments
 

@@ -16,7 +16,7 @@ from rate.inspection.probe import Estimate, decode, estimate, principal_componen
 from rate.inspection.recorder import Traced, as_segment
 from rate.inspection.separation import EPISODES, TRANSITIONS, separation
 from rate.models.policy import Policy
-from rate.progress import Advance, progress_bar
+from rate.system.progress import Advance, progress_bar
 from rate.tasks.task import Task
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)

@@ -25,10 +25,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rate.files import atomic_write, hold, is_held, partial, release, storage_errors
-from rate.interruption import end_at_once
 from rate.messages import reason
-from rate.untrusted import inside
+from rate.storage.files import atomic_write, hold, is_held, partial, release, storage_errors
+from rate.storage.untrusted import inside
+from rate.system.interruption import end_at_once
 
 MOST_CRASHES = 20
 """Attempts in a row whose processes died, after which a job counts as failed."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rate.compute import Compute, with_changes
 from rate.configs import Configs
 from rate.launch.plan import Plan, read_plan
+from rate.system.compute import Compute, with_changes
 from rate.values import Checked, Positive, checks_arguments
 
 LAUNCHERS = Configs("launcher", "rate.launch", "rate.launch.launcher:LauncherConfig")

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from rate.compute import Compute
 from rate.launch.launcher import LauncherConfig
 from rate.launch.plan import Plan
 from rate.launch.work import work
+from rate.system.compute import Compute
 
 
 @dataclass(frozen=True)

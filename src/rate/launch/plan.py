@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rate.addresses import require_trusted
-from rate.files import atomic_write, read_jsonl
 from rate.messages import brief, reason
 from rate.recipe import Recipe
 from rate.recipe import addresses as of_recipe
+from rate.storage.files import atomic_write, read_jsonl
+from rate.storage.untrusted import inside
 from rate.tasks.gym.options import addresses as of_task
 from rate.training.devices import TrainingCompute
-from rate.untrusted import inside
 from rate.values import checked
 
 FORMAT, FORMAT_VERSION = "rate-plan", 1

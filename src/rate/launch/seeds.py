@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rate.compute import Compute
 from rate.launch.plan import Plan, training_jobs, write_plan
 from rate.launch.work import work
 from rate.messages import brief
 from rate.recipe import Recipe
 from rate.runs.folder import RunError
 from rate.runs.loggers import Logger
+from rate.system.compute import Compute
 from rate.training.devices import TrainingCompute
 from rate.values import Positive, Seed, checked
 

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rate.compute import Compute
 from rate.extras import how_to_install
 from rate.launch.launcher import LauncherConfig
 from rate.launch.plan import Plan
 from rate.launch.work import wait_for
+from rate.system.compute import Compute
 from rate.values import NotNegative, Positive
 
 MOST_TASKS = 64

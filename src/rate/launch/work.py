@@ -9,19 +9,19 @@ from typing import Annotated, Any
 
 from rate.acting.collection import collect
 from rate.acting.corruption import Corruption
-from rate.compute import Compute, with_changes
 from rate.configs import build
 from rate.dataset.card import CARD
 from rate.experiments.outline import Score, Subset, require_recipe
-from rate.folders import LockedError
-from rate.interruption import Interrupted
 from rate.launch.claims import MOST_CRASHES, Claims, State
 from rate.launch.plan import Job, Plan, PlanError, read_plan
-from rate.processes import Processes, worker_index
-from rate.progress import progress_bar, say
 from rate.recipe import from_json
 from rate.reproduction import evaluate_missing, reproduce
 from rate.runs.folder import Run
+from rate.storage.folders import LockedError
+from rate.system.compute import Compute, with_changes
+from rate.system.interruption import Interrupted
+from rate.system.processes import Processes, worker_index
+from rate.system.progress import progress_bar, say
 from rate.training import resume, train
 from rate.training.devices import TrainingCompute
 from rate.values import Positive, Range, checked, checks_arguments

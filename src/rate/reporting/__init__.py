@@ -51,7 +51,6 @@ def report(
 
 def _write(folders: Sequence[Path], output: Path, interactive: bool) -> None:
     """Write the report of some folders to another one."""
-    from rate.files import atomic_write
     from rate.reporting import render
     from rate.reporting.comparison import compare
     from rate.reporting.episodes import read_episodes, shown_runs
@@ -63,6 +62,7 @@ def _write(folders: Sequence[Path], output: Path, interactive: bool) -> None:
     from rate.reporting.sections import inspected_runs, inspections, sections
     from rate.reporting.verdict import verdict
     from rate.runs.folder import Run
+    from rate.storage.files import atomic_write
 
     alone = folders[0] if len(folders) == 1 and is_reported(folders[0]) else None
     evidence = read_evidence(alone) if alone else compare(folders)

@@ -16,7 +16,7 @@ from rate.reporting.load import (
 )
 from rate.runs.films import Film, read_films
 from rate.runs.folder import Run, runs_in
-from rate.untrusted import inside
+from rate.storage.untrusted import inside
 
 TYPICAL = "typical"
 """Which of a variant's episodes stands for it."""

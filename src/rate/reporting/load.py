@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 import numpy as np
 
-from rate.files import read_jsonl
 from rate.messages import reason
 from rate.runs.folder import Run
 from rate.runs.metrics import Spent, spent
-from rate.untrusted import inside, visible, visible_json
+from rate.storage.files import read_jsonl
+from rate.storage.untrusted import inside, visible, visible_json
 
 FACTS, ROWS, REMARKS = "experiment.json", "rows.jsonl", "remarks.md"
 """Files of an experiment's folder: what the report needs to know, its result rows, and what has

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rate.files import append_jsonl, atomic_write
 from rate.messages import reason
 from rate.reporting.comparisons import held_table
 from rate.reporting.intervals import count_interval
@@ -40,6 +39,7 @@ from rate.reporting.suite import pages
 from rate.reporting.tables import Published, score_table
 from rate.reporting.terms import notice, shared_policies
 from rate.runs.folder import Run
+from rate.storage.files import append_jsonl, atomic_write
 
 PAPER = "paper.toml"
 INSPECTED = "inspected"

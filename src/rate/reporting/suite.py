@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rate.files import atomic_write
 from rate.messages import reason
 from rate.reporting import html as page
 from rate.reporting.load import (
@@ -25,6 +24,7 @@ from rate.reporting.load import (
 from rate.reporting.tables import Table, markdown_code, markdown_text
 from rate.runs.folder import Run
 from rate.runs.metrics import spent
+from rate.storage.files import atomic_write
 
 
 def overview(folder: Path) -> Path:

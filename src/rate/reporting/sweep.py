@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from rate.files import atomic_write
 from rate.reporting import style
 from rate.reporting.intervals import mean_standard_error
 from rate.reporting.statistics import returned
 from rate.runs.folder import Run
+from rate.storage.files import atomic_write
 
 QUANTILES = (0.05, 0.5, 0.95, 1.0)
 """Quantiles of the data's returns that are shown; the last one is the best."""

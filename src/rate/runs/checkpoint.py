@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from rate import spaces
 from rate.addresses import require_trusted
-from rate.files import atomic_write
 from rate.messages import brief, reason
 from rate.models import MODELS
 from rate.models.draft import draft
 from rate.models.policy import Policy
 from rate.recipe import addresses
 from rate.runs.folder import Run
+from rate.storage.files import atomic_write
 from rate.values import checked
 
 FORMAT = 1

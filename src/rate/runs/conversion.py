@@ -19,9 +19,9 @@ from rate.models.released_weights import load_released
 from rate.recipe import Recipe
 from rate.runs.checkpoint import save_policy
 from rate.runs.folder import Run, RunError
+from rate.storage.torch_files import load_tensors
 from rate.tasks.lookup import find
 from rate.tasks.task import Task, differing_space
-from rate.torch_files import load_tensors
 from rate.values import Seed, checked, checks_arguments
 
 _MODELS = ("RATE", "DT", "DTXL", "RMT", "TrXL")

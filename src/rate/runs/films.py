@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rate.files import atomic_write
 from rate.messages import reason
-from rate.untrusted import inside, visible_json
+from rate.storage.files import atomic_write
+from rate.storage.untrusted import inside, visible_json
 from rate.values import Checked
 
 INDEX = "films.json"

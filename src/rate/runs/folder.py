@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rate.addresses import UntrustedError, require_trusted, trust
-from rate.files import atomic_write, read_jsonl, storage_errors
 from rate.messages import brief, reason
-from rate.provenance import provenance
-from rate.untrusted import inside
+from rate.storage.files import atomic_write, read_jsonl, storage_errors
+from rate.storage.untrusted import inside
+from rate.system.provenance import provenance
 from rate.values import Seed, checked
 
 if TYPE_CHECKING:

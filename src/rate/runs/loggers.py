@@ -13,9 +13,9 @@ from typing import Any, Literal, Protocol, get_args
 from urllib.parse import urlsplit
 
 from rate.extras import how_to_install
-from rate.files import atomic_write
-from rate.progress import say
 from rate.runs.folder import Run
+from rate.storage.files import atomic_write
+from rate.system.progress import say
 
 Logger = Literal["tensorboard", "wandb", "trackio"]
 LOGGERS = get_args(Logger)

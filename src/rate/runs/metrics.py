@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from rate.files import atomic_write, storage_errors
 from rate.runs.folder import Run
 from rate.runs.loggers import Sink, require_loggers, start_loggers
+from rate.storage.files import atomic_write, storage_errors
 
 
 class Spent(NamedTuple):

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 from rate.dataset.card import CARD
 from rate.extras import how_to_install
-from rate.files import storage_errors
-from rate.folders import new_folder
 from rate.messages import reason
 from rate.runs.folder import Run
-from rate.untrusted import visible
+from rate.storage.files import storage_errors
+from rate.storage.folders import new_folder
+from rate.storage.untrusted import visible
 
 Kind = Literal["run", "dataset", "exported policy"]
 

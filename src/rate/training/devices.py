@@ -9,10 +9,10 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 
-from rate.compute import Compute, started_by_torchrun
 from rate.configs import build
 from rate.dataset import Cache
 from rate.recipe import Recipe
+from rate.system.compute import Compute, started_by_torchrun
 from rate.values import NotNegative, Positive
 
 

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from rate.capture import Capture, values_kept
 from rate.dataset import Batch, BatchReader
 from rate.recipe import Recipe
 from rate.segment import Segment
+from rate.system.capture import Capture, values_kept
 from rate.training.devices import TrainingCompute
 from rate.training.update import Learner, Window, segment_length, step_weights
 

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from rate.dataset import Batch, Loader, cached, open_dataset, split
-from rate.interruption import Interruption, Stopped, interruption
 from rate.models.policy import Policy
-from rate.processes import Processes
-from rate.progress import progress_bar
 from rate.runs.checkpoint import load_state, require_room, save_policy, save_state
 from rate.runs.folder import Run, RunError
 from rate.runs.loggers import Sink
 from rate.runs.metrics import RunLog
+from rate.system.interruption import Interruption, Stopped, interruption
+from rate.system.processes import Processes
+from rate.system.progress import progress_bar
 from rate.training.beginning import begin_from, fitted
 from rate.training.data import batches
 from rate.training.devices import compute_of, set_precision

@@ -17,10 +17,10 @@ import lightning_fabric
 import torch
 from torch import distributed
 
-from rate.compute import is_first_process, started_by_torchrun
-from rate.folders import writing
 from rate.messages import reason
 from rate.runs.folder import Run, RunError
+from rate.storage.folders import writing
+from rate.system.compute import is_first_process, started_by_torchrun
 from rate.training.devices import TrainingCompute
 
 PATIENCE = 60.0

@@ -11,15 +11,15 @@ import torch
 from rate.acting.actor import Actor
 from rate.acting.rollout import Outcome, outcomes
 from rate.acting.workers import Acting, play
-from rate.compute import Compute
 from rate.dataset import Dataset, read_windows, validation_windows
 from rate.models.policy import Policy
 from rate.objectives.objective import Objective
-from rate.processes import Processes
 from rate.recipe import Recipe
 from rate.runs.checkpoint import save_policy
 from rate.runs.folder import Run
 from rate.runs.metrics import CUE
+from rate.system.compute import Compute
+from rate.system.processes import Processes
 from rate.tasks.lookup import find
 from rate.tasks.task import differing_space
 from rate.training.data import fill_in

@@ -9,15 +9,15 @@ from typing import Any
 import lightning_fabric
 import torch
 
-from rate.compute import is_first_process, started_by_torchrun, with_changes
 from rate.dataset import open_dataset
-from rate.folders import writing
-from rate.interruption import Interrupted, interruption
-from rate.processes import depend_on_parent
-from rate.progress import say
 from rate.recipe import Recipe
 from rate.runs.folder import Run, RunError
 from rate.runs.loggers import Logger, Sink
+from rate.storage.folders import writing
+from rate.system.compute import is_first_process, started_by_torchrun, with_changes
+from rate.system.interruption import Interrupted, interruption
+from rate.system.processes import depend_on_parent
+from rate.system.progress import say
 from rate.training.beginning import beginning
 from rate.training.checks import check_recipe
 from rate.training.data import describe, fill_in, find_dataset

@@ -10,8 +10,8 @@ import rate
 from rate.acting.rollout import outcomes, rollout
 from rate.cli import main
 from rate.episode import Episode
-from rate.files import read_jsonl
 from rate.spaces import leaves
+from rate.storage.files import read_jsonl
 from rate.tasks.lookup import find
 from tests.tasks import outside
 

@@ -14,9 +14,9 @@ from rate.acting.actor import Actor
 from rate.acting.rollout import rollout
 from rate.dataset import write_dataset
 from rate.experiments import find as find_experiment
-from rate.files import read_jsonl
 from rate.recipe import Recipe
 from rate.runs.checkpoint import load_policy
+from rate.storage.files import read_jsonl
 from rate.tasks.lookup import find
 from rate.tasks.popgym import GAMES, PUZZLES, REACTIVE, SIZES, PlayingAgent, names
 from rate.tasks.popgym.bandits import boundary, indices

@@ -19,8 +19,8 @@ import gymnasium
 from rate.dataset import Dataset, DatasetError, write_dataset
 from rate.episode import Episode
 from rate.extras import how_to_install
-from rate.progress import progress_bar
-from rate.provenance import provenance
+from rate.system.progress import progress_bar
+from rate.system.provenance import provenance
 from rate.values import Checked, NotNegative, Seed, checks_arguments
 
 

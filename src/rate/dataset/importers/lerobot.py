@@ -20,7 +20,7 @@ from rate.dataset.importers import ImportOptions, Recording, require
 from rate.dataset.importers._files import check_growth, readable
 from rate.dataset.importers._recording import recording
 from rate.dataset.importers._steps import Stream
-from rate.untrusted import inside
+from rate.storage.untrusted import inside
 
 DESCRIPTION = "LeRobot's dataset, version 3 or 2: a folder with meta/info.json, data/ and videos/"
 

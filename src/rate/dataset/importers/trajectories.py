@@ -12,7 +12,7 @@ from rate.dataset.importers._files import readable
 from rate.dataset.importers._recording import recording
 from rate.dataset.importers._roles import place
 from rate.dataset.importers._steps import Stream
-from rate.pickles import load_numbers
+from rate.storage.pickles import load_numbers
 
 DESCRIPTION = (
     "a pickle: trajectories of RATE's, Decision Transformer's and CORL's authors, lists of steps, "

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rate.processes import Processes, worker_index
+from rate.system.processes import Processes, worker_index
 
 
 def count(start: int, number: int) -> Iterator[int]:
@@ -132,7 +132,7 @@ def test_fewer_than_one_worker_is_refused():
 
 WAITING = """
 import sys, time
-from rate.processes import Processes
+from rate.system.processes import Processes
 from waits import wait_long
 if __name__ == "__main__":
     results = Processes(2).results(wait_long, range(2), ordered=False)
@@ -165,7 +165,7 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path: Path):
 
 def test_a_program_on_standard_input_may_use_workers() -> None:
     program = (
-        "from rate.processes import Processes\n"
+        "from rate.system.processes import Processes\n"
         "with Processes(2) as processes:\n"
         "    print(sorted(processes.results(range, [1, 3])))\n"
     )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rate.files import append_jsonl, atomic_write, read_jsonl
+from rate.storage.files import append_jsonl, atomic_write, read_jsonl
 
 
 @pytest.fixture
@@ -65,7 +65,8 @@ def test_full_disk_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "file"
     atomic_write(path, "old")
     script = (
-        "import sys; from rate.files import atomic_write; atomic_write(sys.argv[1], b'x' * 10**6)"
+        "import sys; from rate.storage.files import atomic_write as write; "
+        "write(sys.argv[1], b'x' * 10**6)"
     )
     result = with_small_disk(script, path)
     assert "OSError" in result.stderr
@@ -78,8 +79,8 @@ def test_full_disk_takes_back_the_row(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     append_jsonl(path, {"a": 1})
     script = (
-        "import sys; from rate.files import append_jsonl; append_jsonl(sys.argv[1], {'text': 'x' "
-        "* 10**5})"
+        "import sys; from rate.storage.files import append_jsonl as write; "
+        "write(sys.argv[1], {'text': 'x' * 10**5})"
     )
     result = with_small_disk(script, path)
     assert "cannot write" in result.stderr
@@ -171,7 +172,7 @@ def test_a_row_that_json_cannot_hold_is_refused(tmp_path: Path, value: object) -
 def test_processes_append_side_by_side(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     script = (
-        "import sys; from rate.files import append_jsonl\n"
+        "import sys; from rate.storage.files import append_jsonl\n"
         "for i in range(50): append_jsonl(sys.argv[1], {'writer': int(sys.argv[2]), 'row': i})"
     )
     writers = [

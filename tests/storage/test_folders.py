@@ -10,14 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rate.files import atomic_write, partial
-from rate.folders import LockedError, lock, new_folder, require_writable, writing
+from rate.storage.files import atomic_write, partial
+from rate.storage.folders import LockedError, lock, new_folder, require_writable, writing
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from rate.files import partial
-from rate.folders import new_folder, writing
+from rate.storage.files import partial
+from rate.storage.folders import new_folder, writing
 kind, path = sys.argv[1], Path(sys.argv[2])
 context = {
     "run": lambda: writing(path),

@@ -1,9 +1,9 @@
 """Tensors of a file that `torch.save` wrote, without unpickling it and without PyTorch.
 
 Such a file is a zip archive: a pickle says which tensors there are, and one entry holds the numbers
-of each storage. The pickle is read by `rate.pickles`; entries are looked at as bytes. Archives
-whose entries are compressed, and tensors that are larger than their storage, are refused, so that
-nothing grows beyond the file.
+of each storage. The pickle is read by `rate.storage.pickles`; entries are looked at as bytes.
+Archives whose entries are compressed, and tensors that are larger than their storage, are refused,
+so that nothing grows beyond the file.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rate.messages import brief, reason
-from rate.pickles import Array, Known, Machine, Ordered, PickleError, known
+from rate.storage.pickles import Array, Known, Machine, Ordered, PickleError, known
 
 _STORAGES = {
     "DoubleStorage": "<f8",

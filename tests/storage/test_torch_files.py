@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from rate.pickles import PickleError
-from rate.torch_files import load_tensors
+from rate.storage.pickles import PickleError
+from rate.storage.torch_files import load_tensors
 
 DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8")
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from platform import node
 
-from rate.files import hold, is_at, partial, release, storage_errors, synchronise_folder
+from rate.storage.files import hold, is_at, partial, release, storage_errors, synchronise_folder
 
 WAIT = 2.0
 """Seconds to wait for a lock: the workers of a process that was killed end a moment after it."""

@@ -47,7 +47,7 @@ def provenance() -> dict[str, Any]:
 def commit() -> str:
     """The commit of the source tree this package runs from, with "+" if it was changed; empty
     outside a checkout and without git."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(here), *arguments]

@@ -23,7 +23,7 @@ from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from rate.interruption import deferred, saving
+from rate.system.interruption import deferred, saving
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -15,7 +15,7 @@ from gymnasium import spaces
 
 from rate.dataset import DatasetError
 from rate.dataset.importers import import_dataset
-from rate.pickles import PickleError, load_numbers
+from rate.storage.pickles import PickleError, load_numbers
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
@@ -299,7 +299,7 @@ BOMBS = {
 def test_small_pickles_do_not_become_large(tmp_path, name):
     path = kept(tmp_path, BOMBS[name])
     script = (
-        "import sys, resource; from pathlib import Path; from rate.pickles "
+        "import sys, resource; from pathlib import Path; from rate.storage.pickles "
         "import PickleError, load_numbers\n"
         "own = [line for line in open('/proc/self/status') if "
         "line.startswith('VmData')][0].split()[1]\n"

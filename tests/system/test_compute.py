@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 
-from rate.compute import Compute, is_first_process, started_by_torchrun
+from rate.system.compute import Compute, is_first_process, started_by_torchrun
 
 
 @pytest.fixture

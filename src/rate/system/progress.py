@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
-from rate.untrusted import visible
+from rate.storage.untrusted import visible
 
 Advance = Callable[..., None]
 """Called as `advance(count, **values)`: so much was done, and these are the newest values."""

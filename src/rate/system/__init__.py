@@ -1,0 +1,1 @@
+"""The machine and its processes: workers, signals, devices, progress, provenance."""
