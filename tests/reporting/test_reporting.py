@@ -545,6 +545,9 @@ def test_tables_between_markers_are_updated_once(results, tmp_path):
     assert "\nold\n" not in text
     assert not update_markdown(readme, results)
     assert readme.read_text() == text
+    readme.write_text("<!-- results:tmaze-oracle dt rate -->\n<!-- /results -->\n")
+    assert update_markdown(readme, results)
+    assert "| 900 | 0.50 (0 of 2) | 1.00 (2 of 2) |" in readme.read_text()
 
 
 @pytest.mark.parametrize(
@@ -553,6 +556,7 @@ def test_tables_between_markers_are_updated_once(results, tmp_path):
         ("<!-- results:tmaze-oracle -->", "must come in pairs"),
         ("<!-- /results -->", "must come in pairs"),
         ("<!-- results:other --><!-- /results -->", "has rows of tmaze-oracle only"),
+        ("<!-- results:tmaze-oracle no --><!-- /results -->", "no such variants"),
     ],
 )
 def test_wrong_markers_are_refused(results, tmp_path, text, message):

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,9 @@ from rate.storage.files import append_jsonl, atomic_write
 PAPER = "paper.toml"
 INSPECTED = "inspected"
 """Folder beside the rows for inspections of an experiment's runs, with their pictures."""
-_MARKED = re.compile(r"(<!-- results:([^\s>]+) -->).*?(<!-- /results -->)", re.DOTALL)
+_MARKED = re.compile(
+    r"(<!-- results:([^\s>]+)((?: [^\s>]+)*) -->).*?(<!-- /results -->)", re.DOTALL
+)
 
 
 def read_paper(path: str | Path) -> dict[str, Published]:
@@ -180,7 +182,7 @@ def update_markdown(path: str | Path, results_folder: str | Path) -> bool:
     """Put current tables between the markers of a Markdown file.
 
     A place for a table begins with `<!-- results:NAME -->`, NAME an experiment with rows, and ends
-    with `<!-- /results -->`.
+    with `<!-- /results -->`. Names of variants behind that of the experiment choose from its table.
 
     Returns:
         Whether the file has changed.
@@ -194,14 +196,15 @@ def update_markdown(path: str | Path, results_folder: str | Path) -> bool:
             "/results -->: they must come in pairs"
         )
     new = _MARKED.sub(
-        lambda match: f"{match[1]}\n{_table(results, match[2], path)}{match[3]}", text
+        lambda match: f"{match[1]}\n{_table(results, match[2], match[3].split(), path)}{match[4]}",
+        text,
     )
     if new != text:
         atomic_write(path, new)
     return new != text
 
 
-def _table(results: Path, name: str, origin: Path) -> str:
+def _table(results: Path, name: str, variants: Sequence[str], origin: Path) -> str:
     rows = {path.stem: path for path in sorted(results.glob("*.jsonl"))}
     if name not in rows:
         raise ReportError(
@@ -210,6 +213,15 @@ def _table(results: Path, name: str, origin: Path) -> str:
         )
     evidence = _evidence(rows[name])
     summaries, axis = measure(evidence, rows[name]).summaries, evidence.facts.axis
+    if unknown := set(variants) - {one.variant for one in summaries}:
+        raise ReportError(
+            f"{origin} asks for {sorted(unknown)} of results:{name}: no such variants"
+        )
+    if variants:
+        summaries = sorted(
+            (one for one in summaries if one.variant in variants),
+            key=lambda one: variants.index(one.variant),
+        )
     text = f"Mean ± {error_of(summaries)}; {extent(summaries)}."
     table = score_table(summaries, axis)
     if any(one.held is not None and len(one.seeds) > 1 for one in summaries):
