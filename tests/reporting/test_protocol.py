@@ -77,6 +77,10 @@ def test_trial_seeds_are_named_as_long_as_there_are_no_others():
         "rate has an earlier result, of trial seeds 0–2, and none for seeds 100–102"
     ]
     assert score_table(summaries).rows[0][1].endswith("(trial seeds 0–2)")
+    two = [row(seed, variant=name) for name in ("rate", "dt") for seed in (0, 1)]
+    assert gaps(summarise(two, ("rate", "dt"), (100,))) == [
+        "rate, dt have earlier results, of trial seeds 0, 1, and none for seed 100"
+    ]
     assert "Earlier protocol, on seeds 0, 1: recipes" in notice(
         Facts(seeds=(0, 1)), [row(0), row(1)]
     )

@@ -521,7 +521,7 @@ def test_planned_seeds_come_from_the_facts_beside_the_rows(results, tmp_path, ex
     (page,) = render_results(results, tmp_path / "docs")
     text = page.read_text()
     assert text.split("\n\n")[1] == "# Success against length"
-    assert "rate has no result for seed 2 at 9, 90, 900" in text
+    assert "rate, dt have no results for seed 2 at 9, 90, 900" in text
 
 
 def test_remarks_lie_beside_the_rows_and_the_published_pages_are_up_to_date(results, tmp_path):

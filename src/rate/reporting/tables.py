@@ -253,25 +253,35 @@ def memory_table(
 
 
 def gaps(summaries: Sequence[Summary]) -> list[str]:
-    """What was planned and has no result, in words: one line per variant."""
-    absent: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    """What was planned and has no result, in words: a line for variants that lack the same."""
     names = labels(summaries)
-    early: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+    early: dict[str, str] = {}
+    absent: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for summary in summaries:
         if summary.early:
-            early[summary.variant] = summary.seeds, summary.missing
+            have, planned = _plural("seed", summary.seeds), _plural("seed", summary.missing)
+            early[summary.variant] = f"of trial {have}, and none for {planned}"
         elif not summary.complete:
             absent.setdefault((summary.variant, summary.missing), []).append(names[summary.task])
+    without: dict[str, list[str]] = {}
+    for (variant, missing), where in absent.items():
+        seeds = f"for {_plural('seed', missing)} " if missing else ""
+        without.setdefault(f"{seeds}at {', '.join(where)}", []).append(variant)
+    grouped: dict[str, list[str]] = {}
+    for variant, what in early.items():
+        grouped.setdefault(what, []).append(variant)
     return [
-        f"{variant} has an earlier result, of trial {_plural('seed', have)}, and none for "
-        f"{_plural('seed', planned)}"
-        for variant, (have, planned) in early.items()
-    ] + [
-        f"{variant} has no result for {_plural('seed', missing)} at {', '.join(where)}"
-        if missing
-        else f"{variant} has no result at {', '.join(where)}"
-        for (variant, missing), where in absent.items()
+        *(
+            f"{_several(own, 'an earlier result', 'earlier results')}, {what}"
+            for what, own in grouped.items()
+        ),
+        *(f"{_several(own, 'no result', 'no results')} {what}" for what, own in without.items()),
     ]
+
+
+def _several(names: Sequence[str], one: str, many: str) -> str:
+    """A sentence's beginning: what a variant, or several of them, have."""
+    return f"{', '.join(names)} {f'have {many}' if len(names) > 1 else f'has {one}'}"
 
 
 def score(summary: Summary) -> str:
