@@ -1,7 +1,8 @@
 """Every model trained on T-Mazes of up to 90 steps, tested from 9 to 9600.
 
 Title: T-Maze: every model trained at 90 steps, tested to 9600
-Claim: RATE is first or tied for first at every length beyond training.
+Claim: RATE is right up to 900 steps on ten seeds of ten, and up to 9600 on nine; a Decision
+    Transformer is right within its window alone.
 Source: Fig. 5, 6 and 11; small models (2 layers, 2 heads of 32, width 64; recurrent networks of 128
     units; the paper has 8 to 10 layers)
 Cost: about two hours and a half on two cores

@@ -218,10 +218,10 @@ def _table(results: Path, name: str, variants: Sequence[str], origin: Path) -> s
             f"{origin} asks for {sorted(unknown)} of results:{name}: no such variants"
         )
     if variants:
-        summaries = sorted(
-            (one for one in summaries if one.variant in variants),
-            key=lambda one: variants.index(one.variant),
-        )
+        chosen = [one for one in summaries if one.variant in variants]
+        scored = {one.task for one in chosen if one.seeds}
+        chosen = [one for one in chosen if one.task in scored]
+        summaries = sorted(chosen, key=lambda one: variants.index(one.variant))
     text = f"Mean ± {error_of(summaries)}; {extent(summaries)}."
     table = score_table(summaries, axis)
     if any(one.held is not None and len(one.seeds) > 1 for one in summaries):
