@@ -11,7 +11,7 @@ import pytest
 from rate.reporting import report
 from rate.reporting.load import ReportError, SuiteFacts
 from rate.reporting.publish import publish, read_paper, render_results, update_markdown
-from rate.reporting.style import spread
+from rate.reporting.style import spread, task_labels
 from rate.reporting.suite import overview, write_suite
 from rate.storage.files import read_jsonl
 
@@ -642,3 +642,19 @@ def test_folders_without_runs_are_refused(several, tmp_path):
     (several / "empty").mkdir()
     with pytest.raises(ReportError, match=r"empty has no run in it: give run folders"):
         report([several / "plain", several / "empty"])
+
+
+def test_labels_of_tasks_say_what_tells_them_apart():
+    names = [
+        f"mujoco/Hopper,target_return={target},expert={quality},metric=own-score"
+        for target, quality in ((1100.0, "medium"), (1100.0, "medium-replay"), (800.0, "medium"))
+    ]
+    assert task_labels(names, 34) == [
+        "Hopper, target_return=1100.0,\nexpert=medium",
+        "Hopper, target_return=1100.0,\nexpert=medium-replay",
+        "Hopper, target_return=800.0,\nexpert=medium",
+    ]
+    assert task_labels(["popgym/RepeatFirst-easy"], 34) == ["RepeatFirst-easy"]
+    (long,) = task_labels(["a/" + "word " * 40], 16)
+    assert long.count("\n") == 2
+    assert long.endswith("…")

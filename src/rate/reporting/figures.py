@@ -154,7 +154,7 @@ def tasks(summaries: Sequence[Summary], known: Sequence[Level] = ()) -> Drawing:
         for line in range(1, len(names)):
             axes.axhline(line - 0.5, color=FAINT, linewidth=0.4, zorder=0)
         narrow = style.is_narrow(figure)
-        shown = [short(name.rpartition("/")[2], 16 if narrow else 32) for name in names]
+        shown = style.task_labels(names, 16 if narrow else 34)
         axes.set_yticks(range(len(names)), shown, fontsize=SMALL)
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(names) - 0.4, -0.6)

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any, Literal
 
 import numpy as np
@@ -80,6 +81,18 @@ def ordered(order: Sequence[str], present: Iterable[str]) -> list[str]:
 def position_label(x: float) -> str:
     """A position on the axis in full digits: 9600, not 9.6e+03."""
     return str(int(x)) if float(x).is_integer() else f"{x:g}"
+
+
+def task_labels(names: Sequence[str], width: int) -> list[str]:
+    """Names of tasks in at most three lines, without their family and without the options that all
+    of them have."""
+    split = [name.split(",") for name in names]
+    common = set.intersection(*(set(options) for _, *options in split)) if len(split) > 1 else set()
+    texts = [
+        ", ".join([task.rpartition("/")[2], *(one for one in options if one not in common)])
+        for task, *options in split
+    ]
+    return ["\n".join(wrap(text, width, max_lines=3, placeholder="…")) for text in texts]
 
 
 def short(text: str, width: int = 28) -> str:
