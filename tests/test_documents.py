@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_tutorial import folder, run, scores
+from test_tutorial import folder, plain, run, scores
 
 from rate.cli import main
 from rate.models import names
@@ -68,6 +68,29 @@ def test_a_policy_is_deployed_with_and_without_the_library(folder: Path) -> None
         pytest.skip("onnxruntime is not installed: pip install --editable '.[export]'")
     for section in "123":
         run(section, read("deploy.md"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "module", "place", "stated", "tolerance"),
+    [
+        ("mujoco.md", "mujoco", ("hopper", 1), r"own-score of ([-\d.]+)", 15.0),
+        ("atari.md", "ale_py", ("pong", 0), r"policy scored ([-\d.]+)", 2.5),
+    ],
+)
+def test_the_path_of_a_page_reaches_the_score_that_it_states(
+    folder: Path, page: str, module: str, place: tuple[str, int], stated: str, tolerance: float
+) -> None:
+    """Other machines round otherwise, and policies of few updates differ then: the tolerance is
+    three standard errors and more."""
+    pytest.importorskip(module)
+    pytest.importorskip("imageio_ffmpeg")
+    run("1", read(page))
+    name, row = place
+    found = re.search(stated, plain(read(page)))
+    assert found
+    score = scores(folder / "runs" / name)[row]
+    assert score == pytest.approx(float(found[1]), abs=tolerance)
 
 
 @pytest.mark.slow
