@@ -1,6 +1,8 @@
 """What several tests share: a small dataset, small recipes, and one trained run."""
 
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,3 +83,19 @@ def trained(tiny: MakeRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return rate.train(
         tiny(), tmp_path_factory.mktemp("runs") / "tiny", threads=1, accelerator="cpu"
     )
+
+
+@pytest.fixture
+def read_only_folder() -> Iterator[Path]:
+    """A folder that this process may not write to; root gives up its rights for the time of the
+    test."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(user)
+            os.chmod(folder, 0o755)

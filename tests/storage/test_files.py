@@ -4,7 +4,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,22 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rate.storage.files import append_jsonl, atomic_write, read_jsonl
-
-
-@pytest.fixture
-def read_only_folder() -> Iterator[Path]:
-    """A folder that this process may not write to; root gives up its rights for the time of the
-    test."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o555)
-        user = os.geteuid()
-        if user == 0:
-            os.seteuid(65534)
-        try:
-            yield Path(folder)
-        finally:
-            os.seteuid(user)
-            os.chmod(folder, 0o755)
 
 
 def with_small_disk(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:

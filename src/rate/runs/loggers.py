@@ -116,10 +116,7 @@ class _WeightsAndBiases:
     def write(self, row: Mapping[str, float]) -> None:
         if self.run is not None:
             try:
-                self.run.log(
-                    {name: value for name, value in row.items() if name != "update"},
-                    step=int(row["update"]),
-                )
+                _log(self.run, row)
             except Exception as error:
                 warnings.warn(f"Weights & Biases stopped logging: {error}", stacklevel=2)
                 self.run = None
@@ -130,6 +127,12 @@ class _WeightsAndBiases:
                 self.run.finish()
             except Exception as error:
                 warnings.warn(f"Weights & Biases failed to finish: {error}", stacklevel=2)
+
+
+def _log(run: Any, row: Mapping[str, float]) -> None:
+    """Give a run of Weights & Biases, or of trackio, the metrics of an update."""
+    numbers = {name: value for name, value in row.items() if name != "update"}
+    run.log(numbers, step=int(row["update"]))
 
 
 class _Trackio:
@@ -156,8 +159,7 @@ class _Trackio:
     def write(self, row: Mapping[str, float]) -> None:
         if self.run is not None:
             try:
-                numbers = {name: value for name, value in row.items() if name != "update"}
-                self.run.log(numbers, step=int(row["update"]))
+                _log(self.run, row)
             except Exception as error:
                 warnings.warn(f"trackio stopped logging: {error}", stacklevel=2)
                 self.run = None
